@@ -1,0 +1,26 @@
+"""Affine map of the last axis."""
+
+from typing import Protocol
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Params(Protocol):
+    """Anything with weights `w` (I, O) and a bias `b` (O,) or `None`."""
+
+    @property
+    def w(self) -> Float[Array, "I O"]:
+        """The weights."""
+        ...
+
+    @property
+    def b(self) -> Float[Array, "O"] | None:
+        """The bias."""
+        ...
+
+
+def apply(params: Params, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
+    """`x @ w + b`."""
+    y = x @ params.w
+    return y if params.b is None else y + jnp.expand_dims(params.b, tuple(range(y.ndim - 1)))

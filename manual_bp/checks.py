@@ -1,0 +1,62 @@
+"""Argument checks that run at trace time and name the argument, what it was and what was expected."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import jax.numpy as jnp
+
+
+def floating(op: str, **arrays: Any) -> None:
+    """Raise `TypeError` unless every one of `arrays` is a real floating point array."""
+    for name, array in arrays.items():
+        found = getattr(array, "dtype", None)
+        if found is None:
+            raise TypeError(
+                f"{op}: {name} is a {type(array).__name__}; expected a floating point array"
+            )
+        if not jnp.issubdtype(found, jnp.floating):
+            raise TypeError(f"{op}: {name} has dtype {found}; expected a floating point dtype")
+
+
+def dtype(op: str, name: str, array: Any, expected: Any) -> None:
+    """Raise `TypeError` unless `array` has the dtype `expected`."""
+    if array.dtype != expected:
+        raise TypeError(f"{op}: {name} has dtype {array.dtype}; expected {jnp.dtype(expected)}")
+
+
+def shape(op: str, name: str, array: Any, expected: tuple[int, ...], why: str = "") -> None:
+    """Raise `ValueError` unless `array` has the shape `expected`; `why` says where that comes from."""
+    if jnp.shape(array) != tuple(expected):
+        raise ValueError(
+            f"{op}: {name} has shape {jnp.shape(array)}; expected {tuple(expected)}{why}"
+        )
+
+
+def cotangent(op: str, name: str, array: Any, like: Any) -> None:
+    """Raise unless the cotangent `array` has the shape and dtype of `like`: it must not broadcast."""
+    floating(op, **{name: array})
+    shape(op, name, array, like.shape, ", the shape of the output it belongs to")
+    dtype(op, name, array, like.dtype)
+
+
+def features(op: str, **arrays: Any) -> None:
+    """Raise `ValueError` unless every one of `arrays` has a last axis."""
+    for name, array in arrays.items():
+        if array.ndim == 0:
+            raise ValueError(f"{op}: {name} is a scalar; expected at least one axis")
+
+
+def option(op: str, name: str, value: Any, holds: bool, expected: str) -> None:
+    """Raise `ValueError` unless `holds`; `expected` says what would."""
+    if not holds:
+        raise ValueError(f"{op}: {name} was {value!r}; expected {expected}")
+
+
+def choice(op: str, name: str, value: Any, known: Iterable[str]) -> None:
+    """Raise `ValueError` unless `value` is one of the names `known`, and say which is nearest."""
+    names = sorted(known)
+    if value not in names:
+        near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? Known" if near else "known"
+        raise ValueError(f"{op}: {name} was {value!r}; {hint}: {', '.join(names)}")

@@ -1,0 +1,250 @@
+r"""Elementwise activations a = f(z), each a pair called `activations.NAME.fwd` and `.bwd`.
+
+The chain rule is dz = f'(z) da for all of them. What is saved is the cheapest thing f' can be had
+from: the output where it can, else a mask of one byte per element, else z.
+
+    member          a = f(z)                         f'(z)                          saved
+    identity        z                                1                              -         (1)
+    sigmoid         s(z) = 1/(1 + e^-z)              a (1 - a)                      a         (2)
+    tanh            tanh z                           (1 + a) (1 - a)                a         (3)
+    relu            max(z, 0)                        [a > 0]                        a         (4)
+    leaky_relu      z if z >= 0 else k z             1 if z >= 0 else k             z >= 0    (5)
+    elu             z if z > 0 else k (e^z - 1)      1 if z > 0 else k e^z          z         (6)
+    softplus        log(1 + e^z)                     1 - e^-a                       a         (7)
+    silu            z s(z)                           s(z) (1 + z (1 - s(z)))        z         (8)
+    gelu            z P(z)                           P(z) + z p(z)                  z         (9)
+    gelu_tanh       z (1 + t)/2, t = tanh u(z)       (1 + t)/2 + z u' (1 - t^2)/2   z        (10)
+    relu_squared    max(z, 0)^2                      2 max(z, 0)                    max(z, 0) (11)
+    hard_tanh       min(max(z, -1), 1)               [-1 <= z <= 1]                 the mask (12)
+
+P and p are the normal distribution and density; u(z) = sqrt(2/pi) (z + 0.044715 z^3); k is the static
+option `slope` of leaky_relu and `alpha` of elu. At a kink the value is JAX's: relu'(0) = 0,
+leaky_relu'(0) = 1, elu'(0) = k, hard_tanh'(-1) = hard_tanh'(1) = 1.
+
+Ramachandran et al. 2017, arXiv:1710.05941 (silu); Hendrycks & Gimpel 2016, arXiv:1606.08415 (gelu);
+Clevert et al. 2015, arXiv:1511.07289 (elu); So et al. 2021, arXiv:2109.08668 (relu_squared).
+"""
+
+from collections.abc import Callable
+from math import pi, sqrt
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from manual_bp import checks
+from manual_bp.precision import wide
+
+
+class Activation(NamedTuple):
+    """A pair: `fwd(z, **static) -> (a, residuals)` and `bwd(residuals, da, **static) -> dz`."""
+
+    fwd: Callable[..., tuple[Array, Any]]
+    bwd: Callable[..., Array]
+
+
+Z = Float[Array, "*B"]
+Mask = Bool[Array, "*B"]
+
+
+def _identity_fwd(z: Z) -> tuple[Z, tuple[()]]:
+    """a = z; saves nothing."""
+    checks.floating("identity", z=z)
+    return z, ()
+
+
+def _identity_bwd(res: tuple[()], da: Z) -> Z:
+    """dz = da   (1)."""
+    return da
+
+
+identity = Activation(_identity_fwd, _identity_bwd)
+
+
+def _sigmoid_fwd(z: Z) -> tuple[Z, Z]:
+    """a = 1/(1 + e^-z); saves a."""
+    checks.floating("sigmoid", z=z)
+    a = jax.nn.sigmoid(z)
+    return a, a
+
+
+def _sigmoid_bwd(a: Z, da: Z) -> Z:
+    """dz = a (1 - a) da   (2)."""
+    checks.cotangent("sigmoid", "da", da, a)
+    return da * a * (1 - a)
+
+
+sigmoid = Activation(_sigmoid_fwd, _sigmoid_bwd)
+
+
+def _tanh_fwd(z: Z) -> tuple[Z, Z]:
+    """a = tanh z; saves a."""
+    checks.floating("tanh", z=z)
+    a = jnp.tanh(z)
+    return a, a
+
+
+def _tanh_bwd(a: Z, da: Z) -> Z:
+    """dz = (1 + a) (1 - a) da   (3); 1 - a^2 would lose the digits of a tail."""
+    checks.cotangent("tanh", "da", da, a)
+    return da * (1 + a) * (1 - a)
+
+
+tanh = Activation(_tanh_fwd, _tanh_bwd)
+
+
+def _relu_fwd(z: Z) -> tuple[Z, Z]:
+    """a = max(z, 0); saves a, which the next layer holds anyway."""
+    checks.floating("relu", z=z)
+    a = jnp.maximum(z, 0)
+    return a, a
+
+
+def _relu_bwd(a: Z, da: Z) -> Z:
+    """dz = [a > 0] da   (4)."""
+    checks.cotangent("relu", "da", da, a)
+    return jnp.where(a > 0, da, 0)
+
+
+relu = Activation(_relu_fwd, _relu_bwd)
+
+
+def _leaky_relu_fwd(z: Z, *, slope: float = 0.01) -> tuple[Z, Mask]:
+    """a = z if z >= 0 else slope z; saves the mask z >= 0, as the sign of a may underflow."""
+    checks.floating("leaky_relu", z=z)
+    positive = z >= 0
+    return jnp.where(positive, z, slope * z), positive
+
+
+def _leaky_relu_bwd(positive: Mask, da: Z, *, slope: float = 0.01) -> Z:
+    """dz = da if z >= 0 else slope da   (5)."""
+    checks.shape("leaky_relu", "da", da, positive.shape, ", the shape of the output")
+    return jnp.where(positive, da, slope * da)
+
+
+leaky_relu = Activation(_leaky_relu_fwd, _leaky_relu_bwd)
+
+
+def _elu_fwd(z: Z, *, alpha: float = 1.0) -> tuple[Z, Z]:
+    """a = z if z > 0 else alpha (e^z - 1); saves z, as a + alpha has no digits where a is near -alpha."""
+    checks.floating("elu", z=z)
+    return jnp.where(z > 0, z, alpha * jnp.expm1(jnp.minimum(z, 0))), z
+
+
+def _elu_bwd(z: Z, da: Z, *, alpha: float = 1.0) -> Z:
+    """dz = da if z > 0 else alpha e^z da   (6)."""
+    checks.cotangent("elu", "da", da, z)
+    return jnp.where(z > 0, da, alpha * jnp.exp(jnp.minimum(z, 0)) * da)
+
+
+elu = Activation(_elu_fwd, _elu_bwd)
+
+
+def _softplus_fwd(z: Z) -> tuple[Z, Z]:
+    """a = log(1 + e^z); saves a."""
+    checks.floating("softplus", z=z)
+    a = jnp.maximum(z, 0) + jnp.log1p(jnp.exp(-jnp.abs(z)))
+    return a, a
+
+
+def _softplus_bwd(a: Z, da: Z) -> Z:
+    """dz = (1 - e^-a) da   (7): s(z) from the output, to full precision in both tails."""
+    checks.cotangent("softplus", "da", da, a)
+    return da * -jnp.expm1(-a)
+
+
+softplus = Activation(_softplus_fwd, _softplus_bwd)
+
+
+def _silu_fwd(z: Z) -> tuple[Z, Z]:
+    """a = z s(z); saves z."""
+    checks.floating("silu", z=z)
+    return z * jax.nn.sigmoid(z), z
+
+
+def _silu_bwd(z: Z, da: Z) -> Z:
+    """dz = s(z) (1 + z (1 - s(z))) da   (8)."""
+    checks.cotangent("silu", "da", da, z)
+    x = wide(z)
+    s = jax.nn.sigmoid(x)
+    return (wide(da) * s * (1 + x * (1 - s))).astype(z.dtype)
+
+
+silu = Activation(_silu_fwd, _silu_bwd)
+
+
+def _gelu_fwd(z: Z) -> tuple[Z, Z]:
+    """a = z P(z), P the normal distribution; saves z."""
+    checks.floating("gelu", z=z)
+    x = wide(z)
+    return (x * _normal_cdf(x)).astype(z.dtype), z
+
+
+def _gelu_bwd(z: Z, da: Z) -> Z:
+    """dz = (P(z) + z p(z)) da   (9), p the normal density."""
+    checks.cotangent("gelu", "da", da, z)
+    x = wide(z)
+    density = jnp.exp(-x * x / 2) / sqrt(2 * pi)
+    return (wide(da) * (_normal_cdf(x) + x * density)).astype(z.dtype)
+
+
+def _normal_cdf(x: Z) -> Z:
+    """P(x) by the complementary error function, which keeps the digits of the lower tail."""
+    return jax.lax.erfc(-x * sqrt(0.5)) / 2
+
+
+gelu = Activation(_gelu_fwd, _gelu_bwd)
+
+
+def _gelu_tanh_fwd(z: Z) -> tuple[Z, Z]:
+    """a = z (1 + tanh u(z))/2, u(z) = sqrt(2/pi) (z + 0.044715 z^3); saves z."""
+    checks.floating("gelu_tanh", z=z)
+    x = wide(z)
+    u = sqrt(2 / pi) * (x + 0.044715 * x * x * x)
+    return (x * (1 + jnp.tanh(u)) / 2).astype(z.dtype), z
+
+
+def _gelu_tanh_bwd(z: Z, da: Z) -> Z:
+    """dz = ((1 + t)/2 + z u' (1 - t^2)/2) da   (10), t = tanh u(z)."""
+    checks.cotangent("gelu_tanh", "da", da, z)
+    x = wide(z)
+    t = jnp.tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x))
+    du = sqrt(2 / pi) * (1 + 3 * 0.044715 * x * x)
+    return (wide(da) * ((1 + t) + x * du * (1 + t) * (1 - t)) / 2).astype(z.dtype)
+
+
+gelu_tanh = Activation(_gelu_tanh_fwd, _gelu_tanh_bwd)
+
+
+def _relu_squared_fwd(z: Z) -> tuple[Z, Z]:
+    """a = max(z, 0)^2; saves max(z, 0), as the square may overflow."""
+    checks.floating("relu_squared", z=z)
+    r = jnp.maximum(z, 0)
+    return r * r, r
+
+
+def _relu_squared_bwd(r: Z, da: Z) -> Z:
+    """dz = 2 max(z, 0) da   (11)."""
+    checks.cotangent("relu_squared", "da", da, r)
+    return 2 * r * da
+
+
+relu_squared = Activation(_relu_squared_fwd, _relu_squared_bwd)
+
+
+def _hard_tanh_fwd(z: Z) -> tuple[Z, Mask]:
+    """a = min(max(z, -1), 1); saves the mask of -1 <= z <= 1."""
+    checks.floating("hard_tanh", z=z)
+    return jnp.clip(z, -1, 1), (z >= -1) & (z <= 1)
+
+
+def _hard_tanh_bwd(inside: Mask, da: Z) -> Z:
+    """dz = [-1 <= z <= 1] da   (12)."""
+    checks.shape("hard_tanh", "da", da, inside.shape, ", the shape of the output")
+    return jnp.where(inside, da, 0)
+
+
+hard_tanh = Activation(_hard_tanh_fwd, _hard_tanh_bwd)
+
+MEMBERS = {name: pair for name, pair in globals().items() if isinstance(pair, Activation)}

@@ -1,0 +1,95 @@
+r"""Affine map of the last axis.   Axes: B leading (any number of them), I features in, O features out.
+
+    y_bo  = sum_i x_bi w_io + b_o                                   (1)
+
+    db_o  = sum_b dy_bo                                             (2)
+    dw_io = sum_b x_bi dy_bo                                        (3)
+    dx_bi = sum_o dy_bo w_io                                        (4)
+
+Saved: x.  Rumelhart, Hinton & Williams 1986, doi:10.1038/323533a0.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float, Key
+
+from manual_bp import checks
+from manual_bp.precision import accumulator
+
+INITIALIZERS = {
+    "glorot": jax.nn.initializers.glorot_uniform(),  # Glorot & Bengio 2010
+    "he": jax.nn.initializers.he_normal(),  # He et al. 2015, arXiv:1502.01852
+    "near_zero": jax.nn.initializers.normal(0.01),
+}
+
+
+class Params(NamedTuple):
+    """Weights `w` (I, O) and bias `b` (O,), or `None` for a map without one."""
+
+    w: Float[Array, "I O"]
+    b: Float[Array, "O"] | None
+
+
+def init(
+    key: Key[Array, ""],
+    in_features: int,
+    out_features: int,
+    *,
+    initializer: str = "glorot",
+    bias: bool = True,
+    dtype: DTypeLike = jnp.float32,
+) -> Params:
+    """Random weights by the named initialiser (`INITIALIZERS`) and, with `bias`, zero biases."""
+    checks.option("dense.init", "in_features", in_features, in_features > 0, "a positive width")
+    checks.option("dense.init", "out_features", out_features, out_features > 0, "a positive width")
+    checks.choice("dense.init", "initializer", initializer, INITIALIZERS)
+    w = INITIALIZERS[initializer](key, (in_features, out_features), dtype)
+    return Params(w, jnp.zeros(out_features, dtype) if bias else None)
+
+
+def fwd(
+    params: Params, x: Float[Array, "*B I"]
+) -> tuple[Float[Array, "*B O"], Float[Array, "*B I"]]:
+    """The output `y` (*B, O), and `x` for the backward pass."""
+    _check(params, x)
+    w, b = params
+    y = jnp.matmul(x, w, preferred_element_type=accumulator(x.dtype))  # (1)
+    if b is not None:
+        y += jnp.broadcast_to(b.astype(y.dtype), y.shape)
+    return y.astype(x.dtype), x
+
+
+def bwd(
+    params: Params, x: Float[Array, "*B I"], dy: Float[Array, "*B O"]
+) -> tuple[Params, Float[Array, "*B I"]]:
+    """The cotangents of the params and of `x`."""
+    w, b = params
+    checks.shape("dense", "dy", dy, (*x.shape[:-1], w.shape[1]), ", the shape of the output")
+    checks.dtype("dense", "dy", dy, x.dtype)
+    wide = accumulator(x.dtype)
+    leading = tuple(range(x.ndim - 1))
+    db = None if b is None else jnp.sum(dy, leading, dtype=wide).astype(b.dtype)  # (2)
+    dw = jnp.tensordot(x, dy, (leading, leading), preferred_element_type=wide)  # (3)
+    dx = jnp.matmul(dy, w.T, preferred_element_type=wide)  # (4)
+    return Params(dw.astype(w.dtype), db), dx.astype(x.dtype)
+
+
+def _check(params: Params, x: Array) -> None:
+    w, b = params
+    checks.floating("dense", x=x, **{"params.w": w})
+    if w.ndim != 2:
+        raise ValueError(
+            f"dense: params.w has shape {w.shape}; expected two axes (features in, features out)"
+        )
+    checks.features("dense", x=x)
+    if x.shape[-1] != w.shape[0]:
+        raise ValueError(
+            f"dense: x has shape {x.shape}; expected {w.shape[0]} features in its last axis, "
+            f"as params.w has shape {w.shape}"
+        )
+    checks.dtype("dense", "x", x, w.dtype)
+    if b is not None:
+        checks.shape("dense", "params.b", b, w.shape[1:], f", as params.w has shape {w.shape}")
+        checks.dtype("dense", "params.b", b, w.dtype)

@@ -1,0 +1,84 @@
+r"""Cross-entropy of independent yes/no targets, from logits; one value per example.
+
+Axes: B leading, I labels. s(x) = 1/(1 + e^-x), and softplus(x) = log(1 + e^x) = -log s(-x). The
+optional w_i weighs the positive class of label i, and is 1 where it is not given.
+
+    l_b   = sum_i w_i t_bi softplus(-x_bi) + (1 - t_bi) softplus(x_bi)         (1)
+
+    dx_bi = dl_b ((1 - t_bi) s(x_bi) - w_i t_bi s(-x_bi))                      (2)
+    dt_bi = dl_b (w_i softplus(-x_bi) - softplus(x_bi))                        (3)
+    dw_i  = sum_b dl_b t_bi softplus(-x_bi)                                    (4)
+
+Without weights (2) is dl (s(x) - t). Saved: the three inputs.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from manual_bp import checks
+from manual_bp.precision import accumulator
+
+Targets = Float[Array, "*B I"] | Int[Array, "*B I"] | Bool[Array, "*B I"]
+
+
+class Residuals(NamedTuple):
+    """The inputs."""
+
+    logits: Float[Array, "*B I"]
+    targets: Targets
+    pos_weight: Float[Array, "I"] | None
+
+
+def fwd(
+    logits: Float[Array, "*B I"],
+    targets: Targets,
+    pos_weight: Float[Array, "I"] | None = None,
+) -> tuple[Float[Array, "*B"], Residuals]:
+    """The loss of each example; targets are 0 or 1, or anything between if floating point."""
+    op = "sigmoid_cross_entropy"
+    checks.floating(op, logits=logits)
+    checks.features(op, logits=logits)
+    checks.shape(op, "targets", targets, logits.shape, ", the shape of the logits")
+    if pos_weight is not None:
+        checks.floating(op, pos_weight=pos_weight)
+        checks.shape(op, "pos_weight", pos_weight, logits.shape[-1:], ", one weight per label")
+    res = Residuals(logits, targets, pos_weight)
+    x, t, w = _wide(res)
+    loss = jnp.sum(w * t * _softplus(-x) + (1 - t) * _softplus(x), -1)  # (1)
+    return loss.astype(logits.dtype), res
+
+
+def bwd(res: Residuals, dloss: Float[Array, "*B"]) -> Array | tuple[Array, ...]:
+    """The cotangents of the logits, of floating point targets and of the weights where given."""
+    logits, targets, pos_weight = res
+    expected = logits.shape[:-1]
+    checks.shape("sigmoid_cross_entropy", "dloss", dloss, expected, ", one value per example")
+    checks.dtype("sigmoid_cross_entropy", "dloss", dloss, logits.dtype)
+    x, t, w = _wide(res)
+    dl = dloss[..., None].astype(x.dtype)
+    dlogits = dl * ((1 - t) * jax.nn.sigmoid(x) - w * t * jax.nn.sigmoid(-x))  # (2)
+    cotangents = [dlogits.astype(logits.dtype)]
+    if jnp.issubdtype(targets.dtype, jnp.floating):
+        dtargets = dl * (w * _softplus(-x) - _softplus(x))  # (3)
+        cotangents.append(dtargets.astype(targets.dtype))
+    if pos_weight is not None:
+        leading = tuple(range(x.ndim - 1))
+        dw = jnp.sum(dl * t * _softplus(-x), leading)  # (4)
+        cotangents.append(dw.astype(pos_weight.dtype))
+    return tuple(cotangents) if len(cotangents) > 1 else cotangents[0]
+
+
+def _softplus(x: Array) -> Array:
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+def _wide(res: Residuals) -> tuple[Array, Array, Array]:
+    """Logits, targets and weights in the dtype of the accumulation and the shape of the logits."""
+    logits, targets, pos_weight = res
+    given = [a.dtype for a in (targets, pos_weight) if a is not None]
+    dtype = accumulator(logits.dtype, *(d for d in given if jnp.issubdtype(d, jnp.floating)))
+    w = jnp.ones((), dtype) if pos_weight is None else pos_weight.astype(dtype)
+    return logits.astype(dtype), targets.astype(dtype), jnp.broadcast_to(w, logits.shape)

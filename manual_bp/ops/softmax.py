@@ -1,0 +1,67 @@
+r"""Softmax over one axis.   Axes: i, j run over `axis`; every other axis is a batch.
+
+    p_i  = e^(x_i - m) / sum_j e^(x_j - m),    m = max_j x_j        (1)
+
+    dx_i = p_i (dp_i - sum_j p_j dp_j)                              (2)
+
+With a mask the maximum and the sum run over the allowed entries, the others have p = 0, and a row that
+allows nothing is zero with a zero gradient.
+
+Saved: p.  Bridle 1990, doi:10.1007/978-3-642-76153-9_28.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from manual_bp import checks
+from manual_bp.precision import wide
+
+
+def fwd(
+    x: Float[Array, "*B"], mask: Bool[Array, "..."] | None = None, *, axis: int = -1
+) -> tuple[Float[Array, "*B"], Float[Array, "*B"]]:
+    """Probabilities `p` along `axis`; `mask` broadcasts to `x` and is true where an entry is allowed."""
+    check("softmax", x, mask, axis)
+    shifted, total = shift(wide(x), mask, axis)
+    p = (jnp.exp(shifted) / total).astype(x.dtype)  # (1)
+    return p, p
+
+
+def bwd(
+    p: Float[Array, "*B"], dp: Float[Array, "*B"], *, axis: int = -1
+) -> Float[Array, "*B"]:
+    """The cotangent of `x`."""
+    checks.cotangent("softmax", "dp", dp, p)
+    p_, dp_ = wide(p), wide(dp)
+    dx = p_ * (dp_ - jnp.sum(p_ * dp_, axis, keepdims=True))  # (2)
+    return dx.astype(p.dtype)
+
+
+def shift(
+    x: Float[Array, "*B"], mask: Bool[Array, "..."] | None, axis: int
+) -> tuple[Float[Array, "*B"], Float[Array, "..."]]:
+    """x - m, -inf where not allowed, and sum e^(x - m) along `axis`, 1 where a row allows nothing."""
+    if mask is None:
+        shifted = x - jnp.max(x, axis, keepdims=True)
+        return shifted, jnp.sum(jnp.exp(shifted), axis, keepdims=True)
+    mask = jnp.broadcast_to(mask, x.shape)
+    some = jnp.any(mask, axis, keepdims=True)
+    m = jnp.where(some, jnp.max(jnp.where(mask, x, -jnp.inf), axis, keepdims=True), 0)
+    shifted = jnp.where(mask, x - m, -jnp.inf)
+    return shifted, jnp.where(some, jnp.sum(jnp.exp(shifted), axis, keepdims=True), 1)
+
+
+def check(op: str, x: Array, mask: Array | None, axis: int) -> None:
+    """Raise unless `axis` is one of `x` and `mask` a boolean array that broadcasts to it."""
+    checks.floating(op, x=x)
+    checks.features(op, x=x)
+    in_range = isinstance(axis, int) and -x.ndim <= axis < x.ndim
+    checks.option(op, "axis", axis, in_range, f"an axis of x, whose shape is {x.shape}")
+    if mask is not None:
+        checks.dtype(op, "mask", mask, jnp.bool_)
+        if mask.ndim > x.ndim or any(
+            m not in (1, n) for m, n in zip(mask.shape[::-1], x.shape[::-1], strict=False)
+        ):
+            raise ValueError(
+                f"{op}: mask has shape {mask.shape}; expected one that broadcasts to x's {x.shape}"
+            )

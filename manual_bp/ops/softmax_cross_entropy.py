@@ -1,0 +1,180 @@
+r"""Cross-entropy of a softmax, from logits; one value per example.   Axes: B leading, V classes.
+
+The target is a label y_b or a distribution t_bv (for a label, t_bv = [v = y_b]), which need not sum to
+one. Static options: a = `label_smoothing`, c = `z_loss`, `ignore_label`. w_b is the optional weight.
+
+    q_bv  = (1 - a) t_bv + a/V                                      (1)
+    Z_b   = log sum_v e^(x_bv),   p_bv = e^(x_bv - Z_b)             (2)
+    l_b   = w_b (sum_v q_bv (Z_b - x_bv) + c Z_b^2)                 (3)
+
+    dx_bv = dl_b w_b ((sum_u q_bu + 2 c Z_b) p_bv - q_bv)           (4)
+    dt_bv = dl_b w_b (1 - a) (Z_b - x_bv)                           (5)
+    dw_b  = dl_b l_b / w_b                                          (6)
+
+With sum q = 1 and no options (4) is the well-known p - q. An ignored label has loss and gradient zero;
+a label outside 0..V-1 has loss NaN, so that it is seen, and gradient zero.
+
+Saved: the inputs, and Z as its two parts, the maximum m and log sum e^(x - m): x - m is exact where
+x - Z would round away the digits of p for large logits. With weights, also l/w.
+
+Szegedy et al. 2016, arXiv:1512.00567 (label smoothing); Chowdhery et al. 2022, arXiv:2204.02311 (z-loss).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from manual_bp import checks
+from manual_bp.precision import accumulator
+
+Targets = Int[Array, "*B"] | Float[Array, "*B V"]
+
+
+class Residuals(NamedTuple):
+    """The inputs, the two parts of Z (..., 1), and with weights the unweighted loss (...)."""
+
+    logits: Float[Array, "*B V"]
+    targets: Targets
+    weights: Float[Array, "*B"] | None
+    maximum: Float[Array, "*B 1"]
+    log_sum: Float[Array, "*B 1"]
+    loss: Float[Array, "*B"] | None
+
+
+def fwd(
+    logits: Float[Array, "*B V"],
+    targets: Targets,
+    weights: Float[Array, "*B"] | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    ignore_label: int | None = None,
+) -> tuple[Float[Array, "*B"], Residuals]:
+    """The loss of each example."""
+    _check(logits, targets, weights, label_smoothing, z_loss, ignore_label)
+    dtype = _accumulator(logits, targets, weights)
+    x = logits.astype(dtype)
+    m = jnp.max(x, -1, keepdims=True)
+    log_sum = jnp.log(jnp.sum(jnp.exp(x - m), -1, keepdims=True))  # (2): Z = m + log_sum
+    q = _target(targets, x, label_smoothing)
+    nll = log_sum - (x - m)
+    loss = jnp.sum(jnp.where(q == 0, 0, q * nll), -1)  # 0 * inf = 0: a class ruled out by x = -inf
+    if z_loss:
+        loss += z_loss * jnp.square((m + log_sum)[..., 0])  # (3)
+    if not _is_distribution(targets):
+        ignored, valid = _label_masks(targets, logits.shape[-1], ignore_label)
+        loss = jnp.where(valid, loss, jnp.where(ignored, 0.0, jnp.nan))
+    unweighted = loss
+    if weights is not None:
+        loss = loss * weights.astype(dtype)
+    saved_loss = None if weights is None else unweighted
+    return loss.astype(logits.dtype), Residuals(logits, targets, weights, m, log_sum, saved_loss)
+
+
+def bwd(
+    res: Residuals,
+    dloss: Float[Array, "*B"],
+    *,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    ignore_label: int | None = None,
+) -> Array | tuple[Array, ...]:
+    """The cotangents of the logits, of floating point targets and of the weights where given."""
+    logits, targets, weights, m, log_sum, loss = res
+    expected = logits.shape[:-1]
+    checks.shape("softmax_cross_entropy", "dloss", dloss, expected, ", one value per example")
+    checks.dtype("softmax_cross_entropy", "dloss", dloss, logits.dtype)
+    dtype = _accumulator(logits, targets, weights)
+    x = logits.astype(dtype)
+    dl = dloss.astype(dtype)
+    dl_w = dl if weights is None else dl * weights.astype(dtype)
+    distribution = _is_distribution(targets)
+    if not distribution:
+        _, valid = _label_masks(targets, logits.shape[-1], ignore_label)
+        dl_w = jnp.where(valid, dl_w, 0)
+    dl_w = dl_w[..., None]
+
+    nll = log_sum - (x - m)
+    q = _target(targets, x, label_smoothing)
+    mass = jnp.sum(q, -1, keepdims=True) if distribution else 1.0
+    if z_loss:
+        mass += 2 * z_loss * (m + log_sum)
+    dlogits = dl_w * (mass * jnp.exp(-nll) - q)  # (4)
+    cotangents = [dlogits.astype(logits.dtype)]
+    if distribution:
+        dtargets = dl_w * (1 - label_smoothing) * nll  # (5)
+        cotangents.append(dtargets.astype(targets.dtype))
+    if weights is not None:
+        assert loss is not None, "fwd saves the loss with the weights"
+        cotangents.append((dl * loss).astype(weights.dtype))  # (6)
+    return tuple(cotangents) if len(cotangents) > 1 else cotangents[0]
+
+
+def _is_distribution(targets: Targets) -> bool:
+    return jnp.issubdtype(targets.dtype, jnp.floating)
+
+
+def _target(targets: Targets, x: Array, label_smoothing: float) -> Array:
+    """(1) in the shape and dtype of `x`."""
+    if _is_distribution(targets):
+        t = targets.astype(x.dtype)
+    else:
+        labels = _wide_labels(targets)[..., None]
+        classes = jax.lax.broadcasted_iota(labels.dtype, x.shape, x.ndim - 1)
+        t = (classes == labels).astype(x.dtype)
+    if not label_smoothing:
+        return t
+    return (1 - label_smoothing) * t + label_smoothing / x.shape[-1]
+
+
+def _label_masks(labels: Array, classes: int, ignore_label: int | None) -> tuple[Array, Array]:
+    """Which labels are ignored, and which count."""
+    labels = _wide_labels(labels)
+    if ignore_label is None:
+        ignored: Bool[Array, "*B"] = jnp.zeros(labels.shape, bool)
+    else:
+        ignored = labels == ignore_label
+    return ignored, (labels >= 0) & (labels < classes) & ~ignored
+
+
+def _wide_labels(labels: Array) -> Array:
+    """Labels in a dtype that also holds the number of classes and the ignored label."""
+    return labels.astype(jnp.promote_types(labels.dtype, jnp.int32))
+
+
+def _accumulator(logits: Array, targets: Targets, weights: Array | None) -> jnp.dtype:
+    given = [a.dtype for a in (targets, weights) if a is not None]
+    return accumulator(logits.dtype, *(d for d in given if jnp.issubdtype(d, jnp.floating)))
+
+
+def _check(
+    logits: Array,
+    targets: Array,
+    weights: Array | None,
+    label_smoothing: float,
+    z_loss: float,
+    ignore_label: int | None,
+) -> None:
+    op = "softmax_cross_entropy"
+    checks.floating(op, logits=logits)
+    checks.features(op, logits=logits)
+    batch = logits.shape[:-1]
+    if _is_distribution(targets):
+        checks.shape(op, "targets", targets, logits.shape, ", a distribution over the classes")
+        wanted = "None, as the targets are distributions"
+        checks.option(op, "ignore_label", ignore_label, ignore_label is None, wanted)
+    elif jnp.issubdtype(targets.dtype, jnp.integer):
+        checks.shape(op, "targets", targets, batch, ", one label per example")
+    else:
+        raise TypeError(
+            f"{op}: targets has dtype {targets.dtype}; expected integer labels or a floating point "
+            "distribution"
+        )
+    if weights is not None:
+        checks.floating(op, weights=weights)
+        checks.shape(op, "weights", weights, batch, ", one weight per example")
+    smoothing_holds = 0 <= label_smoothing <= 1
+    checks.option(op, "label_smoothing", label_smoothing, smoothing_holds, "a number from 0 to 1")
+    checks.option(op, "z_loss", z_loss, z_loss >= 0, "a number of at least 0")
