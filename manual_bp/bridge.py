@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 Static = tuple[tuple[str, Any], ...]
 
 
+@runtime_checkable
 class Op(Protocol):
     """Anything with a `fwd` and a `bwd`: a module of `manual_bp.ops`, a pair, an object of yours."""
 

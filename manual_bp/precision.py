@@ -5,10 +5,11 @@ from jaxtyping import Array, DTypeLike, Float
 
 
 def accumulator(*dtypes: DTypeLike) -> jnp.dtype:
-    """The dtype to accumulate in: the widest of `dtypes`, and float32 at the least."""
+    """The dtype to accumulate in: the widest floating point one of `dtypes`, at least float32."""
     widest = jnp.dtype(jnp.float32)
     for dtype in dtypes:
-        widest = jnp.promote_types(widest, dtype)
+        if jnp.issubdtype(dtype, jnp.floating) and jnp.dtype(dtype).itemsize > widest.itemsize:
+            widest = jnp.dtype(dtype)
     return widest
 
 

@@ -1,7 +1,7 @@
 """Multi-layer perceptron, as a JAX user writes it."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -23,6 +23,7 @@ LOSSES = {
 }
 
 
+@runtime_checkable
 class Params(Protocol):
     """Anything with `layers`, a sequence of `dense` params from input to output."""
 

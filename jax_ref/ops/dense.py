@@ -1,11 +1,12 @@
 """Affine map of the last axis."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
+@runtime_checkable
 class Params(Protocol):
     """Anything with weights `w` (I, O) and a bias `b` (O,) or `None`."""
 

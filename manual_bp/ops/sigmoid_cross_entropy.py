@@ -78,7 +78,6 @@ def _softplus(x: Array) -> Array:
 def _wide(res: Residuals) -> tuple[Array, Array, Array]:
     """Logits, targets and weights in the dtype of the accumulation and the shape of the logits."""
     logits, targets, pos_weight = res
-    given = [a.dtype for a in (targets, pos_weight) if a is not None]
-    dtype = accumulator(logits.dtype, *(d for d in given if jnp.issubdtype(d, jnp.floating)))
+    dtype = accumulator(*(a.dtype for a in res if a is not None))
     w = jnp.ones((), dtype) if pos_weight is None else pos_weight.astype(dtype)
     return logits.astype(dtype), targets.astype(dtype), jnp.broadcast_to(w, logits.shape)

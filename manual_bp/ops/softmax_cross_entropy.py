@@ -141,12 +141,11 @@ def _label_masks(labels: Array, classes: int, ignore_label: int | None) -> tuple
 
 def _wide_labels(labels: Array) -> Array:
     """Labels in a dtype that also holds the number of classes and the ignored label."""
-    return labels.astype(jnp.promote_types(labels.dtype, jnp.int32))
+    return labels.astype(jnp.int64 if labels.dtype.itemsize > 4 else jnp.int32)
 
 
 def _accumulator(logits: Array, targets: Targets, weights: Array | None) -> jnp.dtype:
-    given = [a.dtype for a in (targets, weights) if a is not None]
-    return accumulator(logits.dtype, *(d for d in given if jnp.issubdtype(d, jnp.floating)))
+    return accumulator(*(a.dtype for a in (logits, targets, weights) if a is not None))
 
 
 def _check(
