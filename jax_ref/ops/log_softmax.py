@@ -13,5 +13,5 @@ def apply(
         return jax.nn.log_softmax(x, axis)
     mask = jnp.broadcast_to(mask, x.shape)
     some = jnp.any(mask, axis, keepdims=True)
-    y = jax.nn.log_softmax(jnp.where(mask | ~some, x, -jnp.inf), axis)
+    y = jax.nn.log_softmax(x, axis, where=mask | ~some)
     return jnp.where(some, y, 0)

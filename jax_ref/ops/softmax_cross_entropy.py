@@ -19,9 +19,9 @@ def apply(
     labelled = jnp.issubdtype(targets.dtype, jnp.integer)
     distribution = jax.nn.one_hot(targets, classes) if labelled else targets
     smooth = (1 - label_smoothing) * distribution.astype(logits.dtype) + label_smoothing / classes
-    possible = smooth != 0
     log_p = jax.nn.log_softmax(logits)
-    loss = -jnp.sum(jnp.where(possible, smooth * jnp.where(possible, log_p, 0), 0), axis=-1)
+    log_p = jnp.where((smooth == 0) & jnp.isneginf(log_p), 0, log_p)  # 0 * inf is 0 here
+    loss = -jnp.sum(smooth * log_p, axis=-1)
     loss = loss + z_loss * jnp.square(jax.nn.logsumexp(logits, axis=-1))
     if labelled:
         loss = jnp.where((targets >= 0) & (targets < classes), loss, jnp.nan)

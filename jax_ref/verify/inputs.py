@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
@@ -41,3 +42,15 @@ def redraw(example: PyTree, rung: str, rng: np.random.Generator) -> PyTree:
         return LADDER[rung](rng, x.shape) if np.issubdtype(x.dtype, np.floating) else x
 
     return jax.tree.map(leaf, example)
+
+
+def nearby(args: PyTree, rng: np.random.Generator) -> PyTree:
+    """`args` with every floating point value moved by at most a unit in its last place."""
+
+    def leaf(x: np.ndarray) -> np.ndarray:
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            return x
+        step = rng.integers(-1, 2, x.shape) * float(jnp.finfo(x.dtype).eps)
+        return (np.asarray(x, np.float64) * (1 + step)).astype(x.dtype)
+
+    return jax.tree.map(leaf, args)

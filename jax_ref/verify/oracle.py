@@ -15,12 +15,10 @@ def is_differentiable(argument: PyTree) -> bool:
 
 
 def cast(tree: PyTree, dtype: DTypeLike) -> PyTree:
-    """`tree` on the device, its floating point leaves in `dtype` and the others as they are."""
-
-    def leaf(x: Any) -> jax.Array:
-        return jnp.asarray(x, dtype if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype)
-
-    return jax.tree.map(leaf, tree)
+    """`tree` with its floating point leaves in `dtype` and the others as they are."""
+    return jax.tree.map(
+        lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
+    )
 
 
 def value_and_vjp(

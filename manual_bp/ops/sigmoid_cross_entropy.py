@@ -6,9 +6,10 @@ optional w_i weighs the positive class of label i, and is 1 where it is not give
     l_b   = sum_i w_i t_bi softplus(-x_bi) + (1 - t_bi) softplus(x_bi)         (1)
 
     dx_bi = dl_b ((1 - t_bi) s(x_bi) - w_i t_bi s(-x_bi))                      (2)
-    dt_bi = dl_b (w_i softplus(-x_bi) - softplus(x_bi))                        (3)
+    dt_bi = dl_b ((w_i - 1) softplus(-x_bi) - x_bi)                            (3)
     dw_i  = sum_b dl_b t_bi softplus(-x_bi)                                    (4)
 
+(3) is dl (w softplus(-x) - softplus(x)) without the cancellation, as softplus(x) = x + softplus(-x).
 Without weights (2) is dl (s(x) - t). Saved: the three inputs.
 """
 
@@ -62,7 +63,7 @@ def bwd(res: Residuals, dloss: Float[Array, "*B"]) -> Array | tuple[Array, ...]:
     dlogits = dl * ((1 - t) * jax.nn.sigmoid(x) - w * t * jax.nn.sigmoid(-x))  # (2)
     cotangents = [dlogits.astype(logits.dtype)]
     if jnp.issubdtype(targets.dtype, jnp.floating):
-        dtargets = dl * (w * _softplus(-x) - _softplus(x))  # (3)
+        dtargets = dl * ((w - 1) * _softplus(-x) - x)  # (3)
         cotangents.append(dtargets.astype(targets.dtype))
     if pos_weight is not None:
         leading = tuple(range(x.ndim - 1))
