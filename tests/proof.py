@@ -37,16 +37,21 @@ def _engines(
     )
 
 
-_SHAPES: dict[Any, tuple[int, ...]] = {}
-
-
 def output_shape(reference: Callable[..., Any], example: Example) -> tuple[int, ...]:
-    """The shape of the output, traced once per example."""
-    key = (reference, id(example))
-    if key not in _SHAPES:
-        apply = functools.partial(reference, **example.static)
-        _SHAPES[key] = jax.eval_shape(apply, *oracle.cast(example.args, jnp.float64)).shape
-    return _SHAPES[key]
+    """The shape of the output."""
+    args = oracle.cast(example.args, jnp.float64)
+    leaves, tree = jax.tree.flatten(jax.tree.map(lambda x: (x.shape, x.dtype), args), _is_shape)
+    return _output_shape(reference, tree, tuple(leaves), tuple(sorted(example.static.items())))
+
+
+@functools.cache
+def _output_shape(reference: Any, tree: Any, leaves: Any, static: Any) -> tuple[int, ...]:
+    args = jax.tree.unflatten(tree, [jax.ShapeDtypeStruct(*leaf) for leaf in leaves])
+    return jax.eval_shape(functools.partial(reference, **dict(static)), *args).shape
+
+
+def _is_shape(x: Any) -> bool:
+    return type(x) is tuple and len(x) == 2 and isinstance(x[0], tuple) and isinstance(x[1], np.dtype)
 
 
 def run_pair(
@@ -119,7 +124,7 @@ def _rows(autodiff: Any, args: Any, d_output: Any, actual: Any, exact: Any, rng:
             errors.append([tolerance.distance(p, w) for p, w in zip(plain, wide, strict=True)])
         worst = np.max(errors, axis=0)
         pairs = zip(leaves, worst, strict=True)
-        bounds = [tolerance.bound(e, float(w), dtype) for e, w in pairs]
+        bounds = [tolerance.bound(e, float(w), dtype, d_output) for e, w in pairs]
     for (path, a), e, allowed in zip(labelled, leaves, bounds, strict=True):
         yield jax.tree_util.keystr(path), a, e, allowed
 

@@ -30,19 +30,24 @@ def size(oracle: Array) -> float:
 
 
 def bound64(oracle: Array, d_output: Array) -> float:
-    """The largest distance from `oracle` allowed to a float64 result.
-
-    A few units in the last place of the cotangent `d_output` are allowed on top of the relative error:
-    where an op subtracts nearly equal numbers (a saturated softmax), the oracle is no better itself.
-    """
-    return FLOAT64 * size(oracle) + ULPS * float(jnp.finfo(jnp.float64).eps) * size(d_output)
+    """The largest distance from `oracle` allowed to a float64 result."""
+    return FLOAT64 * size(oracle) + _rounding_of_the_oracle(d_output)
 
 
-def bound(oracle: Array, autodiff_error: float, dtype: DTypeLike) -> float:
+def bound(oracle: Array, autodiff_error: float, dtype: DTypeLike, d_output: Array) -> float:
     """The largest distance from `oracle` allowed to a result in `dtype`, narrower than float64.
 
     `autodiff_error` is how far JAX's own result in that dtype is from it.
     """
     info = jnp.finfo(dtype)
     underflow = float(info.smallest_normal) * np.sqrt(np.size(oracle))
-    return 2 * autodiff_error + ULPS * float(info.eps) * size(oracle) + underflow
+    ulps = ULPS * float(info.eps) * size(oracle)
+    return 2 * autodiff_error + ulps + underflow + _rounding_of_the_oracle(d_output)
+
+
+def _rounding_of_the_oracle(d_output: Array) -> float:
+    """A few float64 ulps of the cotangent.
+
+    Where an op subtracts nearly equal numbers (a saturated softmax), the oracle itself is no better.
+    """
+    return ULPS * float(jnp.finfo(jnp.float64).eps) * size(d_output)

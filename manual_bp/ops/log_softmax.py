@@ -7,7 +7,8 @@ r"""Logarithm of the softmax over one axis.   Axes: i, j run over `axis`; every 
 With a mask the maximum and both sums run over the allowed entries; the others have y = -inf and a zero
 gradient, and a row that allows nothing is zero with a zero gradient.
 
-Saved: y and the mask.
+Saved: x, the mask, and per row m and the log of the sum. From y itself e^y would have only the digits of
+y: none after the point for y = -100 in bfloat16.
 """
 
 from typing import NamedTuple
@@ -21,10 +22,12 @@ from manual_bp.precision import wide
 
 
 class Residuals(NamedTuple):
-    """The output and the caller's mask."""
+    """The inputs, and m and log sum e^(x - m), which have length 1 along the axis."""
 
-    y: Float[Array, "*B"]
+    x: Float[Array, "*B"]
     mask: Bool[Array, "..."] | None
+    maximum: Float[Array, "..."]
+    log_sum: Float[Array, "..."]
 
 
 def fwd(
@@ -32,20 +35,22 @@ def fwd(
 ) -> tuple[Float[Array, "*B"], Residuals]:
     """Log-probabilities `y` along `axis`; `mask` broadcasts to `x` and is true where allowed."""
     softmax.check("log_softmax", x, mask, axis)
-    shifted, total = softmax.shift(wide(x), mask, axis)
-    y = shifted - jnp.log(total)  # (1)
+    x_ = wide(x)
+    m, total = softmax.statistics(x_, mask, axis)
+    log_sum = jnp.log(total)
+    y = (x_ - m) - log_sum  # (1)
     if mask is not None:
-        y = jnp.where(jnp.any(jnp.broadcast_to(mask, x.shape), axis, keepdims=True), y, 0)
-    y = y.astype(x.dtype)
-    return y, Residuals(y, mask)
+        allowed = jnp.broadcast_to(mask, x.shape)
+        y = jnp.where(allowed, y, jnp.where(jnp.any(allowed, axis, keepdims=True), -jnp.inf, 0))
+    return y.astype(x.dtype), Residuals(x, mask, m, log_sum)
 
 
 def bwd(res: Residuals, dy: Float[Array, "*B"], *, axis: int = -1) -> Float[Array, "*B"]:
     """The cotangent of `x`."""
-    y, mask = res
-    checks.cotangent("log_softmax", "dy", dy, y)
-    allowed = True if mask is None else jnp.broadcast_to(mask, y.shape)
+    x, mask, m, log_sum = res
+    checks.cotangent("log_softmax", "dy", dy, x)
+    allowed = True if mask is None else jnp.broadcast_to(mask, x.shape)
     dy_ = jnp.where(allowed, wide(dy), 0)
-    dx = dy_ - jnp.exp(wide(y)) * jnp.sum(dy_, axis, keepdims=True)  # (2)
-    dx = jnp.where(allowed, dx, 0)  # a row that allows nothing has y = 0, not -inf
-    return dx.astype(y.dtype)
+    p = jnp.exp((wide(x) - m) - log_sum)
+    dx = jnp.where(allowed, dy_ - p * jnp.sum(dy_, axis, keepdims=True), 0)  # (2)
+    return dx.astype(x.dtype)

@@ -3,6 +3,10 @@ r"""Softmax over one axis.   Axes: i, j run over `axis`; every other axis is a b
     p_i  = e^(x_i - m) / sum_j e^(x_j - m),    m = max_j x_j        (1)
 
     dx_i = p_i (dp_i - sum_j p_j dp_j)                              (2)
+         = p_i (u_i - sum_j p_j u_j),    u_i = dp_i - sum_j p_j dp_j    (3)
+
+(3) is (2) for a cotangent shifted by a constant, which changes nothing. Where one p is nearly 1, (2)
+subtracts two nearly equal numbers and what is left of them is rounding; in (3) u is already small.
 
 With a mask the maximum and the sum run over the allowed entries, the others have p = 0, and a row that
 allows nothing is zero with a zero gradient.
@@ -22,8 +26,12 @@ def fwd(
 ) -> tuple[Float[Array, "*B"], Float[Array, "*B"]]:
     """Probabilities `p` along `axis`; `mask` broadcasts to `x` and is true where an entry is allowed."""
     check("softmax", x, mask, axis)
-    shifted, total = shift(wide(x), mask, axis)
-    p = (jnp.exp(shifted) / total).astype(x.dtype)  # (1)
+    x_ = wide(x)
+    m, total = statistics(x_, mask, axis)
+    p = jnp.exp(x_ - m) / total  # (1)
+    if mask is not None:
+        p = jnp.where(jnp.broadcast_to(mask, x.shape), p, 0)
+    p = p.astype(x.dtype)
     return p, p
 
 
@@ -33,22 +41,23 @@ def bwd(
     """The cotangent of `x`."""
     checks.cotangent("softmax", "dp", dp, p)
     p_, dp_ = wide(p), wide(dp)
-    dx = p_ * (dp_ - jnp.sum(p_ * dp_, axis, keepdims=True))  # (2)
+    u = dp_ - jnp.sum(p_ * dp_, axis, keepdims=True)
+    dx = p_ * (u - jnp.sum(p_ * u, axis, keepdims=True))  # (3)
     return dx.astype(p.dtype)
 
 
-def shift(
+def statistics(
     x: Float[Array, "*B"], mask: Bool[Array, "..."] | None, axis: int
-) -> tuple[Float[Array, "*B"], Float[Array, "..."]]:
-    """x - m, -inf where not allowed, and sum e^(x - m) along `axis`, 1 where a row allows nothing."""
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Along `axis`, kept with length 1: m, and sum_j e^(x_j - m); 0 and 1 where a row allows nothing."""
     if mask is None:
-        shifted = x - jnp.max(x, axis, keepdims=True)
-        return shifted, jnp.sum(jnp.exp(shifted), axis, keepdims=True)
+        m = jnp.max(x, axis, keepdims=True)
+        return m, jnp.sum(jnp.exp(x - m), axis, keepdims=True)
     mask = jnp.broadcast_to(mask, x.shape)
     some = jnp.any(mask, axis, keepdims=True)
     m = jnp.where(some, jnp.max(jnp.where(mask, x, -jnp.inf), axis, keepdims=True), 0)
-    shifted = jnp.where(mask, x - m, -jnp.inf)
-    return shifted, jnp.where(some, jnp.sum(jnp.exp(shifted), axis, keepdims=True), 1)
+    total = jnp.sum(jnp.where(mask, jnp.exp(x - m), 0), axis, keepdims=True)
+    return m, jnp.where(some, total, 1)
 
 
 def check(op: str, x: Array, mask: Array | None, axis: int) -> None:

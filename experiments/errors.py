@@ -1,0 +1,29 @@
+"""What a script does with a mistake of its user: one clear sentence, exit code 2, no traceback."""
+
+import difflib
+import sys
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+
+class UserError(Exception):
+    """A mistake of the user's, told in one sentence."""
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Run a script's `main` and exit with what it returns, or with 2 after a `UserError`."""
+    try:
+        sys.exit(main())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def choose(option: str, value: str, known: Iterable[str]) -> str:
+    """`value`, if it is one of the names `known`; otherwise say which is nearest."""
+    names = sorted(known)
+    if value in names:
+        return value
+    near = difflib.get_close_matches(value, names, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}? It can be" if near else "it can be"
+    raise UserError(f"{option} was {value!r}; {hint} {', '.join(names)}.")
