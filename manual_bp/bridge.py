@@ -44,7 +44,7 @@ def differentiable(op: Op) -> Callable[..., Any]:
     signature = inspect.signature(op.fwd)
     static_names = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
     takes_params = _takes_params(op.bwd)
-    name = getattr(op, "__name__", type(op).__name__)
+    name = _name(op)
 
     # `static` is the options as a tuple of pairs, `flags` whether each argument is differentiable.
     @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -73,8 +73,16 @@ def differentiable(op: Op) -> Callable[..., Any]:
             _check_argument(name, argument, value)
         return call(static, tuple(map(_is_differentiable, bound.args)), *bound.args)
 
+    function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`{name}.fwd` without its residuals, differentiated by `{name}.bwd`."
     return function
+
+
+def _name(op: Op) -> str:
+    """`dense` of the module `manual_bp.ops.dense`, `sigmoid` of the pair with `_sigmoid_fwd`."""
+    if inspect.ismodule(op):
+        return op.__name__.rpartition(".")[2]
+    return getattr(op.fwd, "__name__", type(op).__name__).strip("_").removesuffix("_fwd")
 
 
 def _takes_params(bwd: Callable[..., Any]) -> bool:

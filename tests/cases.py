@@ -58,10 +58,6 @@ def mask(*shape: int) -> np.ndarray:
     return allowed
 
 
-def _some_ignored(shape: tuple[int, ...]) -> np.ndarray:
-    return np.where(_RNG.random(shape) < 0.4, -100, labels(shape, 5))
-
-
 def _dense(i: int, o: int, bias: bool = True) -> dense.Params:
     return dense.Params(real(i, o), real(o) if bias else None)  # pyright: ignore[reportArgumentType]
 
@@ -138,10 +134,10 @@ CASES: dict[str, Case] = {
         "softmax_cross_entropy",
         example(lambda lead: (real(*lead, 5), labels(lead, 5), None)),
         example(
-            lambda lead: (real(*lead, 5), _some_ignored(lead), real(*lead)),
+            lambda lead: (real(*lead, 5), labels(lead, 5), real(*lead)),
             label_smoothing=0.1,
             z_loss=1e-2,
-            ignore_label=-100,
+            ignore_label=2,
         ),
         example(lambda lead: (real(*lead, 5), real(*lead, 5), None)),
         example(
@@ -162,7 +158,8 @@ MODELS: dict[str, Case] = {
             activation="gelu",
             output_activation="sigmoid",
         ),
-        example(lambda lead: (_mlp(5, 3), real(*lead, 5)), activation="relu"),
+        example(lambda lead: (_mlp(5, 4, 3), real(*lead, 5)), activation="relu"),
+        example(lambda lead: (_mlp(5, 3), real(*lead, 5)), output_activation="softplus"),
     ),
 }
 """Model name to its case."""

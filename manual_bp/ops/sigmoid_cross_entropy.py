@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import checks
 from manual_bp.precision import accumulator
 
-Targets = Float[Array, "*B I"] | Int[Array, "*B I"] | Bool[Array, "*B I"]
+Targets = Float[Array, "*B I"] | Integer[Array, "*B I"] | Bool[Array, "*B I"]
 
 
 class Residuals(NamedTuple):

@@ -24,12 +24,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import checks
 from manual_bp.precision import accumulator
 
-Targets = Int[Array, "*B"] | Float[Array, "*B V"]
+Targets = Integer[Array, "*B"] | Float[Array, "*B V"]
 
 
 class Residuals(NamedTuple):

@@ -1,0 +1,232 @@
+"""Planted mistakes: right forwards with wrong backwards, each of a kind people really make.
+
+`MISTAKES` maps a name to the case it spoils and the spoilt pair. The gradient test must fail each.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from manual_bp.models import mlp
+from manual_bp.ops import (
+    activations,
+    dense,
+    huber,
+    log_softmax,
+    sigmoid_cross_entropy,
+    softmax,
+    softmax_cross_entropy,
+    squared_error,
+)
+
+
+class Pair(NamedTuple):
+    """A forward and a backward."""
+
+    fwd: Any
+    bwd: Any
+
+
+class Mistake(NamedTuple):
+    """The case whose gradient is wrong, and the wrong pair."""
+
+    case: str
+    pair: Pair
+
+
+def _in_dense(spoil: Any) -> Mistake:
+    def bwd(params, x, dy):
+        return spoil(params, x, dy, *dense.bwd(params, x, dy))
+
+    return Mistake("dense", Pair(dense.fwd, bwd))
+
+
+def _of(case: str, op: Any, bwd: Any) -> Mistake:
+    return Mistake(case, Pair(op.fwd, bwd))
+
+
+def _bias_not_summed(params, x, dy, dparams, dx):
+    first = dy.reshape(-1, dy.shape[-1])[0]
+    return dparams._replace(b=first if params.b is not None else None), dx
+
+
+def _bias_forgotten(params, x, dy, dparams, dx):
+    return dparams._replace(b=None if params.b is None else jnp.zeros_like(params.b)), dx
+
+
+def _weights_averaged(params, x, dy, dparams, dx):
+    return dparams._replace(w=dparams.w / max(1, dy.size // dy.shape[-1])), dx
+
+
+def _last_example_dropped(params, x, dy, dparams, dx):
+    kept = jnp.ones(dy.shape[0], dy.dtype).at[-1].set(0).reshape(-1, *[1] * (dy.ndim - 1))
+    return dense.bwd(params, x, dy * kept)[0], dx
+
+
+def _only_first_leading_axis(params, x, dy, dparams, dx):
+    return (dparams, dx) if x.ndim < 3 else (dense.bwd(params, x[:, 0], dy[:, 0])[0], dx)
+
+
+def _input_gradient_of_transposed_weight(params, x, dy, dparams, dx):
+    # right on square weights that happen to be symmetric, and in shape on none but square ones
+    return dparams, jnp.flip(dx, -1)
+
+
+def _float16_on_the_way(params, x, dy, dparams, dx):
+    return dparams, dx.astype(jnp.float16).astype(dx.dtype)
+
+
+def _slightly_off(params, x, dy, dparams, dx):
+    return dparams._replace(w=dparams.w * (1 + 1e-10)), dx
+
+
+def _wrong_dtype(params, x, dy, dparams, dx):
+    return dparams, dx.astype(jnp.float32)
+
+
+def _relu_leaks_at_zero(a, da):
+    return jnp.where(a >= 0, da, 0)
+
+
+def _softmax_by_its_diagonal(p, dp, *, axis=-1):
+    return p * (1 - p) * dp
+
+
+def _softmax_over_the_last_axis(p, dp, *, axis=-1):
+    return softmax.bwd(p, dp, axis=-1)
+
+
+def _log_softmax_forgets_the_mask(res, dy, *, axis=-1):
+    return log_softmax.bwd(res._replace(mask=None), dy, axis=axis)
+
+
+def _cross_entropy_assumes_sum_one(res, dloss, **options):
+    dx, *others = softmax_cross_entropy.bwd(res, dloss, **options)
+    if not jnp.issubdtype(res.targets.dtype, jnp.floating):
+        return (dx, *others) if others else dx
+    p = jnp.exp(res.logits - res.maximum - res.log_sum)
+    excess = (1 - options.get("label_smoothing", 0)) * (1 - res.targets.sum(-1))
+    weights = 1 if res.weights is None else res.weights
+    return (dx + (dloss * weights * excess)[..., None].astype(p.dtype) * p, *others)
+
+
+def _cross_entropy_ignores_smoothing(res, dloss, **options):
+    return softmax_cross_entropy.bwd(res, dloss, **{**options, "label_smoothing": 0.0})
+
+
+def _cross_entropy_without_z_loss(res, dloss, **options):
+    return softmax_cross_entropy.bwd(res, dloss, **{**options, "z_loss": 0.0})
+
+
+def _cross_entropy_counts_ignored(res, dloss, **options):
+    return softmax_cross_entropy.bwd(res, dloss, **{**options, "ignore_label": None})
+
+
+def _target_gradient_negated(e, dloss):
+    dy, dt = squared_error.bwd(e, dloss)
+    return dy, -dt
+
+
+def _mean_instead_of_sum(e, dloss):
+    return tuple(d / e.shape[-1] for d in squared_error.bwd(e, dloss))
+
+
+def _cotangent_ignored(e, dloss):
+    return squared_error.bwd(e, jnp.ones_like(dloss))
+
+
+def _cotangent_without_sign(e, dloss):
+    return squared_error.bwd(e, jnp.abs(dloss))
+
+
+def _huber_without_delta(c, dloss, *, delta=1.0):
+    return huber.bwd(jnp.clip(c, -0.5, 0.5), dloss)
+
+
+def _positive_weight_forgotten(res, dloss):
+    cotangents = sigmoid_cross_entropy.bwd(res, dloss)
+    if res.pos_weight is None:
+        return cotangents
+    plain = sigmoid_cross_entropy.bwd(res._replace(pos_weight=None), dloss)
+    return (plain[0] if isinstance(plain, tuple) else plain, *cotangents[1:])
+
+
+def _activation_for_preactivation(a, da):
+    s = jax.nn.sigmoid(a)  # the derivative taken at a, not at z
+    return da * s * (1 - s)
+
+
+def _mlp_negates_a_bias(params, res, dy, **static):
+    dparams, dx = mlp.bwd(params, res, dy, **static)
+    first, *rest = dparams.layers
+    swapped = mlp.Params((first._replace(b=-first.b), *rest))
+    return swapped, dx
+
+
+def _mlp_updates_before_propagating(params, res, dy, **static):
+    dparams, _ = mlp.bwd(params, res, dy, **static)
+    moved = jax.tree.map(lambda p, d: p - 1e-3 * d, params, dparams)
+    return dparams, mlp.bwd(moved, res, dy, **static)[1]
+
+
+def _not_finite_when_saturated(z, da):
+    e = jnp.exp(z)
+    s = e / (1 + e)
+    return da * (s + z * s * (1 - s))
+
+
+MISTAKES = {
+    "bias gradient not summed": _in_dense(_bias_not_summed),
+    "bias gradient forgotten": _in_dense(_bias_forgotten),
+    "mean over the batch taken twice": _in_dense(_weights_averaged),
+    "last example dropped": _in_dense(_last_example_dropped),
+    "only the first leading axis reduced": _in_dense(_only_first_leading_axis),
+    "axis flipped": _in_dense(_input_gradient_of_transposed_weight),
+    "precision lost on the way": _in_dense(_float16_on_the_way),
+    "relative error 1e-10": _in_dense(_slightly_off),
+    "cotangent of the wrong dtype": _in_dense(_wrong_dtype),
+    "kink taken on the wrong side": _of("activations.relu", activations.relu, _relu_leaks_at_zero),
+    "activation for pre-activation": _of(
+        "activations.sigmoid", activations.sigmoid, _activation_for_preactivation
+    ),
+    "not finite when saturated": _of(
+        "activations.silu", activations.silu, _not_finite_when_saturated
+    ),
+    "sign": _of("activations.tanh", activations.tanh, lambda a, da: -activations.tanh.bwd(a, da)),
+    "factor two": _of(
+        "activations.relu_squared", activations.relu_squared, lambda r, da: r * da
+    ),
+    "slope forgotten": _of(
+        "activations.leaky_relu",
+        activations.leaky_relu,
+        lambda res, da, *, slope=0.01: activations.leaky_relu.bwd(res, da),
+    ),
+    "softmax Jacobian by its diagonal": _of("softmax", softmax, _softmax_by_its_diagonal),
+    "softmax over another axis": _of("softmax", softmax, _softmax_over_the_last_axis),
+    "mask forgotten": _of("log_softmax", log_softmax, _log_softmax_forgets_the_mask),
+    "targets assumed to sum to one": _of(
+        "softmax_cross_entropy", softmax_cross_entropy, _cross_entropy_assumes_sum_one
+    ),
+    "label smoothing forgotten": _of(
+        "softmax_cross_entropy", softmax_cross_entropy, _cross_entropy_ignores_smoothing
+    ),
+    "z-loss forgotten": _of(
+        "softmax_cross_entropy", softmax_cross_entropy, _cross_entropy_without_z_loss
+    ),
+    "ignored label counted": _of(
+        "softmax_cross_entropy", softmax_cross_entropy, _cross_entropy_counts_ignored
+    ),
+    "gradient of the targets negated": _of(
+        "squared_error", squared_error, _target_gradient_negated
+    ),
+    "mean instead of sum": _of("squared_error", squared_error, _mean_instead_of_sum),
+    "cotangent ignored": _of("squared_error", squared_error, _cotangent_ignored),
+    "cotangent without its sign": _of("squared_error", squared_error, _cotangent_without_sign),
+    "threshold of another delta": _of("huber", huber, _huber_without_delta),
+    "positive weight forgotten": _of(
+        "sigmoid_cross_entropy", sigmoid_cross_entropy, _positive_weight_forgotten
+    ),
+    "one small leaf negated in a deep net": _of("mlp", mlp, _mlp_negates_a_bias),
+    "update before propagating": _of("mlp", mlp, _mlp_updates_before_propagating),
+}

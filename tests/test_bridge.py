@@ -1,0 +1,173 @@
+"""`differentiable`: the pair as an ordinary JAX function."""
+
+import inspect
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jax_ref
+from jax_ref.verify import inputs, oracle
+from manual_bp import differentiable
+from manual_bp.models import mlp
+from manual_bp.ops import activations, dense, softmax, softmax_cross_entropy
+from tests.cases import CASES, MODELS
+from tests.proof import output_shape
+from tests.test_gradients import close
+
+X = jnp.asarray(np.random.default_rng(0).normal(size=(7, 5)))
+LABELS = jnp.arange(7) % 5
+cross_entropy = differentiable(softmax_cross_entropy)
+
+
+@pytest.mark.parametrize("name", [*CASES, *MODELS])
+def test_every_op_has_the_gradient_of_its_reference(name):
+    case = {**CASES, **MODELS}[name]
+    function = differentiable(case.op)
+    rng = np.random.default_rng(0)
+    for example in case.examples[::3]:
+        args = jax.tree.map(jnp.asarray, inputs.redraw(example.args, "ordinary", rng))
+        d_output = jnp.asarray(rng.normal(size=output_shape(case.reference, example)))
+        ours = jax.jit(lambda a, d, f=function, s=example.static: oracle.value_and_vjp(f, a, d, **s))
+        theirs = oracle.value_and_vjp(case.reference, args, d_output, **example.static)
+        close(ours(args, d_output), theirs, 1e-12)
+
+
+def test_it_is_the_hand_written_backward_that_runs():
+    pair = activations.Activation(lambda z: (z, ()), lambda res, da: 42.0 * da)
+    assert jax.grad(differentiable(pair))(1.0) == 42
+
+
+def test_vmap_scan_and_unbatched_params():
+    params = mlp.init(jax.random.key(0), [5, 4, 3], dtype=jnp.float64)
+    ours, theirs = differentiable(mlp), jax_ref.models.mlp.apply
+
+    def loss(f):
+        def per_example(params, x):
+            return jnp.sum(jnp.sin(f(params, x, activation="tanh")))
+
+        def total(params):
+            _, losses = jax.lax.scan(lambda _, x: (None, per_example(params, x)), None, X)
+            return jnp.sum(losses) + jnp.sum(jax.vmap(per_example, (None, 0))(params, X))
+
+        return total
+
+    close(jax.grad(loss(ours))(params), jax.grad(loss(theirs))(params), 1e-12)
+
+
+def test_second_derivatives_come_from_differentiating_bwd():
+    def loss(f):
+        return lambda z: jnp.sum(f(z) ** 3)
+
+    ours = jax.grad(lambda z: jnp.sum(jax.grad(loss(differentiable(activations.gelu)))(z) ** 2))(X)
+    plain = jax_ref.ops.activations.gelu
+    close(ours, jax.grad(lambda z: jnp.sum(jax.grad(loss(plain))(z) ** 2))(X), 1e-12)
+
+
+class _Masked(NamedTuple):
+    fwd: object
+    bwd: object
+
+
+def _dropout_fwd(x, key, keep, *, rate):
+    kept = jnp.where(keep, jax.random.bernoulli(key, 1 - rate, x.shape), True)
+    return jnp.where(kept, x / (1 - rate), 0), (key, keep)
+
+
+def _dropout_bwd(residuals, dy, *, rate):
+    key, keep = residuals
+    kept = jnp.where(keep, jax.random.bernoulli(key, 1 - rate, dy.shape), True)
+    return jnp.where(kept, dy / (1 - rate), 0)
+
+
+def test_keys_and_booleans_have_no_gradient():
+    dropout = differentiable(_Masked(_dropout_fwd, _dropout_bwd))
+    key, keep = jax.random.key(0), X > 0
+    output, vjp = jax.vjp(lambda *args: dropout(*args, rate=0.5), X, key, keep)
+    dx, dkey, dkeep = vjp(jnp.ones_like(output))
+    assert np.array_equal(dx, output / X)
+    assert dkey.dtype == dkeep.dtype == jax.dtypes.float0
+    assert jnp.all(jax.jit(jax.grad(lambda x: dropout(x, key, keep, rate=0.5).sum()))(X) == dx)
+
+
+def test_labels_and_weights():
+    weights = jnp.arange(7.0)
+    _, vjp = jax.vjp(cross_entropy, X, LABELS, weights)
+    dx, dlabels, dweights = vjp(jnp.ones(7))
+    assert dlabels.dtype == jax.dtypes.float0
+    assert dlabels.shape == LABELS.shape
+    assert np.allclose(dweights, cross_entropy(X, LABELS))
+    assert np.allclose(dx[0], 0)
+
+
+def test_arguments_by_name_and_static_options():
+    mask = X > 0
+    by_name = differentiable(softmax)(x=X, mask=mask, axis=0)
+    close(by_name, jax_ref.ops.softmax.apply(X, mask, axis=0))
+    close(jax.jit(lambda x: differentiable(softmax)(x, axis=0))(X), jax.nn.softmax(X, 0))
+
+
+class Classifier(eqx.Module):
+    """An Equinox module that uses two hand-written ops as it uses any function."""
+
+    w: jax.Array
+    b: jax.Array
+
+    def __call__(self, x):
+        z = differentiable(dense)(dense.Params(self.w, self.b), x)
+        return differentiable(activations.gelu)(z)
+
+
+def test_inside_an_equinox_module():
+    model = Classifier(X[:5].T[:, :3], jnp.ones(3))
+
+    def loss(model, x, labels):
+        return jnp.mean(cross_entropy(jax.vmap(model)(x), labels, label_smoothing=0.1))
+
+    def plain(model, x, labels):
+        logits = jax.nn.gelu(x @ model.w + jnp.expand_dims(model.b, 0), approximate=False)
+        smooth = 0.9 * jax.nn.one_hot(labels, 3) + 0.1 / 3
+        return -jnp.mean(jnp.sum(smooth * jax.nn.log_softmax(logits), -1))
+
+    labels = LABELS % 3
+    ours = eqx.filter_jit(eqx.filter_value_and_grad(loss))(model, X, labels)
+    close(ours, eqx.filter_value_and_grad(plain)(model, X, labels), 1e-12)
+
+
+def test_signature_and_name_are_those_of_fwd():
+    assert cross_entropy.__name__ == "softmax_cross_entropy"
+    assert differentiable(activations.sigmoid).__name__ == "sigmoid"
+    assert list(inspect.signature(cross_entropy).parameters)[:3] == ["logits", "targets", "weights"]
+
+
+def _pair(fwd, bwd):
+    return differentiable(activations.Activation(fwd, bwd))
+
+
+def test_errors():
+    with pytest.raises(TypeError, match="expected an object with fwd and bwd"):
+        differentiable(len)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match="bwd has 1 positional arguments; expected"):
+        _pair(lambda x: (x, ()), lambda res: res)
+    with pytest.raises(TypeError, match="static option axis was .*; expected a hashable value"):
+        differentiable(softmax)(X, axis=[0])
+    with pytest.raises(TypeError, match="slope was a traced array of shape .*cannot be differentiated"):
+        leaky_relu = differentiable(activations.leaky_relu)
+        jax.grad(lambda slope: jnp.sum(leaky_relu(X, slope=slope)))(0.1)
+    with pytest.raises(TypeError, match="argument x is complex"):
+        differentiable(softmax)(jax.lax.complex(X, X))
+    with pytest.raises(TypeError, match="argument x mixes leaves of float64, int"):
+        _pair(lambda x: (x[0], ()), lambda res, dy: dy)((X, LABELS))
+    with pytest.raises(TypeError, match="argument x was 'no'; expected arrays"):
+        _pair(lambda x: (x, ()), lambda res, dy: dy)("no")
+    two = _pair(lambda x, y: (x + y, ()), lambda res, dy: (dy, dy, dy))
+    with pytest.raises(ValueError, match="bwd returned 3 cotangents; expected 2"):
+        jax.grad(two)(1.0, 2.0)
+    bare = _pair(lambda x, y: (x + y, ()), lambda res, dy: dy)
+    with pytest.raises(ValueError, match="bwd returned 1 cotangents; expected 2"):
+        jax.grad(bare)(1.0, 2.0)
+    with pytest.raises(TypeError, match="missing a required argument: 'targets'"):
+        cross_entropy(X)

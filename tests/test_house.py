@@ -1,0 +1,120 @@
+"""The house keeps its rules: three places per op, two packages that do not know each other."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import jax_ref
+import manual_bp
+from manual_bp.ops.activations import Activation
+from tests.cases import CASES, LEADS, MODELS
+
+AUTODIFF = {"grad", "value_and_grad", "vjp", "jvp", "linearize", "linear_transpose", "jacfwd",
+            "jacrev", "jacobian", "hessian", "vjp3", "linear_call"}  # fmt: skip
+
+
+def modules(package: ModuleType) -> dict[str, ModuleType]:
+    """Every module under a package, by its dotted name."""
+    walk = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    return {package.__name__: package} | {m.name: importlib.import_module(m.name) for m in walk}
+
+
+MODULES = modules(manual_bp) | modules(jax_ref)
+
+
+def names_in(package: ModuleType, reference: bool) -> set[str]:
+    """The ops or models of a package; the members of a family as `family.member`."""
+    found = set()
+    for info in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"{package.__name__}.{info.name}")
+        single = hasattr(module, "apply") if reference else hasattr(module, "fwd")
+        if single:
+            found.add(info.name)
+            continue
+        members = {
+            name
+            for name, value in vars(module).items()
+            if isinstance(value, Activation)
+            or (reference and inspect.isfunction(value) and value.__module__ == module.__name__)
+        }
+        assert members, f"{module.__name__} has neither an op nor members of a family"
+        found |= {f"{info.name}.{member}" for member in members}
+    return found
+
+
+@pytest.mark.parametrize(("kind", "table"), [("ops", CASES), ("models", MODELS)])
+def test_packages_and_table_list_the_same(kind, table):
+    manual = names_in(getattr(manual_bp, kind), reference=False)
+    reference = names_in(getattr(jax_ref, kind), reference=True)
+    everything = manual | reference | set(table)
+    missing = {
+        name: places
+        for name in sorted(everything)
+        if (
+            places := [
+                where
+                for where, there in [
+                    (f"manual_bp/{kind}", manual),
+                    (f"jax_ref/{kind}", reference),
+                    ("tests/cases.py", set(table)),
+                ]
+                if name not in there
+            ]
+        )
+    }
+    assert not missing, f"these have no entry in the places named: {missing}"
+
+
+@pytest.mark.parametrize("name", [*CASES, *MODELS])
+def test_every_case_has_every_leading_shape(name):
+    examples = {**CASES, **MODELS}[name].examples
+    assert examples
+    assert len(examples) % len(LEADS) == 0
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("manual_bp")])
+def test_no_autodiff_in_manual_bp(name):
+    used = {
+        node.attr if isinstance(node, ast.Attribute) else alias.name
+        for node in ast.walk(tree(name))
+        for alias in getattr(node, "names", [None])
+        if isinstance(node, ast.Attribute)
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jax"))
+    }
+    assert not used & AUTODIFF
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_packages_do_not_import_each_other(name):
+    other = "jax_ref" if name.startswith("manual_bp") else "manual_bp"
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Import):
+            assert not any(alias.name.split(".")[0] == other for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            assert (node.module or "").split(".")[0] != other
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_public_name_has_a_docstring(name):
+    module = MODULES[name]
+    assert module.__doc__, f"{name} has no docstring"
+    for public, value in vars(module).items():
+        if public.startswith("_") or getattr(value, "__module__", None) != name:
+            continue
+        if isinstance(value, Activation):
+            assert value.fwd.__doc__, f"{name}.{public}.fwd"
+            assert value.bwd.__doc__, f"{name}.{public}.bwd"
+        elif inspect.isfunction(value) or inspect.isclass(value):
+            assert inspect.getdoc(value), f"{name}.{public}"
+            automatic = f"{public}({', '.join(getattr(value, '_fields', ()))})"
+            assert value.__doc__ != automatic, f"{name}.{public} has only an automatic docstring"
+
+
+def tree(name: str) -> ast.Module:
+    """The syntax tree of a module's source."""
+    return ast.parse(Path(inspect.getfile(MODULES[name])).read_text(encoding="utf-8"))
