@@ -11,12 +11,15 @@ class UserError(Exception):
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """Run a script's `main` and exit with what it returns, or with 2 after a `UserError`."""
+    """Run a script's `main` and exit with what it returns, 2 after a `UserError`, 130 after Ctrl-C."""
     try:
         sys.exit(main())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)
 
 
 def choose(option: str, value: str, known: Iterable[str]) -> str:

@@ -1,0 +1,95 @@
+"""One training loop for every engine, and what is measured between its epochs."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from experiments.engines import Engine
+from manual_bp.precision import wide
+
+
+class State(NamedTuple):
+    """What training changes."""
+
+    params: Any
+    opt_state: Any
+
+
+Batch = tuple[jax.Array, jax.Array]
+
+
+def make_epoch(
+    engine: Engine, optimizer: optax.GradientTransformation, batch_size: int
+) -> Callable[[State, Batch, jax.Array], tuple[State, jax.Array]]:
+    """`epoch(state, data, key) -> (state, losses)`: every batch of a new order once, in one scan.
+
+    The remainder that fills no batch is left out, another one each epoch. `state` is donated: its
+    buffers become those of the new state.
+    """
+
+    def epoch(state: State, data: Batch, key: jax.Array) -> tuple[State, jax.Array]:
+        x, y = data
+        steps = x.shape[0] // batch_size
+        order = jax.random.permutation(key, x.shape[0])[: steps * batch_size]
+
+        def step(state: State, rows: jax.Array) -> tuple[State, jax.Array]:
+            loss, grads = engine.value_and_grad(state.params, (x[rows], y[rows]))
+            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+            return State(optax.apply_updates(state.params, updates), opt_state), loss
+
+        return jax.lax.scan(step, state, order.reshape(steps, batch_size))
+
+    return jax.jit(epoch, donate_argnums=0)
+
+
+def make_evaluate(engine: Engine) -> Callable[[Any, Batch, jax.Array], tuple[jax.Array, jax.Array]]:
+    """`evaluate(params, (x, targets), labels) -> (loss, accuracy)`."""
+
+    @jax.jit
+    def evaluate(params: Any, batch: Batch, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+        loss, _ = engine.value_and_grad(params, batch)
+        predicted = jnp.argmax(engine.apply(params, batch[0]), axis=-1)
+        return loss, jnp.mean(predicted == labels)
+
+    return evaluate
+
+
+def make_compare(
+    one: Engine, other: Engine
+) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
+    """`compare(params, batch) -> (differences, norms)`, each (L,), of the gradients by layer.
+
+    A layer's difference is the largest of its params', each relative to the norm of `other`'s gradient.
+    """
+
+    @jax.jit
+    def compare(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        ours, theirs = (engine.value_and_grad(params, batch)[1] for engine in (one, other))
+        pairs = zip(ours.layers, theirs.layers, strict=True)
+        differences = [
+            jnp.max(jnp.stack(jax.tree.leaves(jax.tree.map(relative_difference, a, b))))
+            for a, b in pairs
+        ]
+        return jnp.stack(differences), layer_norms(theirs)
+
+    return compare
+
+
+def relative_difference(a: jax.Array, b: jax.Array) -> jax.Array:
+    """|a - b| / |b|, and 0 where both are zero."""
+    a, b = wide(a), wide(b)
+    off, size = jnp.linalg.norm((a - b).ravel()), jnp.linalg.norm(b.ravel())
+    return jnp.where(off == 0, 0, off / size)
+
+
+def layer_norms(grads: Any) -> jax.Array:
+    """The Euclidean norm of each layer's gradient, (L,)."""
+    return jnp.stack([optax.global_norm(jax.tree.map(wide, layer)) for layer in grads.layers])
+
+
+def distance(a: Any, b: Any) -> float:
+    """The Euclidean distance between two pytrees of params."""
+    return float(optax.global_norm(jax.tree.map(lambda p, q: wide(p) - wide(q), a, b)))
