@@ -21,9 +21,7 @@ class Checkpoints:
 
     def save(self, epoch: int, states: Any, record: dict[str, Any]) -> None:
         """Keep the arrays of `states` and the JSON values of `record` as those after `epoch`."""
-        args = ocp.args.Composite(
-            states=ocp.args.StandardSave(states), record=ocp.args.JsonSave(record)
-        )
+        args = ocp.args.Composite(states=ocp.args.StandardSave(states), record=ocp.args.JsonSave(record))
         self._manager.save(epoch, args=args)
 
     def latest(self) -> int | None:
@@ -45,9 +43,7 @@ class Checkpoints:
             return self._manager.restore(self.latest(), args=args)
         except Exception as error:  # whatever the storage below raises
             first = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"The checkpoint in {self._manager.directory} cannot be read: {first}"
-            ) from None
+            raise UserError(f"The checkpoint in {self._manager.directory} cannot be read: {first}") from None
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -1,5 +1,6 @@
 """Data sets: images as rows of features, and their labels, checked before anything is trained."""
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,10 +31,8 @@ def digits() -> Dataset:
     from sklearn.model_selection import train_test_split
 
     x, y = load_digits(return_X_y=True)
-    x_train, x_test, y_train, y_test = train_test_split(
-        x / 16, y, test_size=0.2, random_state=0, stratify=y
-    )
-    return checked(Split(x_train, y_train), Split(x_test, y_test))
+    train, test = train_test_split(np.arange(len(y)), test_size=0.2, random_state=0, stratify=y)
+    return checked(Split(x[train] / 16, y[train]), Split(x[test] / 16, y[test]))
 
 
 SOURCES = {"digits": digits, "mnist": lambda: checked(*map(as_split, mnist.load()))}
@@ -50,7 +49,7 @@ def as_split(arrays: tuple[np.ndarray, np.ndarray]) -> Split:
     """Images of any shape as rows; bytes scaled to 0..1, floating point as it is."""
     images, labels = arrays
     scale = 255 if images.dtype == np.uint8 else 1
-    return Split(images.reshape(len(images), -1) / scale, labels)
+    return Split(images.reshape(len(images), math.prod(images.shape[1:])) / scale, labels)
 
 
 def checked(train: Split, test: Split) -> Dataset:
@@ -70,8 +69,7 @@ def checked(train: Split, test: Split) -> Dataset:
             raise UserError(f"The {name} labels have dtype {y.dtype}; expected integers.")
     if train.x.shape[1] != test.x.shape[1]:
         raise UserError(
-            f"The training images have {train.x.shape[1]} features, the test images "
-            f"{test.x.shape[1]}."
+            f"The training images have {train.x.shape[1]} features, the test images {test.x.shape[1]}."
         )
     classes = int(train.y.max()) + 1
     for name, (_, y) in {"training": train, "test": test}.items():

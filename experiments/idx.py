@@ -45,8 +45,7 @@ def read(path: Path) -> np.ndarray:
     if len(content) != expected:
         state = "truncated" if len(content) < expected else "too long"
         raise UserError(
-            f"{path} is {state}: an array of shape {shape} needs {expected} bytes, it has "
-            f"{len(content)}."
+            f"{path} is {state}: an array of shape {shape} needs {expected} bytes, it has {len(content)}."
         )
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 

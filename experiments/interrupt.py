@@ -15,7 +15,8 @@ class Interruption:
 @contextmanager
 def deferred() -> Iterator[Interruption]:
     """While open, the first Ctrl-C only sets `requested`: an epoch in flight owns the buffers of the
-    state, which an exception in the middle of it would lose."""
+    state, which an exception in the middle of it would lose.
+    """
     interruption = Interruption()
 
     def request(signum: int, frame: Any) -> None:

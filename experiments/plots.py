@@ -24,9 +24,7 @@ def training(path: Path, history: list[dict[str, Any]], title: str, dtype: str) 
     _by_engine(axes[0, 1], history, {"test_accuracy": 1.0})
     axes[0, 1].set(title="Accuracy", ylabel="fraction of test examples right")
     _by_layer(axes[1, 0], epochs, [record["gradient_norm"] for record in history])
-    axes[1, 0].set(
-        title="Gradient norm by layer", ylabel="Euclidean norm over a fixed batch", yscale="log"
-    )
+    axes[1, 0].set(title="Gradient norm by layer", ylabel="Euclidean norm over a fixed batch", yscale="log")
     _agreement(axes[1, 1], epochs, [record["gradient_difference"] for record in history], dtype)
     for ax in axes.flat:
         ax.set_xlabel("epoch")

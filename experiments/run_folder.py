@@ -49,9 +49,7 @@ def write_json(path: Path, content: Any) -> None:
     """Write JSON in one go: whoever looks finds the old file or the new one, never half of one."""
     write_whole(
         path,
-        lambda part: part.write_text(
-            json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8"
-        ),
+        lambda part: part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8"),
     )
 
 

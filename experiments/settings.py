@@ -39,12 +39,12 @@ class Settings:
     """glorot, he or near_zero."""
     optimizer: str = "adamw"
     """An optimiser of Optax."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     """Learning rate at the start."""
     schedule: str = "cosine"
     """constant, or cosine: down to zero over all epochs."""
-    weight_decay: float = 0.0
-    """Decoupled with adamw and lion, an L2 term of the gradient with the others."""
+    weight_decay: float = 0.1
+    """Decoupled with adamw and lion (their own), an L2 term of the gradient with the others."""
     rates: str = "uniform"
     """A factor on the learning rate of every weight: uniform, inverse_fan_in, layers:1,0.1,... or an
     .npz file with an array for each param (layers.0.w, ...). 0 freezes a weight."""

@@ -1,10 +1,10 @@
 """How long compiled calls take, side by side, and how fast this machine multiplies matrices.
 
 Other work on the machine slows whatever runs at that moment. So contestants take turns: a round
-times a block of calls of each, in an order that turns round from one round to the next, and what is
-reported is the median over the rounds. A ratio is the ratio of two such medians: over repeated runs on
-a busy machine it strayed no further than the median of the ratios of each round, and it agrees with
-the two times printed beside it.
+times a block of calls of each, in an order that turns round from one round to the next. The ratio
+of two is the median of their ratios within each round, as what slows a round slows both: on a busy
+machine, between two copies of one program, it strayed about half as far from 1 as the ratio of the
+two medians did. So it need not be quite the quotient of the medians that are printed beside it.
 """
 
 import time
@@ -24,19 +24,19 @@ PEAK_SIZES = (512, 1024, 2048)
 Call = Callable[[], Any]
 
 
-def medians(calls: Sequence[Call], rounds: int) -> list[float]:
-    """The median seconds of one call of each of `calls`, which take turns for `rounds` rounds."""
+def take_turns(calls: Sequence[Call], rounds: int) -> np.ndarray:
+    """Seconds that one call takes: (rounds, calls)."""
     counts = [_calls_per_block(call) for call in calls]
     turns = list(enumerate(zip(calls, counts, strict=True)))
     seconds = np.zeros((rounds, len(calls)))
     for number in range(rounds):
         for i, (call, count) in turns if number % 2 == 0 else reversed(turns):
             seconds[number, i] = _block(call, count) / count
-    return [float(median) for median in np.median(seconds, axis=0)]
+    return seconds
 
 
 def matmul_peak(rounds: int) -> float:
-    """Floating point operations per second of the fastest square float32 product of `rounds` each."""
+    """Floating point operations per second of the fastest square product in float32."""
     best = 0.0
     for n in PEAK_SIZES:
         a = jnp.ones((n, n), jnp.float32)
@@ -48,7 +48,7 @@ def matmul_peak(rounds: int) -> float:
 
 
 def compiled(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, float]:
-    """`function` compiled for `args` ahead of time, and the seconds to trace, lower and compile it."""
+    """`function` compiled for `args`, and the seconds it took to trace, lower and compile it."""
     start = time.perf_counter()
     program = jax.jit(function).lower(*args).compile()
     return program, time.perf_counter() - start
@@ -69,7 +69,7 @@ def _calls_per_block(call: Call) -> int:
 
 
 def _block(call: Call, count: int) -> float:
-    """Seconds that `count` calls take, each waited for, so that its output is freed before the next."""
+    """Seconds of `count` calls, each waited for, so that its output is freed before the next."""
     start = time.perf_counter()
     for _ in range(count):
         jax.block_until_ready(call())

@@ -8,7 +8,6 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-
 Static = tuple[tuple[str, Any], ...]
 
 
@@ -110,10 +109,9 @@ def _dtype(leaf: Any) -> Any:
 
 def _check_static(op: str, option: str, value: Any) -> None:
     if isinstance(value, jax.Array):
-        kind = "a traced array" if isinstance(value, jax.core.Tracer) else "an array"
         raise TypeError(
-            f"{op}: the static option {option} was {kind} of shape {value.shape}; expected a Python "
-            "value: it cannot be differentiated or traced"
+            f"{op}: the static option {option} was an array of shape {value.shape}; expected a Python value: "
+            "it can be neither traced nor differentiated"
         )
     try:
         hash(value)

@@ -12,9 +12,7 @@ def floating(op: str, **arrays: Any) -> None:
     for name, array in arrays.items():
         found = getattr(array, "dtype", None)
         if found is None:
-            raise TypeError(
-                f"{op}: {name} is a {type(array).__name__}; expected a floating point array"
-            )
+            raise TypeError(f"{op}: {name} is a {type(array).__name__}; expected a floating point array")
         if not jnp.issubdtype(found, jnp.floating):
             raise TypeError(f"{op}: {name} has dtype {found}; expected a floating point dtype")
 
@@ -28,9 +26,7 @@ def dtype(op: str, name: str, array: Any, expected: Any) -> None:
 def shape(op: str, name: str, array: Any, expected: tuple[int, ...], why: str = "") -> None:
     """Raise `ValueError` unless `array` has the shape `expected`; `why` says where that comes from."""
     if jnp.shape(array) != tuple(expected):
-        raise ValueError(
-            f"{op}: {name} has shape {jnp.shape(array)}; expected {tuple(expected)}{why}"
-        )
+        raise ValueError(f"{op}: {name} has shape {jnp.shape(array)}; expected {tuple(expected)}{why}")
 
 
 def cotangent(op: str, name: str, array: Any, like: Any) -> None:

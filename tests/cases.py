@@ -5,6 +5,7 @@ Every test of a gradient runs over this table. Examples are built for each of th
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,7 +64,7 @@ def _dense(i: int, o: int, bias: bool = True) -> dense.Params:
 
 
 def _mlp(*widths: int) -> models.mlp.Params:
-    return models.mlp.Params(tuple(_dense(i, o) for i, o in zip(widths, widths[1:], strict=False)))
+    return models.mlp.Params(tuple(_dense(i, o) for i, o in pairwise(widths)))
 
 
 def _op(name: str, *examples: list[Example]) -> Case:
@@ -115,9 +116,7 @@ CASES: dict[str, Case] = {
         example(lambda lead: (real(*lead, 3, 5), mask(3, 5))),
         example(lambda lead: (real(*lead, 3, 5), mask(*lead, 3, 1)), axis=-2),
     ),
-    "squared_error": _op(
-        "squared_error", example(lambda lead: (real(*lead, 5), real(*lead, 5)))
-    ),
+    "squared_error": _op("squared_error", example(lambda lead: (real(*lead, 5), real(*lead, 5)))),
     "huber": _op(
         "huber",
         example(lambda lead: (real(*lead, 5), real(*lead, 5))),

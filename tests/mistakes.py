@@ -48,7 +48,7 @@ def _of(case: str, op: Any, bwd: Any) -> Mistake:
 
 def _bias_not_summed(params, x, dy, dparams, dx):
     first = dy.reshape(-1, dy.shape[-1])[0]
-    return dparams._replace(b=first if params.b is not None else None), dx
+    return dparams._replace(b=None if params.b is None else first), dx
 
 
 def _bias_forgotten(params, x, dy, dparams, dx):
@@ -160,8 +160,8 @@ def _activation_for_preactivation(a, da):
 def _mlp_negates_a_bias(params, res, dy, **static):
     dparams, dx = mlp.bwd(params, res, dy, **static)
     first, *rest = dparams.layers
-    swapped = mlp.Params((first._replace(b=-first.b), *rest))
-    return swapped, dx
+    assert first.b is not None
+    return mlp.Params((first._replace(b=-first.b), *rest)), dx
 
 
 def _mlp_updates_before_propagating(params, res, dy, **static):
@@ -190,13 +190,9 @@ MISTAKES = {
     "activation for pre-activation": _of(
         "activations.sigmoid", activations.sigmoid, _activation_for_preactivation
     ),
-    "not finite when saturated": _of(
-        "activations.silu", activations.silu, _not_finite_when_saturated
-    ),
+    "not finite when saturated": _of("activations.silu", activations.silu, _not_finite_when_saturated),
     "sign": _of("activations.tanh", activations.tanh, lambda a, da: -activations.tanh.bwd(a, da)),
-    "factor two": _of(
-        "activations.relu_squared", activations.relu_squared, lambda r, da: r * da
-    ),
+    "factor two": _of("activations.relu_squared", activations.relu_squared, lambda r, da: r * da),
     "slope forgotten": _of(
         "activations.leaky_relu",
         activations.leaky_relu,
@@ -211,15 +207,11 @@ MISTAKES = {
     "label smoothing forgotten": _of(
         "softmax_cross_entropy", softmax_cross_entropy, _cross_entropy_ignores_smoothing
     ),
-    "z-loss forgotten": _of(
-        "softmax_cross_entropy", softmax_cross_entropy, _cross_entropy_without_z_loss
-    ),
+    "z-loss forgotten": _of("softmax_cross_entropy", softmax_cross_entropy, _cross_entropy_without_z_loss),
     "ignored label counted": _of(
         "softmax_cross_entropy", softmax_cross_entropy, _cross_entropy_counts_ignored
     ),
-    "gradient of the targets negated": _of(
-        "squared_error", squared_error, _target_gradient_negated
-    ),
+    "gradient of the targets negated": _of("squared_error", squared_error, _target_gradient_negated),
     "mean instead of sum": _of("squared_error", squared_error, _mean_instead_of_sum),
     "cotangent ignored": _of("squared_error", squared_error, _cotangent_ignored),
     "cotangent without its sign": _of("squared_error", squared_error, _cotangent_without_sign),

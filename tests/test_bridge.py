@@ -1,7 +1,8 @@
 """`differentiable`: the pair as an ordinary JAX function."""
 
 import inspect
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -15,7 +16,7 @@ from manual_bp import differentiable
 from manual_bp.models import mlp
 from manual_bp.ops import activations, dense, softmax, softmax_cross_entropy
 from tests.cases import CASES, MODELS
-from tests.proof import output_shape
+from tests.proof import engines, output_shape
 from tests.test_gradients import close
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(7, 5)))
@@ -32,8 +33,8 @@ def test_every_op_has_the_gradient_of_its_reference(name):
         args = jax.tree.map(jnp.asarray, inputs.redraw(example.args, "ordinary", rng))
         d_output = jnp.asarray(rng.normal(size=output_shape(case.reference, example)))
         ours = jax.jit(lambda a, d, f=function, s=example.static: oracle.value_and_vjp(f, a, d, **s))
-        theirs = oracle.value_and_vjp(case.reference, args, d_output, **example.static)
-        close(ours(args, d_output), theirs, 1e-12)
+        theirs = engines(case.op, case.reference, example.static).autodiff
+        close(ours(args, d_output), theirs(args, d_output), 1e-12)
 
 
 def test_it_is_the_hand_written_backward_that_runs():
@@ -67,9 +68,9 @@ def test_second_derivatives_come_from_differentiating_bwd():
     close(ours, jax.grad(lambda z: jnp.sum(jax.grad(loss(plain))(z) ** 2))(X), 1e-12)
 
 
-class _Masked(NamedTuple):
-    fwd: object
-    bwd: object
+class _Pair(NamedTuple):
+    fwd: Callable[..., Any]
+    bwd: Callable[..., Any]
 
 
 def _dropout_fwd(x, key, keep, *, rate):
@@ -84,7 +85,7 @@ def _dropout_bwd(residuals, dy, *, rate):
 
 
 def test_keys_and_booleans_have_no_gradient():
-    dropout = differentiable(_Masked(_dropout_fwd, _dropout_bwd))
+    dropout = differentiable(_Pair(_dropout_fwd, _dropout_bwd))
     key, keep = jax.random.key(0), X > 0
     output, vjp = jax.vjp(lambda *args: dropout(*args, rate=0.5), X, key, keep)
     dx, dkey, dkeep = vjp(jnp.ones_like(output))
@@ -152,10 +153,10 @@ def test_errors():
         differentiable(len)  # pyright: ignore[reportArgumentType]
     with pytest.raises(TypeError, match="bwd has 1 positional arguments; expected"):
         _pair(lambda x: (x, ()), lambda res: res)
-    with pytest.raises(TypeError, match="static option axis was .*; expected a hashable value"):
+    with pytest.raises(TypeError, match=r"static option axis was .*; expected a hashable value"):
         differentiable(softmax)(X, axis=[0])
-    with pytest.raises(TypeError, match="slope was a traced array of shape .*cannot be differentiated"):
-        leaky_relu = differentiable(activations.leaky_relu)
+    leaky_relu = differentiable(activations.leaky_relu)
+    with pytest.raises(TypeError, match=r"slope was an array .*neither traced nor differentiated"):
         jax.grad(lambda slope: jnp.sum(leaky_relu(X, slope=slope)))(0.1)
     with pytest.raises(TypeError, match="argument x is complex"):
         differentiable(softmax)(jax.lax.complex(X, X))

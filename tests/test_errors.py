@@ -1,6 +1,7 @@
 """A shape, dtype or option that cannot work is named at trace time, with what was expected."""
 
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,7 @@ def _without_runtime_types():
 X = jnp.ones((7, 5))
 W = dense.Params(jnp.ones((5, 3)), jnp.ones(3))
 LABELS = jnp.zeros(7, int)
+A_LIST: Any = [1.0] * 5
 NET = mlp.init(jax.random.key(0), [5, 4, 3], dtype=jnp.float64)
 ce, bce = softmax_cross_entropy, sigmoid_cross_entropy
 
@@ -42,7 +44,7 @@ BAD = [
      "dense: x has dtype float32; expected float64"),
     (lambda: dense.fwd(W, LABELS), TypeError,
      "dense: x has dtype int64; expected a floating point dtype"),
-    (lambda: dense.fwd(W, [1.0] * 5), TypeError, "dense: x is a list; expected a floating point array"),
+    (lambda: dense.fwd(W, A_LIST), TypeError, "dense: x is a list; expected a floating point array"),
     (lambda: dense.fwd(W, jnp.array(1.0)), ValueError,
      "dense: x is a scalar; expected at least one axis"),
     (lambda: dense.fwd(W._replace(b=jnp.ones(4)), X), ValueError,

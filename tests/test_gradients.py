@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from jax_ref.verify import inputs
 from tests.cases import CASES, LEADS, MODELS, Case, Example
-from tests.proof import as_tuple, assert_same_structure, backward, engines, output_shape, prove, run_pair
+from tests.proof import (
+    as_tuple,
+    assert_same_structure,
+    backward,
+    engines,
+    output_shape,
+    prove,
+    run_pair,
+)
 
 ROWS = [
     # tests of one row run in one process, which compiles it once
@@ -21,7 +29,7 @@ ROWS = [
 ]
 every_example = pytest.mark.parametrize(("case", "example"), ROWS)
 every_kind = pytest.mark.parametrize(  # of one leading shape: a transform does not know the others
-    ("case", "example"), [row for row in ROWS if int(row.id.rpartition("-")[2]) % len(LEADS) == 0]
+    ("case", "example"), [row for row in ROWS if int(str(row.id).rpartition("-")[2]) % len(LEADS) == 0]
 )
 
 seeds = st.integers(0, 2**32 - 1)

@@ -68,7 +68,7 @@ def test_gradient_equals_that_of_scikit_learn(digits, activation):
     theirs.out_activation_, theirs.n_layers_, theirs.n_outputs_ = "softmax", 4, 10
     theirs.coefs_ = [np.asarray(layer.w) for layer in params.layers]
     theirs.intercepts_ = [np.asarray(layer.b) for layer in params.layers]
-    theirs._loss = theirs.loss = "log_loss"
+    theirs.loss = "log_loss"
     widths = [64, 13, 11, 10]
     activations = [x, *(np.empty((101, width)) for width in widths[1:])]
     deltas = [np.empty_like(a) for a in activations]
@@ -85,7 +85,11 @@ def test_gradient_equals_that_of_scikit_learn(digits, activation):
 
 
 def test_initialisers_have_their_spread():
-    for name, spread in {"glorot": np.sqrt(2 / 500), "he": np.sqrt(2 / 300), "near_zero": 0.01}.items():
+    for name, spread in {
+        "glorot": np.sqrt(2 / 500),
+        "he": np.sqrt(2 / 300),
+        "near_zero": 0.01,
+    }.items():
         layer = mlp.init(jax.random.key(0), [300, 200], initializer=name).layers[0]
         assert np.isclose(np.std(layer.w), spread, rtol=0.03)
         assert not np.any(layer.b)

@@ -16,9 +16,7 @@ def is_differentiable(argument: PyTree) -> bool:
 
 def cast(tree: PyTree, dtype: DTypeLike) -> PyTree:
     """`tree` with its floating point leaves in `dtype` and the others as they are."""
-    return jax.tree.map(
-        lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
-    )
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
 
 
 def value_and_vjp(

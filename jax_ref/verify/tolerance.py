@@ -7,7 +7,8 @@ mistake lost under one.
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, DTypeLike
+from jaxtyping import DTypeLike
+from numpy.typing import ArrayLike
 
 FLOAT64 = 1e-12
 """Normwise relative error allowed in float64."""
@@ -16,25 +17,25 @@ ULPS = 4
 """Units in the last place allowed on top."""
 
 
-def distance(actual: Array, oracle: Array) -> float:
+def distance(actual: ArrayLike, oracle: ArrayLike) -> float:
     """Euclidean distance in float64; equal infinities and NaNs at the same place count as equal."""
     a, e = np.asarray(actual, np.float64), np.asarray(oracle, np.float64)
     same = (a == e) | (np.isnan(a) & np.isnan(e))
     return float(np.linalg.norm(np.subtract(a, e, where=~same, out=np.zeros(a.shape)).ravel()))
 
 
-def size(oracle: Array) -> float:
+def size(oracle: ArrayLike) -> float:
     """Euclidean norm in float64 of the finite entries."""
     e = np.asarray(oracle, np.float64)
     return float(np.linalg.norm(e[np.isfinite(e)]))
 
 
-def bound64(oracle: Array, d_output: Array) -> float:
+def bound64(oracle: ArrayLike, d_output: ArrayLike) -> float:
     """The largest distance from `oracle` allowed to a float64 result."""
     return FLOAT64 * size(oracle) + _rounding_of_the_oracle(d_output)
 
 
-def bound(oracle: Array, autodiff_error: float, dtype: DTypeLike, d_output: Array) -> float:
+def bound(oracle: ArrayLike, autodiff_error: float, dtype: DTypeLike, d_output: ArrayLike) -> float:
     """The largest distance from `oracle` allowed to a result in `dtype`, narrower than float64.
 
     `autodiff_error` is how far JAX's own result in that dtype is from it.
@@ -45,7 +46,7 @@ def bound(oracle: Array, autodiff_error: float, dtype: DTypeLike, d_output: Arra
     return 2 * autodiff_error + ulps + underflow + _rounding_of_the_oracle(d_output)
 
 
-def _rounding_of_the_oracle(d_output: Array) -> float:
+def _rounding_of_the_oracle(d_output: ArrayLike) -> float:
     """A few float64 ulps of the cotangent.
 
     Where an op subtracts nearly equal numbers (a saturated softmax), the oracle itself is no better.

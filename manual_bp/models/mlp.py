@@ -84,7 +84,10 @@ def fwd(
     output_activation: str = "identity",
 ) -> tuple[Float[Array, "*B O"], Residuals]:
     """The output of the last layer, and the residuals of all."""
-    f, g = _activation("activation", activation), _activation("output_activation", output_activation)
+    f, g = (
+        _activation("activation", activation),
+        _activation("output_activation", output_activation),
+    )
     checks.option("mlp", "params.layers", params.layers, len(params.layers) > 0, "a layer or more")
     *hidden, last = params.layers
     res_dense, res_activation = [], []
@@ -110,7 +113,10 @@ def bwd(
     output_activation: str = "identity",
 ) -> tuple[Params, Float[Array, "*B I"]]:
     """The cotangents of the params and of `x`."""
-    f, g = _activation("activation", activation), _activation("output_activation", output_activation)
+    f, g = (
+        _activation("activation", activation),
+        _activation("output_activation", output_activation),
+    )
     dlayers = []
     dz = g.bwd(res.activation[-1], dy)  # (5)
     dlayer, da = dense.bwd(params.layers[-1], res.dense[-1], dz)  # (6)

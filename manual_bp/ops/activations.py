@@ -49,13 +49,13 @@ Mask = Bool[Array, "*B"]
 
 
 def _identity_fwd(z: Z) -> tuple[Z, tuple[()]]:
-    """a = z; saves nothing."""
+    """A = z; saves nothing."""
     checks.floating("identity", z=z)
     return z, ()
 
 
 def _identity_bwd(res: tuple[()], da: Z) -> Z:
-    """dz = da   (1)."""
+    """Dz = da   (1)."""
     return da
 
 
@@ -63,14 +63,14 @@ identity = Activation(_identity_fwd, _identity_bwd)
 
 
 def _sigmoid_fwd(z: Z) -> tuple[Z, Z]:
-    """a = 1/(1 + e^-z); saves a."""
+    """A = 1/(1 + e^-z); saves a."""
     checks.floating("sigmoid", z=z)
     a = jax.nn.sigmoid(z)
     return a, a
 
 
 def _sigmoid_bwd(a: Z, da: Z) -> Z:
-    """dz = a (1 - a) da   (2)."""
+    """Dz = a (1 - a) da   (2)."""
     checks.cotangent("sigmoid", "da", da, a)
     return da * a * (1 - a)
 
@@ -79,14 +79,14 @@ sigmoid = Activation(_sigmoid_fwd, _sigmoid_bwd)
 
 
 def _tanh_fwd(z: Z) -> tuple[Z, Z]:
-    """a = tanh z; saves a."""
+    """A = tanh z; saves a."""
     checks.floating("tanh", z=z)
     a = jnp.tanh(z)
     return a, a
 
 
 def _tanh_bwd(a: Z, da: Z) -> Z:
-    """dz = (1 + a) (1 - a) da   (3); 1 - a^2 would lose the digits of a tail."""
+    """Dz = (1 + a) (1 - a) da   (3); 1 - a^2 would lose the digits of a tail."""
     checks.cotangent("tanh", "da", da, a)
     return da * (1 + a) * (1 - a)
 
@@ -95,14 +95,14 @@ tanh = Activation(_tanh_fwd, _tanh_bwd)
 
 
 def _relu_fwd(z: Z) -> tuple[Z, Z]:
-    """a = max(z, 0); saves a, which the next layer holds anyway."""
+    """A = max(z, 0); saves a, which the next layer holds anyway."""
     checks.floating("relu", z=z)
     a = jnp.maximum(z, 0)
     return a, a
 
 
 def _relu_bwd(a: Z, da: Z) -> Z:
-    """dz = [a > 0] da   (4)."""
+    """Dz = [a > 0] da   (4)."""
     checks.cotangent("relu", "da", da, a)
     return jnp.where(a > 0, da, 0)
 
@@ -111,14 +111,14 @@ relu = Activation(_relu_fwd, _relu_bwd)
 
 
 def _leaky_relu_fwd(z: Z, *, slope: float = 0.01) -> tuple[Z, Mask]:
-    """a = z if z >= 0 else slope z; saves the mask z >= 0, as the sign of a may underflow."""
+    """A = z if z >= 0 else slope z; saves the mask z >= 0, as the sign of a may underflow."""
     checks.floating("leaky_relu", z=z)
     positive = z >= 0
     return jnp.where(positive, z, slope * z), positive
 
 
 def _leaky_relu_bwd(positive: Mask, da: Z, *, slope: float = 0.01) -> Z:
-    """dz = da if z >= 0 else slope da   (5)."""
+    """Dz = da if z >= 0 else slope da   (5)."""
     checks.shape("leaky_relu", "da", da, positive.shape, ", the shape of the output")
     return jnp.where(positive, da, slope * da)
 
@@ -127,13 +127,13 @@ leaky_relu = Activation(_leaky_relu_fwd, _leaky_relu_bwd)
 
 
 def _elu_fwd(z: Z, *, alpha: float = 1.0) -> tuple[Z, Z]:
-    """a = z if z > 0 else alpha (e^z - 1); saves z, as a + alpha has no digits where a is near -alpha."""
+    """A = z if z > 0 else alpha (e^z - 1); saves z, as a + alpha has no digits where a is near -alpha."""
     checks.floating("elu", z=z)
     return jnp.where(z > 0, z, alpha * jnp.expm1(jnp.minimum(z, 0))), z
 
 
 def _elu_bwd(z: Z, da: Z, *, alpha: float = 1.0) -> Z:
-    """dz = da if z > 0 else alpha e^z da   (6)."""
+    """Dz = da if z > 0 else alpha e^z da   (6)."""
     checks.cotangent("elu", "da", da, z)
     return jnp.where(z > 0, da, alpha * jnp.exp(jnp.minimum(z, 0)) * da)
 
@@ -142,14 +142,14 @@ elu = Activation(_elu_fwd, _elu_bwd)
 
 
 def _softplus_fwd(z: Z) -> tuple[Z, Z]:
-    """a = log(1 + e^z); saves a."""
+    """A = log(1 + e^z); saves a."""
     checks.floating("softplus", z=z)
     a = jnp.maximum(z, 0) + jnp.log1p(jnp.exp(-jnp.abs(z)))
     return a, a
 
 
 def _softplus_bwd(a: Z, da: Z) -> Z:
-    """dz = (1 - e^-a) da   (7): s(z) from the output, to full precision in both tails."""
+    """Dz = (1 - e^-a) da   (7): s(z) from the output, to full precision in both tails."""
     checks.cotangent("softplus", "da", da, a)
     return da * -jnp.expm1(-a)
 
@@ -158,13 +158,13 @@ softplus = Activation(_softplus_fwd, _softplus_bwd)
 
 
 def _silu_fwd(z: Z) -> tuple[Z, Z]:
-    """a = z s(z); saves z."""
+    """A = z s(z); saves z."""
     checks.floating("silu", z=z)
     return z * jax.nn.sigmoid(z), z
 
 
 def _silu_bwd(z: Z, da: Z) -> Z:
-    """dz = s(z) (1 + z (1 - s(z))) da   (8)."""
+    """Dz = s(z) (1 + z (1 - s(z))) da   (8)."""
     checks.cotangent("silu", "da", da, z)
     x = wide(z)
     s = jax.nn.sigmoid(x)
@@ -175,14 +175,14 @@ silu = Activation(_silu_fwd, _silu_bwd)
 
 
 def _gelu_fwd(z: Z) -> tuple[Z, Z]:
-    """a = z P(z), P the normal distribution; saves z."""
+    """A = z P(z), P the normal distribution; saves z."""
     checks.floating("gelu", z=z)
     x = wide(z)
     return (x * _normal_cdf(x)).astype(z.dtype), z
 
 
 def _gelu_bwd(z: Z, da: Z) -> Z:
-    """dz = (P(z) + z p(z)) da   (9), p the normal density."""
+    """Dz = (P(z) + z p(z)) da   (9), p the normal density."""
     checks.cotangent("gelu", "da", da, z)
     x = wide(z)
     density = jnp.exp(-x * x / 2) / sqrt(2 * pi)
@@ -198,7 +198,7 @@ gelu = Activation(_gelu_fwd, _gelu_bwd)
 
 
 def _gelu_tanh_fwd(z: Z) -> tuple[Z, Z]:
-    """a = z (1 + tanh u(z))/2, u(z) = sqrt(2/pi) (z + 0.044715 z^3); saves z."""
+    """A = z (1 + tanh u(z))/2, u(z) = sqrt(2/pi) (z + 0.044715 z^3); saves z."""
     checks.floating("gelu_tanh", z=z)
     x = wide(z)
     u = sqrt(2 / pi) * (x + 0.044715 * x * x * x)
@@ -206,7 +206,7 @@ def _gelu_tanh_fwd(z: Z) -> tuple[Z, Z]:
 
 
 def _gelu_tanh_bwd(z: Z, da: Z) -> Z:
-    """dz = ((1 + t)/2 + z u' (1 - t^2)/2) da   (10), t = tanh u(z)."""
+    """Dz = ((1 + t)/2 + z u' (1 - t^2)/2) da   (10), t = tanh u(z)."""
     checks.cotangent("gelu_tanh", "da", da, z)
     x = wide(z)
     t = jnp.tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x))
@@ -218,14 +218,14 @@ gelu_tanh = Activation(_gelu_tanh_fwd, _gelu_tanh_bwd)
 
 
 def _relu_squared_fwd(z: Z) -> tuple[Z, Z]:
-    """a = max(z, 0)^2; saves max(z, 0), as the square may overflow."""
+    """A = max(z, 0)^2; saves max(z, 0), as the square may overflow."""
     checks.floating("relu_squared", z=z)
     r = jnp.maximum(z, 0)
     return r * r, r
 
 
 def _relu_squared_bwd(r: Z, da: Z) -> Z:
-    """dz = 2 max(z, 0) da   (11)."""
+    """Dz = 2 max(z, 0) da   (11)."""
     checks.cotangent("relu_squared", "da", da, r)
     return 2 * r * da
 
@@ -234,13 +234,13 @@ relu_squared = Activation(_relu_squared_fwd, _relu_squared_bwd)
 
 
 def _hard_tanh_fwd(z: Z) -> tuple[Z, Mask]:
-    """a = min(max(z, -1), 1); saves the mask of -1 <= z <= 1."""
+    """A = min(max(z, -1), 1); saves the mask of -1 <= z <= 1."""
     checks.floating("hard_tanh", z=z)
     return jnp.clip(z, -1, 1), (z >= -1) & (z <= 1)
 
 
 def _hard_tanh_bwd(inside: Mask, da: Z) -> Z:
-    """dz = [-1 <= z <= 1] da   (12)."""
+    """Dz = [-1 <= z <= 1] da   (12)."""
     checks.shape("hard_tanh", "da", da, inside.shape, ", the shape of the output")
     return jnp.where(inside, da, 0)
 

@@ -49,9 +49,7 @@ def init(
     return Params(w, jnp.zeros(out_features, dtype) if bias else None)
 
 
-def fwd(
-    params: Params, x: Float[Array, "*B I"]
-) -> tuple[Float[Array, "*B O"], Float[Array, "*B I"]]:
+def fwd(params: Params, x: Float[Array, "*B I"]) -> tuple[Float[Array, "*B O"], Float[Array, "*B I"]]:
     """The output `y` (*B, O), and `x` for the backward pass."""
     _check(params, x)
     w, b = params

@@ -35,9 +35,7 @@ def fwd(
     return p, p
 
 
-def bwd(
-    p: Float[Array, "*B"], dp: Float[Array, "*B"], *, axis: int = -1
-) -> Float[Array, "*B"]:
+def bwd(p: Float[Array, "*B"], dp: Float[Array, "*B"], *, axis: int = -1) -> Float[Array, "*B"]:
     """The cotangent of `x`."""
     checks.cotangent("softmax", "dp", dp, p)
     p_, dp_ = wide(p), wide(dp)

@@ -15,9 +15,7 @@ from manual_bp import checks
 from manual_bp.precision import wide
 
 
-def fwd(
-    y: Float[Array, "*B I"], t: Float[Array, "*B I"]
-) -> tuple[Float[Array, "*B"], Float[Array, "*B I"]]:
+def fwd(y: Float[Array, "*B I"], t: Float[Array, "*B I"]) -> tuple[Float[Array, "*B"], Float[Array, "*B I"]]:
     """The loss of each example, for outputs `y` and targets `t`."""
     check("squared_error", y, t)
     e = y - t

@@ -1,0 +1,300 @@
+"""The main job as its user runs it: results, resuming, interrupting, killing, mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments import errors, optimizers, train
+from experiments.checkpoint import Checkpoints
+from experiments.errors import UserError
+from manual_bp.models import mlp
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["--widths", "64", "8", "10", "--epochs", "4"]
+
+
+def command(*arguments):
+    """The main job's command line."""
+    return [sys.executable, "-m", "experiments.train", *map(str, arguments)]
+
+
+def process(*arguments):
+    """Run the main job as its user does."""
+    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+class Done(NamedTuple):
+    """What a job left: as `subprocess.CompletedProcess`."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def job(monkeypatch, capsys):
+    """Run the main job in this process, which has compiled and imported most of it already."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["train", *map(str, arguments)])
+        with (
+            jax.numpy_dtype_promotion("standard"),
+            jax.numpy_rank_promotion("allow"),
+            pytest.raises(SystemExit) as caught,
+        ):
+            errors.run(train.main)
+        jax.config.update("jax_enable_x64", True)
+        return Done(caught.value.code, *capsys.readouterr())
+
+    return run
+
+
+def figures(folder):
+    """The JSON a run has written."""
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def params(folder):
+    """The arrays of the last checkpoint of a run, by their names."""
+    manager = Checkpoints(folder / "checkpoints")
+    states = manager._manager.restore(manager.latest())["states"]
+    manager.close()
+    return {jax.tree_util.keystr(k): np.asarray(v) for k, v in jax.tree_util.tree_leaves_with_path(states)}
+
+
+def same(a, b):
+    """Whether two runs have bit-identical states."""
+    a, b = params(a), params(b)
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+def test_default_job(tmp_path):
+    done = process("--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    found = figures(tmp_path / "run")
+    for engine in ("manual", "autodiff"):
+        assert found["engines"][engine]["test_accuracy"] >= 0.97
+        assert found["engines"][engine]["us_per_step"] > 0
+        assert np.isfinite(found["engines"][engine]["test_loss"])
+    assert 0 < found["max_gradient_difference"] < 1e-5
+    assert 0 < found["parameter_distance"] < 1e-3
+    assert len(found["history"]) == 30
+    assert (tmp_path / "run" / "training.png").read_bytes()[:4] == b"\x89PNG"
+    assert "30/30" in done.stdout
+    assert "test accuracy 97." in done.stdout
+    assert str(tmp_path / "run" / "training.png") in done.stdout
+
+
+def test_resumed_run_is_bit_identical(tmp_path, job):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    constant = [*SMALL, "--schedule", "constant", "--dtype", "float64"]
+    assert job("--out", whole, *constant).returncode == 0
+    assert job("--out", parts, *constant, "--epochs", 2).returncode == 0
+    done = job("--out", parts, *constant, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert same(whole, parts)
+    assert figures(parts)["epochs_done"] == 4
+    for key in ("test_loss", "train_loss"):
+        of = [[e["engines"]["manual"][key] for e in figures(f)["history"]] for f in (whole, parts)]
+        assert of[0] == of[1]
+    assert figures(whole)["max_gradient_difference"] < 1e-13
+    refused = job("--out", parts, *constant, "--resume", "--seed", 1)
+    assert refused.returncode == 2
+    assert "its seed was 0, now it is 1" in refused.stderr
+    fewer = job("--out", parts, *constant, "--resume", "--epochs", 3)
+    assert "--epochs was 3; the checkpoint has 4 epochs already" in fewer.stderr
+
+
+def wait_for_epochs(process, folder, count):
+    """Wait until a running job has kept `count` checkpoints."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        numbers = [int(p.name) for p in (folder / "checkpoints").glob("*") if p.name.isdigit()]
+        if max(numbers, default=0) >= count:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"no checkpoint {count}; exit code {process.poll()}")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_or_killed_run_goes_on_as_if_nothing_had_been(tmp_path, job, how):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    settings = ["--widths", 64, 8, 10, "--epochs", 40, "--engine", "manual"]
+    running = subprocess.Popen(
+        command("--out", cut, *settings), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for_epochs(running, cut, 3)
+    running.send_signal(how)
+    output, error = running.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert running.returncode == 130, error
+        assert "Traceback" not in error
+        assert "--resume goes on" in output
+        done_so_far = figures(cut)
+        assert done_so_far["interrupted"]
+        assert 3 <= done_so_far["epochs_done"] < 40
+    assert job("--out", whole, *settings).returncode == 0
+    resumed = job("--out", cut, *settings, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert same(whole, cut)
+    assert figures(cut)["epochs_done"] == 40
+    assert not list(cut.glob(".*part*"))
+
+
+BAD = {
+    "widths input": (["--widths", 63, 10], "--widths was 63 10; the first must be 64, the data's features"),
+    "widths output": (["--widths", 64, 9], "with 9 outputs. The training label of example"),
+    "one width": (["--widths", 64], "--widths was 64; expected two positive widths or more"),
+    "batch": (["--batch-size", 2000], "--batch-size was 2000; the training data has only 1437 examples"),
+    "no batch": (["--batch-size", 0], "--batch-size was 0; expected at least 1"),
+    "epochs": (["--epochs", 0], "--epochs was 0; expected at least 1"),
+    "learning rate": (["--learning-rate", "nan"], "--learning-rate was nan; expected a positive number"),
+    "weight decay": (["--weight-decay", -1], "--weight-decay was -1.0; expected at least 0"),
+    "seed": (["--seed", -1], "--seed was -1; expected at least 0"),
+    "optimizer": (["--optimizer", "adm"], "--optimizer was 'adm'; did you mean 'adam'"),
+    "activation": (["--activation", "relou"], "--activation was 'relou'; did you mean 'relu'"),
+    "loss": (["--loss", "squard_error"], "--loss was 'squard_error'; did you mean 'squared_error'"),
+    "engine": (["--engine", "autograd"], "--engine was 'autograd'; did you mean 'autodiff'"),
+    "model": (["--model", "mpl"], "--model was 'mpl'; did you mean 'mlp'"),
+    "dtype": (["--dtype", "float23"], "--dtype was 'float23'; did you mean 'float32'"),
+    "initializer": (["--initializer", "glorott"], "--initializer was 'glorott'; did you mean 'glorot'"),
+    "schedule": (["--schedule", "cosin"], "--schedule was 'cosin'; did you mean 'cosine'"),
+    "resume what": (["--resume"], "--resume needs --out"),
+    "both": (["--resume", "--overwrite"], "--resume and --overwrite exclude each other"),
+    "rates rule": (["--rates", "fast"], "--rates was 'fast'; expected uniform, inverse_fan_in"),
+    "rates file": (["--rates", "none.npz"], "--rates: none.npz cannot be read"),
+    "rates layers": (["--rates", "layers:1"], "--rates has 1 numbers; the model has 2 layers"),
+    "rates numbers": (["--rates", "layers:1,x"], "--rates was layers:1,x; expected numbers"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_settings_are_told_in_one_sentence(name, tmp_path, job):
+    arguments, message = BAD[name]
+    out = [] if name == "resume what" else ["--out", tmp_path / "run"]
+    done = job(*arguments, *out)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_folders_are_not_overwritten_by_accident(tmp_path, job):
+    (tmp_path / "metrics.json").write_text("mine")
+    assert "already holds a run; add --resume" in job("--out", tmp_path).stderr
+    assert "has no checkpoint to resume from" in job("--out", tmp_path, "--resume").stderr
+    assert "cannot be written: Not a directory" in job("--out", tmp_path / "metrics.json" / "x").stderr
+    assert (tmp_path / "metrics.json").read_text() == "mine"
+
+
+def test_script_says_one_sentence_and_exits_with_2(tmp_path):
+    done = process("--out", tmp_path / "run", "--optimizer", "sdg")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --optimizer was 'sdg'; did you mean 'sgd'?")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_diverged_run_says_so_and_keeps_what_was_done(tmp_path, job):
+    done = job("--out", tmp_path, *SMALL, "--optimizer", "sgd", "--learning-rate", 1e30, "--engine", "manual")
+    assert done.returncode == 2
+    assert "Training diverged in epoch 1" in done.stdout
+    assert "try a smaller --learning-rate" in done.stderr
+
+
+def test_unreadable_checkpoint(tmp_path, job):
+    assert job("--out", tmp_path, *SMALL, "--engine", "manual").returncode == 0
+    last = tmp_path / "checkpoints" / "4" / "record" / "metadata"
+    last.write_text(last.read_text()[:20])
+    done = job("--out", tmp_path, *SMALL, "--engine", "manual", "--resume")
+    assert done.returncode == 2
+    assert "cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["--loss", "squared_error", "--output-activation", "sigmoid", "--optimizer", "momentum"],
+        ["--loss", "sigmoid_cross_entropy", "--dtype", "bfloat16", "--rates", "inverse_fan_in"],
+        ["--loss", "huber", "--activation", "gelu", "--initializer", "near_zero", "--engine", "autodiff"],
+        ["--optimizer", "lion", "--learning-rate", 1e-3, "--rates", "layers:0,1"],
+    ],
+)
+def test_other_settings_learn(tmp_path, job, settings):
+    done = job("--out", tmp_path, "--widths", 64, 30, 10, "--epochs", 6, *settings)
+    assert done.returncode == 0, done.stderr
+    last = figures(tmp_path)["engines"]
+    first = figures(tmp_path)["history"][0]["engines"]
+    assert all(last[e]["train_loss"] < first[e]["train_loss"] for e in last)
+
+
+def test_every_optimizer_steps():
+    start = mlp.init(jax.random.key(0), [3, 2], dtype=jnp.float32)
+    for name in optimizers.OPTIMIZERS:
+        with jax.numpy_dtype_promotion("standard"):
+            optimizer = optimizers.build(
+                name, 0.1, schedule="constant", steps=1, weight_decay=0.1, rates=None
+            )
+            updates, _ = optimizer.update(start, optimizer.init(start), start)
+        assert all(np.all(np.isfinite(u)) for u in jax.tree.leaves(updates))
+        assert np.any(updates.layers[0].w)
+
+
+def test_rates_freeze_and_scale_single_weights(tmp_path):
+    start = mlp.init(jax.random.key(0), [3, 2], dtype=jnp.float32)
+    w = np.array([[1.0, 0.0], [0.5, 1.0], [2.0, 1.0]])
+    np.savez(tmp_path / "rates.npz", **{"layers.0.w": w, "layers.0.b": np.ones(2)})
+    rates = optimizers.read_rates(str(tmp_path / "rates.npz"), start)
+    optimizer = optimizers.build("sgd", 0.1, schedule="constant", steps=1, weight_decay=0.0, rates=rates)
+    grads = jax.tree.map(jnp.ones_like, start)
+    updates, _ = optimizer.update(grads, optimizer.init(start), start)
+    assert np.allclose(updates.layers[0].w, -0.1 * w)
+    moved = optax.apply_updates(start, updates)
+    assert moved.layers[0].w[0, 1] == start.layers[0].w[0, 1]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"layers.0.w": np.ones((3, 2))}, "has no array layers.0.b"),
+        ({"layers.0.w": np.ones((2, 3)), "layers.0.b": np.ones(2)}, "has shape"),
+        ({"layers.0.w": np.full((3, 2), np.nan), "layers.0.b": np.ones(2)}, "not finite"),
+        ({"layers.0.w": np.ones((3, 2)), "layers.0.b": np.ones(2), "x": np.ones(1)}, "of no param: x"),
+    ],
+)
+def test_bad_rates_files(tmp_path, arrays, message):
+    np.savez(tmp_path / "rates.npz", **arrays)
+    with pytest.raises(UserError, match=message):
+        optimizers.read_rates(str(tmp_path / "rates.npz"), mlp.init(jax.random.key(0), [3, 2]))
+
+
+def test_ctrl_c_outside_the_loop_exits_with_130(capsys):
+    def main():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+        return 0
+
+    with pytest.raises(SystemExit) as caught:
+        errors.run(main)
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+
+
+@pytest.mark.slow
+def test_mnist_reaches_its_accuracy(tmp_path, job):
+    done = job("--data", "mnist", "--widths", 784, 100, 10, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert all(e["test_accuracy"] >= 0.978 for e in figures(tmp_path)["engines"].values())
