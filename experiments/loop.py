@@ -74,9 +74,9 @@ def make_compare(
             jnp.max(jnp.stack(jax.tree.leaves(jax.tree.map(relative_difference, a, b))))
             for a, b in zip(ours.layers, theirs.layers, strict=True)
         ]
-        norms = [optax.global_norm(jax.tree.map(wide, layer)) for layer in theirs.layers]
+        norms = [optax.tree.norm(jax.tree.map(wide, layer)) for layer in theirs.layers]
         apart = jax.tree.map(lambda p, q: wide(p) - wide(q), params, other_params)
-        return jnp.stack(differences), jnp.stack(norms), optax.global_norm(apart)
+        return jnp.stack(differences), jnp.stack(norms), optax.tree.norm(apart)
 
     return compare
 

@@ -91,7 +91,7 @@ class Training:
             us_per_step = 1e6 * (time.perf_counter() - start) / self.steps
             loss, accuracy = self.evaluate[name](state.params, self.test, self.test_labels)
             engines[name] = {
-                "train_loss": float(np.mean(losses, dtype=np.float64)),
+                "train_loss": float(np.asarray(losses, np.float64).mean()),
                 "test_loss": float(loss),
                 "test_accuracy": float(accuracy),
                 "us_per_step": us_per_step,

@@ -105,7 +105,7 @@ def _cross_entropy_assumes_sum_one(res, dloss, **options):
     dx, *others = softmax_cross_entropy.bwd(res, dloss, **options)
     if not jnp.issubdtype(res.targets.dtype, jnp.floating):
         return (dx, *others) if others else dx
-    p = jnp.exp(res.logits - res.maximum - res.log_sum)
+    p = jnp.exp(res.logits - res.maximum) / res.total
     excess = (1 - options.get("label_smoothing", 0)) * (1 - res.targets.sum(-1))
     weights = 1 if res.weights is None else res.weights
     return (dx + (dloss * weights * excess)[..., None].astype(p.dtype) * p, *others)
@@ -141,7 +141,7 @@ def _cotangent_without_sign(e, dloss):
 
 
 def _huber_without_delta(c, dloss, *, delta=1.0):
-    return huber.bwd(jnp.clip(c, -0.5, 0.5), dloss)
+    return huber.bwd(c, dloss, delta=0.5)
 
 
 def _positive_weight_forgotten(res, dloss):

@@ -5,10 +5,11 @@ Axes: B leading, I features. k is the static option `delta`, e = y - t.
     l_b   = sum_i h(e_bi),   h(e) = e^2/2          where |e| <= k
                                     k (|e| - k/2)  elsewhere        (1)
 
-    dy_bi = dl_b min(max(e_bi, -k), k)                              (2)
+    dy_bi = dl_b h'(e_bi),   h'(e) = e             where |e| <= k
+                                     k sign(e)     elsewhere        (2)
     dt_bi = -dy_bi                                                  (3)
 
-Saved: the clipped error, which is h'(e).  Huber 1964, doi:10.1214/aoms/1177703732.
+Saved: e.  Huber 1964, doi:10.1214/aoms/1177703732.
 """
 
 import jax.numpy as jnp
@@ -26,13 +27,16 @@ def fwd(
     squared_error.check("huber", y, t)
     checks.option("huber", "delta", delta, delta > 0, "a positive number")
     e = y - t
-    c = jnp.clip(e, -delta, delta)
-    loss = jnp.sum(wide(c) * (wide(e) - wide(c) / 2), -1)  # (1): e^2/2 inside, k (|e| - k/2) outside
-    return loss.astype(y.dtype), c
+    a = wide(jnp.abs(e))
+    loss = jnp.sum(jnp.where(a <= delta, a * a / 2, delta * (a - delta / 2)), -1)  # (1)
+    return loss.astype(y.dtype), e
 
 
 def bwd(
-    c: Float[Array, "*B I"], dloss: Float[Array, "*B"], *, delta: float = 1.0
+    e: Float[Array, "*B I"], dloss: Float[Array, "*B"], *, delta: float = 1.0
 ) -> tuple[Float[Array, "*B I"], Float[Array, "*B I"]]:
-    """The cotangents of `y` and of `t`; `delta` is already in the clipped error."""
-    return squared_error.bwd(c, dloss)  # (2), (3)
+    """The cotangents of `y` and of `t`."""
+    squared_error.check_cotangent("huber", dloss, e)
+    dl = jnp.broadcast_to(dloss[..., None], e.shape)
+    dy = jnp.where(jnp.abs(e) <= delta, dl * e, dl * (delta * jnp.sign(e)))  # (2)
+    return dy, -dy  # (3)

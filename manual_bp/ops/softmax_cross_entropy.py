@@ -14,8 +14,8 @@ one. Static options: a = `label_smoothing`, c = `z_loss`, `ignore_label`. w_b is
 With sum q = 1 and no options (4) is the well-known p - q. An ignored label has loss and gradient zero;
 a label outside 0..V-1 has loss NaN, so that it is seen, and gradient zero.
 
-Saved: the inputs, and Z as its two parts, the maximum m and log sum e^(x - m): x - m is exact where
-x - Z would round away the digits of p for large logits. With weights, also l/w.
+Saved: the inputs, and Z as two parts, the maximum m and sum e^(x - m): x - m is exact where x - Z would
+round away the digits of p for large logits. With weights, also l/w.
 
 Szegedy et al. 2016, arXiv:1512.00567 (label smoothing); Chowdhery et al. 2022, arXiv:2204.02311 (z-loss).
 """
@@ -27,19 +27,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import checks
+from manual_bp.ops import squared_error
 from manual_bp.precision import accumulator
 
 Targets = Integer[Array, "*B"] | Float[Array, "*B V"]
 
 
 class Residuals(NamedTuple):
-    """The inputs, the two parts of Z (..., 1), and with weights the unweighted loss (...)."""
+    """The inputs, m and sum e^(x - m) (..., 1), and with weights the unweighted loss (...)."""
 
     logits: Float[Array, "*B V"]
     targets: Targets
     weights: Float[Array, "*B"] | None
     maximum: Float[Array, "*B 1"]
-    log_sum: Float[Array, "*B 1"]
+    total: Float[Array, "*B 1"]
     loss: Float[Array, "*B"] | None
 
 
@@ -57,12 +58,10 @@ def fwd(
     dtype = _accumulator(logits, targets, weights)
     x = logits.astype(dtype)
     m = jnp.max(x, -1, keepdims=True)
-    log_sum = jnp.log(jnp.sum(jnp.exp(x - m), -1, keepdims=True))  # (2): Z = m + log_sum
-    q = _target(targets, x, label_smoothing)
-    nll = log_sum - (x - m)
-    loss = jnp.sum(jnp.where(q == 0, 0, q * nll), -1)  # 0 * inf = 0: a class ruled out by x = -inf
+    total = jnp.sum(jnp.exp(x - m), -1, keepdims=True)  # (2): Z = m + log(total)
+    loss = _cross_entropy(x, targets, m, total, label_smoothing)
     if z_loss:
-        loss += z_loss * jnp.square((m + log_sum)[..., 0])  # (3)
+        loss += z_loss * jnp.square((m + jnp.log(total))[..., 0])  # (3)
     if not _is_distribution(targets):
         ignored, valid = _label_masks(targets, logits.shape[-1], ignore_label)
         loss = jnp.where(valid, loss, jnp.where(ignored, 0.0, jnp.nan))
@@ -70,7 +69,7 @@ def fwd(
     if weights is not None:
         loss = loss * weights.astype(dtype)
     saved_loss = None if weights is None else unweighted
-    return loss.astype(logits.dtype), Residuals(logits, targets, weights, m, log_sum, saved_loss)
+    return loss.astype(logits.dtype), Residuals(logits, targets, weights, m, total, saved_loss)
 
 
 def bwd(
@@ -82,10 +81,8 @@ def bwd(
     ignore_label: int | None = None,
 ) -> Array | tuple[Array, ...]:
     """The cotangents of the logits, of floating point targets and of the weights where given."""
-    logits, targets, weights, m, log_sum, loss = res
-    expected = logits.shape[:-1]
-    checks.shape("softmax_cross_entropy", "dloss", dloss, expected, ", one value per example")
-    checks.dtype("softmax_cross_entropy", "dloss", dloss, logits.dtype)
+    logits, targets, weights, m, total, loss = res
+    squared_error.check_cotangent("softmax_cross_entropy", dloss, logits)
     dtype = _accumulator(logits, targets, weights)
     x = logits.astype(dtype)
     dl = dloss.astype(dtype)
@@ -96,20 +93,35 @@ def bwd(
         dl_w = jnp.where(valid, dl_w, 0)
     dl_w = dl_w[..., None]
 
-    nll = log_sum - (x - m)
     q = _target(targets, x, label_smoothing)
     mass = jnp.sum(q, -1, keepdims=True) if distribution else 1.0
     if z_loss:
-        mass += 2 * z_loss * (m + log_sum)
-    dlogits = dl_w * (mass * jnp.exp(-nll) - q)  # (4)
+        mass += 2 * z_loss * (m + jnp.log(total))
+    dlogits = dl_w * ((mass / total) * jnp.exp(x - m) - q)  # (4)
     cotangents = [dlogits.astype(logits.dtype)]
     if distribution:
-        dtargets = dl_w * (1 - label_smoothing) * nll  # (5)
+        dtargets = dl_w * (1 - label_smoothing) * (jnp.log(total) - (x - m))  # (5)
         cotangents.append(dtargets.astype(targets.dtype))
     if weights is not None:
         assert loss is not None, "fwd saves the loss with the weights"
         cotangents.append((dl * loss).astype(weights.dtype))  # (6)
     return tuple(cotangents) if len(cotangents) > 1 else cotangents[0]
+
+
+def _cross_entropy(
+    x: Array, targets: Targets, m: Array, total: Array, label_smoothing: float
+) -> Float[Array, "*B"]:
+    """sum_v q_bv (Z_b - x_bv), without the zeros of q for labels."""
+    if _is_distribution(targets):
+        q = _target(targets, x, label_smoothing)
+        nll = jnp.log(total) - (x - m)
+        return jnp.sum(jnp.where(q == 0, 0, q * nll), -1)  # 0 * inf = 0: a class ruled out by x = -inf
+    inside = jnp.clip(_wide_labels(targets), 0, x.shape[-1] - 1)[..., None]
+    nll = (jnp.log(total) - (jnp.take_along_axis(x, inside, -1) - m))[..., 0]
+    if not label_smoothing:
+        return nll
+    mean_nll = (jnp.log(total) - (jnp.mean(x, -1, keepdims=True) - m))[..., 0]
+    return (1 - label_smoothing) * nll + label_smoothing * mean_nll
 
 
 def _is_distribution(targets: Targets) -> bool:

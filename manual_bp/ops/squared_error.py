@@ -27,8 +27,7 @@ def bwd(
     e: Float[Array, "*B I"], dloss: Float[Array, "*B"]
 ) -> tuple[Float[Array, "*B I"], Float[Array, "*B I"]]:
     """The cotangents of `y` and of `t`."""
-    checks.shape("squared_error", "dloss", dloss, e.shape[:-1], ", one value per example")
-    checks.dtype("squared_error", "dloss", dloss, e.dtype)
+    check_cotangent("squared_error", dloss, e)
     dy = dloss[..., None] * e  # (2)
     return dy, -dy  # (3)
 
@@ -39,3 +38,9 @@ def check(op: str, y: Array, t: Array) -> None:
     checks.features(op, y=y)
     checks.shape(op, "t", t, y.shape, ", the shape of y")
     checks.dtype(op, "t", t, y.dtype)
+
+
+def check_cotangent(op: str, dloss: Array, features: Array) -> None:
+    """Raise unless `dloss` has one value for each example of `features`, in their dtype."""
+    checks.shape(op, "dloss", dloss, features.shape[:-1], ", one value per example")
+    checks.dtype(op, "dloss", dloss, features.dtype)
