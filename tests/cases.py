@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 import jax_ref
@@ -28,6 +29,10 @@ class Example(NamedTuple):
     args: tuple[Any, ...]
     static: dict[str, Any]
 
+    def __repr__(self) -> str:
+        """Shapes, not values: the tests draw their own."""
+        return f"Example{jax.tree.map(np.shape, self.args)}, {self.static}"
+
 
 class Case(NamedTuple):
     """A pair, the reference with the signature of its `fwd`, and examples."""
@@ -35,6 +40,10 @@ class Case(NamedTuple):
     op: Op
     reference: Callable[..., Any]
     examples: tuple[Example, ...]
+
+    def __repr__(self) -> str:
+        """The reference's name stands for the case."""
+        return f"Case({self.reference.__module__}.{self.reference.__name__})"
 
 
 def example(make: Callable[[tuple[int, ...]], tuple[Any, ...]], **static: Any) -> list[Example]:

@@ -1,4 +1,17 @@
-"""The strictest JAX there is: float64, no implicit promotion of dtypes or ranks, typed shapes."""
+"""The strictest JAX there is: float64, no implicit promotion of dtypes or ranks, typed shapes.
+
+Most of the time goes into compiling, so code is not optimised beyond XLA's own passes, and compiled
+programs are kept for the next run. `XLA_FLAGS= pytest` tests the code as users run it.
+"""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")  # no two processes write to one folder
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parents[1] / ".cache" / worker)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import hypothesis
 import jax

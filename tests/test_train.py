@@ -30,8 +30,11 @@ def command(*arguments):
 
 
 def process(*arguments):
-    """Run the main job as its user does."""
-    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+    """Run the main job as its user does, fully optimised."""
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    return subprocess.run(
+        command(*arguments), cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 class Done(NamedTuple):
@@ -109,11 +112,18 @@ def test_resumed_run_is_bit_identical(tmp_path, job):
         of = [[e["engines"]["manual"][key] for e in figures(f)["history"]] for f in (whole, parts)]
         assert of[0] == of[1]
     assert figures(whole)["max_gradient_difference"] < 1e-13
-    refused = job("--out", parts, *constant, "--resume", "--seed", 1)
-    assert refused.returncode == 2
-    assert "its seed was 0, now it is 1" in refused.stderr
-    fewer = job("--out", parts, *constant, "--resume", "--epochs", 3)
-    assert "--epochs was 3; the checkpoint has 4 epochs already" in fewer.stderr
+
+    def refused(*arguments):
+        done = job("--out", parts, *constant, "--resume", *arguments)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        return done.stderr
+
+    assert "its seed was 0, now it is 1" in refused("--seed", 1)
+    assert "--epochs was 3; the checkpoint has 4 epochs already" in refused("--epochs", 3)
+    last = parts / "checkpoints" / "4" / "record" / "metadata"
+    last.write_text(last.read_text()[:20])
+    assert "checkpoints cannot be read" in refused()
 
 
 def wait_for_epochs(process, folder, count):
@@ -212,16 +222,6 @@ def test_diverged_run_says_so_and_keeps_what_was_done(tmp_path, job):
     assert done.returncode == 2
     assert "Training diverged in epoch 1" in done.stdout
     assert "try a smaller --learning-rate" in done.stderr
-
-
-def test_unreadable_checkpoint(tmp_path, job):
-    assert job("--out", tmp_path, *SMALL, "--engine", "manual").returncode == 0
-    last = tmp_path / "checkpoints" / "4" / "record" / "metadata"
-    last.write_text(last.read_text()[:20])
-    done = job("--out", tmp_path, *SMALL, "--engine", "manual", "--resume")
-    assert done.returncode == 2
-    assert "cannot be read" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,15 @@ Z = Float[Array, "*B"]
 Mask = Bool[Array, "*B"]
 
 
+def _recomputed(z: Z) -> Z:
+    """z, with what is computed from it hidden from XLA's common subexpressions.
+
+    Otherwise XLA keeps a sigmoid or an erfc of the forward pass, an array as large as z, for the backward
+    pass, which is slower than to compute it again.
+    """
+    return jax.lax.optimization_barrier(z)
+
+
 def _identity_fwd(z: Z) -> tuple[Z, tuple[()]]:
     """A = z; saves nothing."""
     checks.floating("identity", z=z)
@@ -166,7 +175,7 @@ def _silu_fwd(z: Z) -> tuple[Z, Z]:
 def _silu_bwd(z: Z, da: Z) -> Z:
     """Dz = s(z) (1 + z (1 - s(z))) da   (8)."""
     checks.cotangent("silu", "da", da, z)
-    x = wide(z)
+    x = wide(_recomputed(z))
     s = jax.nn.sigmoid(x)
     return (wide(da) * s * (1 + x * (1 - s))).astype(z.dtype)
 
@@ -178,26 +187,17 @@ def _gelu_fwd(z: Z) -> tuple[Z, Z]:
     """A = z P(z), P the normal distribution; saves z."""
     checks.floating("gelu", z=z)
     x = wide(z)
-    return (x * _normal_cdf(x)).astype(z.dtype), z
+    return (x * jax.lax.erfc(-x * sqrt(0.5)) / 2).astype(z.dtype), z
 
 
 def _gelu_bwd(z: Z, da: Z) -> Z:
     """Dz = (P(z) + z p(z)) da   (9), p the normal density."""
     checks.cotangent("gelu", "da", da, z)
-    x = wide(z)
-    density = jnp.exp(-x * x / 2) / sqrt(2 * pi)
-    return (wide(da) * (_normal_cdf(x) + x * density)).astype(z.dtype)
-
-
-def _normal_cdf(x: Z) -> Z:
-    """P(x), by erfc in float64, which keeps the digits of the lower tail.
-
-    Otherwise by erf, to 6e-8 of 1 as in PyTorch: XLA computes it where it is used, but keeps an erfc of the
-    forward pass for the backward, an array as large as x.
-    """
-    if x.dtype == jnp.float64:
-        return jax.lax.erfc(-x * sqrt(0.5)) / 2
-    return 0.5 + 0.5 * jax.lax.erf(x * sqrt(0.5))
+    x = wide(_recomputed(z))
+    u = -x * sqrt(0.5)
+    # by erfc P keeps the digits of its lower tail; e^(-u^2) is a part of it and costs nothing more
+    p = jnp.exp(-(u * u)) / sqrt(2 * pi)
+    return (wide(da) * (jax.lax.erfc(u) / 2 + x * p)).astype(z.dtype)
 
 
 gelu = Activation(_gelu_fwd, _gelu_bwd)
@@ -214,7 +214,7 @@ def _gelu_tanh_fwd(z: Z) -> tuple[Z, Z]:
 def _gelu_tanh_bwd(z: Z, da: Z) -> Z:
     """Dz = ((1 + t)/2 + z u' (1 - t^2)/2) da   (10), t = tanh u(z)."""
     checks.cotangent("gelu_tanh", "da", da, z)
-    x = wide(z)
+    x = wide(_recomputed(z))
     t = jnp.tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x))
     du = sqrt(2 / pi) * (1 + 3 * 0.044715 * x * x)
     return (wide(da) * ((1 + t) + x * du * (1 + t) * (1 - t)) / 2).astype(z.dtype)
