@@ -57,28 +57,32 @@ def make_evaluate(engine: Engine) -> Callable[[Any, Batch, jax.Array], tuple[jax
     return evaluate
 
 
-def make_compare(
-    one: Engine, other: Engine
-) -> Callable[[Any, Any, Batch], tuple[jax.Array, jax.Array, jax.Array]]:
-    """`compare(params, other_params, batch) -> (differences, norms, distance)`.
+def make_gradient(engine: Engine) -> Callable[[Any, Batch], Any]:
+    """`gradient(params, batch) -> grads`, a program of its own.
 
-    `differences` and `norms` (L,) are of the gradients of both engines at `params`, by layer: the largest
-    difference of a layer's params, each relative to the norm of `other`'s gradient, and that norm.
-    `distance` is the Euclidean distance of the two engines' params.
+    Two engines in one program would be merged by XLA where they do the same, and so agree unasked.
     """
+    return jax.jit(lambda params, batch: engine.value_and_grad(params, batch)[1])
 
-    @jax.jit
-    def compare(params: Any, other_params: Any, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
-        ours, theirs = (engine.value_and_grad(params, batch)[1] for engine in (one, other))
-        differences = [
-            jnp.max(jnp.stack(jax.tree.leaves(jax.tree.map(relative_difference, a, b))))
-            for a, b in zip(ours.layers, theirs.layers, strict=True)
-        ]
-        norms = [optax.tree.norm(jax.tree.map(wide, layer)) for layer in theirs.layers]
-        apart = jax.tree.map(lambda p, q: wide(p) - wide(q), params, other_params)
-        return jnp.stack(differences), jnp.stack(norms), optax.tree.norm(apart)
 
-    return compare
+@jax.jit
+def compare(grads: Any, other_grads: Any) -> tuple[jax.Array, jax.Array]:
+    """The difference of two gradients and the norm of the second, each (L,), by layer.
+
+    A layer's difference is the largest of its params', each relative to the norm of the second's.
+    """
+    differences = [
+        jnp.max(jnp.stack(jax.tree.leaves(jax.tree.map(relative_difference, a, b))))
+        for a, b in zip(grads.layers, other_grads.layers, strict=True)
+    ]
+    norms = [optax.tree.norm(jax.tree.map(wide, layer)) for layer in other_grads.layers]
+    return jnp.stack(differences), jnp.stack(norms)
+
+
+@jax.jit
+def distance(params: Any, other_params: Any) -> jax.Array:
+    """The Euclidean distance of two pytrees of params."""
+    return optax.tree.norm(jax.tree.map(lambda p, q: wide(p) - wide(q), params, other_params))
 
 
 def relative_difference(a: jax.Array, b: jax.Array) -> jax.Array:

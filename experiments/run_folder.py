@@ -16,7 +16,9 @@ FIGURES, PICTURE, CHECKPOINTS = "metrics.json", "training.png", "checkpoints"
 def prepare(out: Path | None, name: str, *, resume: bool, overwrite: bool) -> Path:
     """The folder to write to, made if it is new and emptied of a run if `overwrite`."""
     folder = out or _first_free(Path("runs") / name)
-    holds_run = any((folder / part).exists() for part in (FIGURES, PICTURE, CHECKPOINTS))
+    holds_run = any((folder / part).exists() for part in (FIGURES, PICTURE)) or any(
+        (folder / CHECKPOINTS).glob("*")
+    )
     if resume and not (folder / CHECKPOINTS).exists():
         raise UserError(f"--out {folder} has no checkpoint to resume from.")
     if holds_run and not (resume or overwrite):

@@ -63,7 +63,7 @@ class Training:
         self.probe = self._batch(data.Split(*(a[:PROBE] for a in dataset.train)), widths[-1], dtype)
         self.states = {n: start(self.key) for n in names}  # each engine donates buffers of its own
         self.evaluate = {n: loop.make_evaluate(e) for n, e in engines.items()}
-        self.compare = loop.make_compare(engines[names[0]], engines[names[-1]])
+        self.gradient = {n: loop.make_gradient(e) for n, e in engines.items()}
         self.epoch, self.compile_s = {}, {}
         for name, engine in engines.items():
             began = time.perf_counter()
@@ -97,14 +97,15 @@ class Training:
                 "us_per_step": us_per_step,
             }
         params = [state.params for state in self.states.values()]
-        differences, norms, distance = self.compare(params[0], params[-1], self.probe)
+        grads = [gradient(params[0], self.probe) for gradient in self.gradient.values()]
+        differences, norms = loop.compare(grads[0], grads[-1])
         both = len(params) == 2
         return {
             "epoch": number,
             "engines": engines,
             "gradient_difference": np.asarray(differences, np.float64).tolist() if both else None,
             "gradient_norm": np.asarray(norms, np.float64).tolist(),
-            "parameter_distance": float(distance) if both else None,
+            "parameter_distance": float(loop.distance(*params)) if both else None,
         }
 
     def fingerprint(self) -> dict[str, Any]:
@@ -169,6 +170,6 @@ def run(
             checkpoints.save(number, training.states, kept)
             table.row(record)
             progress.advance(task)
-            if interruption.requested:
+            if interruption.requested and number < epochs:
                 return True
     return False

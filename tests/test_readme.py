@@ -1,0 +1,33 @@
+"""Every snippet of the README runs, and its commands are those that CI and users run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"^```python\n(.*?)^```$", README, flags=re.M | re.S)
+LINKS = re.findall(r"\]\(([^)#:]+)\)", README)
+
+
+@pytest.mark.parametrize("number", range(len(SNIPPETS)))
+def test_snippet_runs(number):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SNIPPETS[number]], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_there_are_snippets_and_two_commands_of_one_line():
+    commands = re.findall(r"^```bash\n(.*?)^```$", README, flags=re.M | re.S)
+    assert len(SNIPPETS) >= 5
+    assert len(commands) == 2
+    assert all(command.count("\n") == 1 for command in commands)
+
+
+@pytest.mark.parametrize("path", LINKS)
+def test_link_leads_somewhere(path):
+    assert (ROOT / path).exists()
