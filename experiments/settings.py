@@ -4,11 +4,11 @@ import dataclasses
 import math
 from pathlib import Path
 
-import manual_bp
 from experiments.data import Dataset, check_labels
 from experiments.engines import ENGINES
 from experiments.errors import UserError, choose
 from experiments.optimizers import OPTIMIZERS, SCHEDULES
+from manual_bp import models
 from manual_bp.models.mlp import LOSSES
 from manual_bp.ops import activations, dense
 
@@ -66,7 +66,7 @@ class Settings:
 
 def check_names(settings: Settings) -> None:
     """Raise `UserError` for an unknown name or an impossible number."""
-    choose("--model", settings.model, manual_bp.models.__all__)
+    choose("--model", settings.model, dir(models))
     choose("--engine", settings.engine, [*ENGINES, "both"])
     choose("--activation", settings.activation, activations.MEMBERS)
     choose("--output-activation", settings.output_activation, activations.MEMBERS)

@@ -15,6 +15,7 @@ import jax_ref
 from jax_ref.ops import activations as reference_activations
 from manual_bp import models, ops
 from manual_bp.bridge import Op
+from manual_bp.models import mlp
 from manual_bp.ops import activations, dense
 
 LEADS = ((7,), (1,), (3, 2))
@@ -72,8 +73,8 @@ def _dense(i: int, o: int, bias: bool = True) -> dense.Params:
     return dense.Params(real(i, o), real(o) if bias else None)  # pyright: ignore[reportArgumentType]
 
 
-def _mlp(*widths: int) -> models.mlp.Params:
-    return models.mlp.Params(tuple(_dense(i, o) for i, o in pairwise(widths)))
+def _mlp(*widths: int) -> mlp.Params:
+    return mlp.Params(tuple(_dense(i, o) for i, o in pairwise(widths)))
 
 
 def _op(name: str, *examples: list[Example]) -> Case:

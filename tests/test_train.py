@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +40,7 @@ def process(*arguments):
 class Done(NamedTuple):
     """What a job left: as `subprocess.CompletedProcess`."""
 
-    returncode: int
+    returncode: Any
     stdout: str
     stderr: str
 
@@ -242,27 +242,27 @@ def test_other_settings_learn(tmp_path, job, settings):
 
 
 def test_every_optimizer_steps():
-    start = mlp.init(jax.random.key(0), [3, 2], dtype=jnp.float32)
+    start: Any = mlp.init(jax.random.key(0), [3, 2], dtype=jnp.float32)
     for name in optimizers.OPTIMIZERS:
         with jax.numpy_dtype_promotion("standard"):
             optimizer = optimizers.build(
                 name, 0.1, schedule="constant", steps=1, weight_decay=0.1, rates=None
             )
-            updates, _ = optimizer.update(start, optimizer.init(start), start)
+            updates: Any = optimizer.update(start, optimizer.init(start), start)[0]
         assert all(np.all(np.isfinite(u)) for u in jax.tree.leaves(updates))
         assert np.any(updates.layers[0].w)
 
 
 def test_rates_freeze_and_scale_single_weights(tmp_path):
-    start = mlp.init(jax.random.key(0), [3, 2], dtype=jnp.float32)
+    start: Any = mlp.init(jax.random.key(0), [3, 2], dtype=jnp.float32)
     w = np.array([[1.0, 0.0], [0.5, 1.0], [2.0, 1.0]])
     np.savez(tmp_path / "rates.npz", **{"layers.0.w": w, "layers.0.b": np.ones(2)})
     rates = optimizers.read_rates(str(tmp_path / "rates.npz"), start)
     optimizer = optimizers.build("sgd", 0.1, schedule="constant", steps=1, weight_decay=0.0, rates=rates)
     grads = jax.tree.map(jnp.ones_like, start)
-    updates, _ = optimizer.update(grads, optimizer.init(start), start)
+    updates: Any = optimizer.update(grads, optimizer.init(start), start)[0]
     assert np.allclose(updates.layers[0].w, -0.1 * w)
-    moved = optax.apply_updates(start, updates)
+    moved: Any = optax.apply_updates(start, updates)
     assert moved.layers[0].w[0, 1] == start.layers[0].w[0, 1]
 
 

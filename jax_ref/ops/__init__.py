@@ -1,23 +1,17 @@
-"""One file per op: `apply`, the plain forward; in `activations` one function per member."""
+"""One file per op: `apply`, the plain forward; in a family one function per member."""
 
-from jax_ref.ops import (
-    activations,
-    dense,
-    huber,
-    log_softmax,
-    sigmoid_cross_entropy,
-    softmax,
-    softmax_cross_entropy,
-    squared_error,
-)
+import importlib
+import pkgutil
+from types import ModuleType
 
-__all__ = [
-    "activations",
-    "dense",
-    "huber",
-    "log_softmax",
-    "sigmoid_cross_entropy",
-    "softmax",
-    "softmax_cross_entropy",
-    "squared_error",
-]
+
+def __dir__() -> list[str]:
+    """The names of the files here."""
+    return [module.name for module in pkgutil.iter_modules(__path__)]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """The file of that name, imported when it is first asked for."""
+    if name not in __dir__():
+        raise AttributeError(f"module {__name__!r} has no {name!r}; it has {', '.join(__dir__())}")
+    return importlib.import_module(f"{__name__}.{name}")

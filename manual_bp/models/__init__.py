@@ -1,5 +1,17 @@
 """Composites of the ops, each with its backward pass written out in the reverse of its forward."""
 
-from manual_bp.models import mlp
+import importlib
+import pkgutil
+from types import ModuleType
 
-__all__ = ["mlp"]
+
+def __dir__() -> list[str]:
+    """The names of the files here."""
+    return [module.name for module in pkgutil.iter_modules(__path__)]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """The file of that name, imported when it is first asked for."""
+    if name not in __dir__():
+        raise AttributeError(f"module {__name__!r} has no {name!r}; it has {', '.join(__dir__())}")
+    return importlib.import_module(f"{__name__}.{name}")
