@@ -115,8 +115,11 @@ def _rows(autodiff: Any, args: Any, d_output: Any, actual: Any, exact: Any, rng:
     labelled = jax.tree_util.tree_leaves_with_path(actual)
     leaves = jax.tree.leaves(exact)
     dtype = d_output.dtype
+    largest = max(
+        float(np.max(np.abs(x.astype(np.float64)))) for x in jax.tree.leaves(args) if x.dtype == dtype
+    )
     if dtype == np.float64:
-        bounds = [tolerance.bound64(e, d_output) for e in leaves]
+        bounds = [tolerance.bound64(e, d_output, largest) for e in leaves]
     else:
         errors = []
         for point in [args, *(inputs.nearby(args, rng) for _ in range(3))]:
@@ -125,7 +128,7 @@ def _rows(autodiff: Any, args: Any, d_output: Any, actual: Any, exact: Any, rng:
             errors.append([tolerance.distance(p, w) for p, w in zip(plain, wide, strict=True)])
         worst = np.max(errors, axis=0)
         pairs = zip(leaves, worst, strict=True)
-        bounds = [tolerance.bound(e, float(w), dtype, d_output) for e, w in pairs]
+        bounds = [tolerance.bound(e, float(w), dtype, d_output, largest) for e, w in pairs]
     for (path, a), e, allowed in zip(labelled, leaves, bounds, strict=True):
         yield jax.tree_util.keystr(path), a, e, allowed
 

@@ -283,7 +283,7 @@ def test_bad_rates_files(tmp_path, arrays, message):
 
 def test_ctrl_c_outside_the_loop_exits_with_130(capsys):
     def main():
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         time.sleep(1)
         return 0
 

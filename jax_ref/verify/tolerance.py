@@ -30,12 +30,17 @@ def size(oracle: ArrayLike) -> float:
     return float(np.linalg.norm(e[np.isfinite(e)]))
 
 
-def bound64(oracle: ArrayLike, d_output: ArrayLike) -> float:
-    """The largest distance from `oracle` allowed to a float64 result."""
-    return FLOAT64 * size(oracle) + _rounding_of_the_oracle(d_output)
+def bound64(oracle: ArrayLike, d_output: ArrayLike, largest: float = 1.0) -> float:
+    """The largest distance from `oracle` allowed to a float64 result for the cotangent `d_output`.
+
+    `largest` is the largest magnitude among the arguments.
+    """
+    return FLOAT64 * size(oracle) + _rounding_of_the_oracle(d_output, largest)
 
 
-def bound(oracle: ArrayLike, autodiff_error: float, dtype: DTypeLike, d_output: ArrayLike) -> float:
+def bound(
+    oracle: ArrayLike, autodiff_error: float, dtype: DTypeLike, d_output: ArrayLike, largest: float = 1.0
+) -> float:
     """The largest distance from `oracle` allowed to a result in `dtype`, narrower than float64.
 
     `autodiff_error` is how far JAX's own result in that dtype is from it.
@@ -43,12 +48,12 @@ def bound(oracle: ArrayLike, autodiff_error: float, dtype: DTypeLike, d_output: 
     info = jnp.finfo(dtype)
     underflow = float(info.smallest_normal) * np.sqrt(np.size(oracle))
     ulps = ULPS * float(info.eps) * size(oracle)
-    return 2 * autodiff_error + ulps + underflow + _rounding_of_the_oracle(d_output)
+    return 2 * autodiff_error + ulps + underflow + _rounding_of_the_oracle(d_output, largest)
 
 
-def _rounding_of_the_oracle(d_output: ArrayLike) -> float:
-    """A few float64 ulps of the cotangent.
+def _rounding_of_the_oracle(d_output: ArrayLike, largest: float) -> float:
+    """A few float64 ulps of the cotangent times the largest argument.
 
-    Where an op subtracts nearly equal numbers (a saturated softmax), the oracle itself is no better.
+    Where an op subtracts nearly equal numbers (a saturated softmax or tanh), the oracle is no better.
     """
-    return ULPS * float(jnp.finfo(jnp.float64).eps) * size(d_output)
+    return ULPS * float(jnp.finfo(jnp.float64).eps) * size(d_output) * max(1.0, largest)
