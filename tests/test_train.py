@@ -140,7 +140,7 @@ def wait_for_epochs(process, folder, count):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_or_killed_run_goes_on_as_if_nothing_had_been(tmp_path, job, how):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    settings = ["--widths", 64, 8, 10, "--epochs", 40, "--engine", "manual"]
+    settings = ["--widths", 64, 8, 10, "--epochs", 25, "--engine", "manual"]
     running = subprocess.Popen(
         command("--out", cut, *settings), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -153,12 +153,12 @@ def test_interrupted_or_killed_run_goes_on_as_if_nothing_had_been(tmp_path, job,
         assert "--resume goes on" in output
         done_so_far = figures(cut)
         assert done_so_far["interrupted"]
-        assert 3 <= done_so_far["epochs_done"] < 40
+        assert 3 <= done_so_far["epochs_done"] < 25
     assert job("--out", whole, *settings).returncode == 0
     resumed = job("--out", cut, *settings, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert same(whole, cut)
-    assert figures(cut)["epochs_done"] == 40
+    assert figures(cut)["epochs_done"] == 25
     assert not list(cut.glob(".*part*"))
 
 
@@ -234,7 +234,7 @@ def test_diverged_run_says_so_and_keeps_what_was_done(tmp_path, job):
     ],
 )
 def test_other_settings_learn(tmp_path, job, settings):
-    done = job("--out", tmp_path, "--widths", 64, 30, 10, "--epochs", 6, *settings)
+    done = job("--out", tmp_path, "--widths", 64, 30, 10, "--epochs", 4, *settings)
     assert done.returncode == 0, done.stderr
     last = figures(tmp_path)["engines"]
     first = figures(tmp_path)["history"][0]["engines"]
