@@ -9,7 +9,6 @@ the rows compute, `experiments.timing` how they are timed.
 """
 
 import difflib
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from experiments import benchmark_rows, benchmark_torch, timing
+from experiments import benchmark_rows, benchmark_torch, run_folder, timing
 from experiments.benchmark_rows import Row
 from experiments.errors import UserError, run
 from jax_ref.verify import tolerance
@@ -86,7 +85,7 @@ def main(args: Sequence[str] | None = None) -> None:
         results += measure(name, row, options.rounds, peak)
     show(results, peak)
     if options.json is not None:
-        write(options.json, results)
+        run_folder.write_json(options.json, [result._asdict() for result in results])
 
 
 def select(text: str, rows: dict[str, Any]) -> dict[str, Any]:
@@ -189,24 +188,13 @@ def show(results: Sequence[Result], peak: float) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise `UserError` unless `write` can write to `path`."""
+    """Raise `UserError` unless a file can be written at `path`."""
     if path.exists() and not path.is_file():
         raise UserError(f"--json {path}: not a file.")
     try:
         _beside(path).touch()
         _beside(path).unlink()
     except OSError as error:
-        raise UserError(f"--json {path}: cannot write there ({error.strerror}).") from error
-
-
-def write(path: Path, results: Sequence[Result]) -> None:
-    """Write the results as a list of objects: the whole file, or, after an error, none of it."""
-    text = json.dumps([result._asdict() for result in results], indent=1, allow_nan=False)
-    try:
-        _beside(path).write_text(text + "\n", encoding="utf-8")
-        os.replace(_beside(path), path)
-    except OSError as error:
-        _beside(path).unlink(missing_ok=True)
         raise UserError(f"--json {path}: cannot write there ({error.strerror}).") from error
 
 

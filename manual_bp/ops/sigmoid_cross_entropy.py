@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import checks
-from manual_bp.ops import squared_error
+from manual_bp.ops import activations, squared_error
 from manual_bp.precision import accumulator
 
 Targets = Float[Array, "*B I"] | Integer[Array, "*B I"] | Bool[Array, "*B I"]
@@ -72,7 +72,7 @@ def bwd(res: Residuals, dloss: Float[Array, "*B"]) -> Array | tuple[Array, ...]:
 
 
 def _softplus(x: Array) -> Array:
-    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+    return activations.softplus.fwd(x)[0]
 
 
 def _wide(res: Residuals) -> tuple[Array, Array, Array]:
