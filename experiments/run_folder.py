@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.errors import UserError
 
-FIGURES, PICTURE, CHECKPOINTS = "metrics.json", "training.png", "checkpoints"
+FIGURES, PICTURE, CHECKPOINTS = "metrics.json", "picture.png", "checkpoints"
 
 
 def prepare(out: Path | None, name: str, *, resume: bool, overwrite: bool) -> Path:
@@ -45,6 +45,11 @@ def _first_free(folder: Path) -> Path:
         number += 1
         candidate = folder.with_name(f"{folder.name}-{number}")
     return candidate
+
+
+def jsonable(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with paths as text."""
+    return {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}
 
 
 def write_json(path: Path, content: Any) -> None:

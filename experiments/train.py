@@ -56,7 +56,7 @@ def finish(
     if not history:
         raise UserError("No epoch was completed; try a smaller --learning-rate.")
     metrics = {
-        "settings": jsonable(dataclasses.asdict(job.settings)),
+        "settings": run_folder.jsonable(dataclasses.asdict(job.settings)),
         "engines": {
             name: last
             | {
@@ -88,11 +88,6 @@ def finish(
         console.print(f"Interrupted with {rest} epochs left; --out {folder} --resume goes on.")
         return 130
     return 0 if len(history) == job.settings.epochs else 1
-
-
-def jsonable(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings with paths as text."""
-    return {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}
 
 
 if __name__ == "__main__":

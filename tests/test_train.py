@@ -93,10 +93,10 @@ def test_default_job(tmp_path):
     assert 0 < found["max_gradient_difference"] < 1e-5
     assert 0 < found["parameter_distance"] < 1e-3
     assert len(found["history"]) == 30
-    assert (tmp_path / "run" / "training.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "run" / "picture.png").read_bytes()[:4] == b"\x89PNG"
     assert "30/30" in done.stdout
     assert "test accuracy 97." in done.stdout
-    assert str(tmp_path / "run" / "training.png") in done.stdout
+    assert str(tmp_path / "run" / "picture.png") in done.stdout
 
 
 def test_resumed_run_is_bit_identical(tmp_path, job):
