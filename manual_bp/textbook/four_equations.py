@@ -93,7 +93,7 @@ def gradient(
     check("four_equations", [w for w, _ in layers], [b for _, b in layers], x, y, **names)
     z, a = _states(layers, x, activation, output)
     e = [equation_1(COSTS[cost].gradient(a[-1], y), z[-1], output=output)]
-    for l in reversed(range(1, len(layers))):  # noqa: E741
+    for l in reversed(range(1, len(layers))):
         e.append(equation_2(layers[l].W, e[-1], z[l - 1], activation=activation))
     return tuple(
         Layer(equation_4(before, error), equation_3(error))
@@ -169,7 +169,7 @@ def _states(
 ) -> tuple[list[Array], list[Array]]:
     """z^[1..L] and a^[0..L]."""
     z, a = [], [x]
-    for l, layer in enumerate(layers, start=1):  # noqa: E741
+    for l, layer in enumerate(layers, start=1):
         z.append(layer.W @ a[-1] + layer.b)
         g = ACTIVATIONS[activation] if l < len(layers) else OUTPUTS[output]
         a.append(g.value(z[-1]))

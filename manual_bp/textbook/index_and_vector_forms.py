@@ -121,7 +121,7 @@ def index_form(
         z_k = []
         for i in range(W[k].shape[0]):
             total = b[k][i]
-            for l in range(W[k].shape[1]):  # noqa: E741
+            for l in range(W[k].shape[1]):
                 total += W[k][i, l] * a[k][l]  # (1)
             z_k.append(total)
         z.append(z_k)
@@ -134,7 +134,7 @@ def index_form(
     delta = list(OUTPUT_DELTAS[output, cost](jnp.stack(z[-1]), jnp.stack(a[-1]), y))
     gradients = []
     for k in reversed(range(len(layers))):
-        dW = [[delta[i] * a[k][l] for l in range(len(a[k]))] for i in range(len(delta))]  # (4)  # noqa: E741
+        dW = [[delta[i] * a[k][l] for l in range(len(a[k]))] for i in range(len(delta))]  # (4)
         gradients.append(Layer(jnp.stack([jnp.stack(row) for row in dW]), jnp.stack(delta)))
         if k == 0:
             break
