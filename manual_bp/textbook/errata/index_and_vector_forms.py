@@ -67,7 +67,7 @@ MISTAKES = {
         "dL/db = delta * dz/db, where dz/db = I",
         "I^T delta = delta",
         "a diagonal matrix for a vector",
-        by(QUADRATIC, bias_gradient=lambda D: jnp.sum(D, axis=1) * jnp.eye(len(D), dtype=D.dtype)),
+        by(QUADRATIC, bias_gradient=lambda D: jnp.diag(jnp.sum(D, axis=1))),
     ),
     "002 index bound and free": Mistake(
         "002 (5)",
@@ -116,7 +116,7 @@ MISTAKES = {
         by(CROSS_ENTROPY, output_delta=lambda z, a, Y: a[-1] - Y),
         "softmax",
         "cross_entropy",
-        lambda Y: Y * jnp.linspace(0.5, 2.0, Y.shape[1], dtype=Y.dtype),
+        lambda Y: Y * jnp.linspace(0.5, 2.0, Y.shape[1], dtype=Y.dtype)[None],
     ),
     "002 1/B twice": Mistake(
         "002 (11), and a classic",
