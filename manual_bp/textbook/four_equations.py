@@ -55,7 +55,7 @@ def equation_1(
     dc_da: Float[Array, " O"], z: Float[Array, " O"], *, output: str = "sigmoid"
 ) -> Float[Array, " O"]:
     """e^[L] from dc_x/da^[L] and z^[L]."""
-    return OUTPUTS[output].jacobian(z).T @ dc_da  # (1)
+    return OUTPUTS[output].J(z).T @ dc_da  # (1)
 
 
 def equation_2(

@@ -24,7 +24,7 @@ class Output(NamedTuple):
     """The last layer's function, and its Jacobian (n, n) at one column z: entry [k, j] is da_k/dz_j."""
 
     value: Callable[[Array], Array]
-    jacobian: Callable[[Array], Array]
+    J: Callable[[Array], Array]
 
 
 class Cost(NamedTuple):

@@ -72,7 +72,7 @@ def gradient(
     names = {"activation": activation, "output": output}
     check("matrix_form", W, None, x0, t, **names, cost=cost)
     x = forward(W, x0, **names)
-    delta = OUTPUTS[output].jacobian(W[-1] @ x[-2]).T @ COSTS[cost].gradient(x[-1], t)  # (6)
+    delta = OUTPUTS[output].J(W[-1] @ x[-2]).T @ COSTS[cost].gradient(x[-1], t)  # (6)
     dW = [jnp.outer(delta, x[-2])]  # (8)
     for k in reversed(range(1, len(W))):
         delta = (W[k].T @ delta) * ACTIVATIONS[activation].derivative(W[k - 1] @ x[k - 1])  # (7)
@@ -100,7 +100,7 @@ def weight_jacobian(
     W: Float[Array, "O I"], x: Float[Array, " I"], *, output: str = "sigmoid"
 ) -> Float[Array, "O O I"]:
     """The tensor in (9): entry [i, j, k] is the derivative of output i of a layer by its weight W[j, k]."""
-    return OUTPUTS[output].jacobian(W @ x)[:, :, None] * x[None, None, :]
+    return OUTPUTS[output].J(W @ x)[:, :, None] * x[None, None, :]
 
 
 def tensor_reading(dE_dx: Float[Array, " O"], weight_jacobian: Float[Array, "O O I"]) -> Float[Array, "O I"]:
@@ -112,7 +112,7 @@ def layer_jacobian(
     W: Float[Array, "O I"], x: Float[Array, " I"], *, output: str = "sigmoid"
 ) -> Float[Array, "O I"]:
     """The derivative of f(W x) by x."""
-    return OUTPUTS[output].jacobian(W @ x) @ W
+    return OUTPUTS[output].J(W @ x) @ W
 
 
 def chain(jacobians: Sequence[Float[Array, "O I"]]) -> Float[Array, "O I"]:

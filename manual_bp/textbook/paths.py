@@ -163,7 +163,7 @@ def _until_weight(
     widths = (x.shape[0], *(W.shape[0] for W, _ in layers))
     found = routes(widths, layer, neuron, output=output)
     nodes, o = found[:, :-1] - 1, found[:, -1] - 1  # counted from 0, to index with
-    factors = [COSTS[cost].gradient(yhat, y)[o], OUTPUTS[output].jacobian(a[-1])[o, nodes[:, -1]]]
+    factors = [COSTS[cost].gradient(yhat, y)[o], OUTPUTS[output].J(a[-1])[o, nodes[:, -1]]]
     for k in range(len(layers) - 1, layer - 1, -1):
         here, before = nodes[:, k + 1 - layer], nodes[:, k - layer]
         factors += [layers[k].W[here, before], ACTIVATIONS[activation].derivative(a[k - 1])[before]]  # (3)

@@ -78,7 +78,7 @@ def fan_out(w: Float[Array, " K"], dl_dz: Float[Array, " K"]) -> Float[Array, ""
 
 def output_rule(z: Float[Array, " O"], dl_dy: Float[Array, " O"], *, output: str) -> Float[Array, " O"]:
     """(6), with every output's derivative by every z."""
-    dy_dz = OUTPUTS[output].jacobian(z)
+    dy_dz = OUTPUTS[output].J(z)
     return jnp.sum(dy_dz * dl_dy[:, None], axis=0)
 
 
