@@ -15,7 +15,9 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import hypothesis
 import jax
+import pytest
 from jaxtyping import install_import_hook
+from xdist.scheduler import LoadScopeScheduling
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -27,3 +29,19 @@ install_import_hook(
 
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("default")
+
+
+class ByWork(LoadScopeScheduling):
+    """Tests that share what takes long run in one process: those of one row of cases, those of one study."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        """`dense-0]` of `tests/test_gradients.py::test_eager_equals_jit[dense-0]`, the file of a study."""
+        file, _, test = nodeid.partition("::")
+        if "studies/" in file:
+            return file
+        return test.partition("[")[2] if file.endswith("test_gradients.py") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return ByWork(config, log)

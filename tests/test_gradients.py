@@ -23,8 +23,7 @@ from tests.proof import (
 )
 
 ROWS = [
-    # tests of one row run in one process, which compiles it once
-    pytest.param(case, example, id=f"{name}-{i}", marks=pytest.mark.xdist_group(f"{name}-{i}"))
+    pytest.param(case, example, id=f"{name}-{i}")
     for name, case in {**CASES, **MODELS}.items()
     for i, example in enumerate(case.examples)
 ]
