@@ -1,9 +1,29 @@
-"""What a hand-written backward is held against.
+"""Is a hand-written gradient right? If not, which argument's, where, and what is it instead?
 
-`oracle` differentiates the reference, `inputs` climbs the ladder of arguments and cotangents, and
-`tolerance` says how far from the oracle a gradient may be, leaf by leaf.
+    report = verify.check(fwd, bwd, *args, reference=f)            # the two halves of a jax.custom_vjp
+    report = verify.check_op(op, *args, reference=f, **static)     # an object with fwd and bwd
+    report = verify.check_function(g, *args, reference=f)          # a ready custom_vjp function
+    verify.assert_gradients(fwd, bwd, *args, reference=f)          # any of the three; raises with the report
+
+`args` are one example; other values, shapes and cotangents are made from it. `oracle` differentiates the
+reference in float64, `inputs` and `points` make arguments, `tolerance` says how far from the oracle a
+gradient may be, and `report.KINDS` is the vocabulary of what can be wrong.
 """
 
 from jax_ref.verify import inputs, oracle, tolerance
+from jax_ref.verify.api import assert_gradients, check, check_function, check_op
+from jax_ref.verify.report import KINDS, Finding, Leaf, Report
 
-__all__ = ["inputs", "oracle", "tolerance"]
+__all__ = [
+    "KINDS",
+    "Finding",
+    "Leaf",
+    "Report",
+    "assert_gradients",
+    "check",
+    "check_function",
+    "check_op",
+    "inputs",
+    "oracle",
+    "tolerance",
+]

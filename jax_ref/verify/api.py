@@ -1,0 +1,121 @@
+"""The ways to ask."""
+
+import difflib
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from jax_ref.verify import checker, subject
+from jax_ref.verify.report import Report
+from jax_ref.verify.subject import Subject, dtype_of
+
+
+def check(
+    fwd: Callable[..., Any],
+    bwd: Callable[..., Any],
+    *args: PyTree,
+    reference: Callable[..., PyTree] | None = None,
+    seed: int = 0,
+    level: str = "default",
+    examples: Sequence[tuple[PyTree, ...]] = (),
+    skip: Collection[str] = (),
+) -> Report:
+    """Check `fwd(*args) -> (output, residuals)` with `bwd(residuals, d_output) -> cotangents`.
+
+    `bwd` returns a tuple with one entry for each argument, None where it is not differentiable, as
+    `jax.custom_vjp` has it. `reference` is a plain function of the same arguments that returns the output;
+    without it the output of `fwd` is differentiated. `args`, and each of `examples`, are one example.
+    `level` is "quick", "default" or "thorough"; `skip` names parts to leave out, of `checker.PARTS`.
+    """
+    return _run(subject.of_pair(fwd, bwd, reference), args, seed, level, examples, skip)
+
+
+def check_op(
+    op: Any,
+    *args: PyTree,
+    reference: Callable[..., PyTree] | None = None,
+    seed: int = 0,
+    level: str = "default",
+    examples: Sequence[tuple[PyTree, ...]] = (),
+    skip: Collection[str] = (),
+    **static: Any,
+) -> Report:
+    """Check `op.fwd([params,] *inputs, **static)` with `op.bwd([params,] residuals, d_output, **static)`.
+
+    `op.bwd` returns the cotangents of the arguments of floating point, in order, a single one bare. The rest
+    is as in `check`.
+    """
+    return _run(
+        subject.of_op(op, reference, tuple(sorted(static.items()))), args, seed, level, examples, skip
+    )
+
+
+def check_function(
+    f: Callable[..., PyTree],
+    *args: PyTree,
+    reference: Callable[..., PyTree] | None = None,
+    seed: int = 0,
+    level: str = "default",
+    examples: Sequence[tuple[PyTree, ...]] = (),
+    skip: Collection[str] = (),
+) -> Report:
+    """Check a function with a `jax.custom_vjp` of its own against the plain function `reference`."""
+    return _run(subject.of_function(f, reference), args, seed, level, examples, skip)
+
+
+def assert_gradients(first: Any, *args: Any, **options: Any) -> None:
+    """Raise `AssertionError` with the report unless the gradient is right.
+
+    `first` is an op; or a forward pass, followed by its backward; or a function with a `custom_vjp`,
+    where the argument after it is no function. The rest is as in the function that checks it.
+    """
+    if hasattr(first, "fwd") and hasattr(first, "bwd") and not isinstance(first, jax.custom_vjp):
+        report = check_op(first, *args, **options)
+    elif args and callable(args[0]):
+        report = check(first, *args, **options)
+    else:
+        report = check_function(first, *args, **options)
+    if not report.ok:
+        raise AssertionError(str(report))
+
+
+def _run(
+    what: Subject,
+    args: tuple[PyTree, ...],
+    seed: int,
+    level: str,
+    examples: Sequence[tuple[PyTree, ...]],
+    skip: Collection[str],
+) -> Report:
+    _choice("level", level, checker.LEVELS)
+    for part in skip:
+        _choice("skip", part, checker.PARTS)
+    given = [args, *examples] if args else list(examples)
+    if not given:
+        raise TypeError("verify: no arguments were given; expected an example of the function's arguments")
+    prepared = [jax.tree.map(_array, example) for example in given]
+    return checker.run_checks(what, prepared, seed=seed, level=level, skip=skip)
+
+
+def _array(leaf: Any) -> Any:
+    """A leaf as NumPy holds it in the dtype that JAX would give it; PRNG keys as they are."""
+    try:
+        dtype = dtype_of(leaf)
+    except TypeError:
+        raise TypeError(f"verify: an argument was {leaf!r}; expected arrays or pytrees of arrays") from None
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        return leaf
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        raise TypeError("verify: an argument is complex; expected real floating point, integers or booleans")
+    return np.asarray(leaf, jax.dtypes.canonicalize_dtype(dtype))
+
+
+def _choice(name: str, value: Any, known: Collection[str]) -> None:
+    if value not in known:
+        near = difflib.get_close_matches(str(value), list(known), n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"verify: {name} was {value!r}; {hint}expected one of {', '.join(known)}")

@@ -1,0 +1,153 @@
+"""Both sides at one point: the hand-written gradient and the oracle, and how far apart they may be."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from jax_ref.verify import inputs, tolerance
+from jax_ref.verify.structure import labelled, match
+from jax_ref.verify.subject import Subject, is_floating
+
+NEIGHBOURS = 3
+"""Points one unit in the last place away, at which autodiff's own error is measured too."""
+
+
+class Point(NamedTuple):
+    """Arguments and a cotangent of the output, NumPy arrays in the dtypes of the example; and a name."""
+
+    name: str
+    args: tuple[PyTree, ...]
+    d_output: PyTree
+
+
+class Compared(NamedTuple):
+    """One leaf, or the output, at one point: what was found, what is right, and the distance allowed."""
+
+    actual: np.ndarray
+    exact: np.ndarray
+    bound: float
+
+    @property
+    def error(self) -> float:
+        """The distance; infinite where a finite entry is not."""
+        if not np.all(np.isfinite(self.actual[np.isfinite(self.exact)])):
+            return float("inf")
+        return tolerance.distance(self.actual, self.exact)
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the distance is more than allowed; a bound of NaN allows all."""
+        return self.error > self.bound
+
+
+class Sides(NamedTuple):
+    """The two sides compiled: `(args, d_output) -> (output, {path: cotangent})`; and the first mapped."""
+
+    manual: Callable[..., Any]
+    autodiff: Callable[..., Any]
+    mapped: Callable[..., Any]
+
+
+def sides(subject: Subject, names: tuple[str, ...]) -> Sides:
+    """Both sides of a subject as jitted functions; one program for each shape and dtype."""
+    return _sides(subject, names)
+
+
+@functools.lru_cache(maxsize=256)
+def _sides(subject: Subject, names: tuple[str, ...]) -> Sides:
+    def manual(args: tuple[PyTree, ...], d_output: PyTree) -> Any:
+        output, cotangents = subject.run(args, d_output)
+        return output, match(args, cotangents, names)[0]
+
+    def autodiff(args: tuple[PyTree, ...], d_output: PyTree) -> Any:
+        return differentiated(subject.reference, args, d_output, names)
+
+    return Sides(jax.jit(manual), jax.jit(autodiff), jax.jit(jax.vmap(manual)))
+
+
+def differentiated(
+    reference: Callable[..., PyTree], args: tuple[PyTree, ...], d_output: PyTree, names: tuple[str, ...]
+) -> tuple[PyTree, dict[str, Any]]:
+    """The reference's output and its cotangents by `jax.vjp`, of each floating leaf by its path."""
+    leaves, tree = jax.tree.flatten(args)
+    flags = [is_floating(leaf) for leaf in leaves]
+
+    def of_floating(*given: Any) -> PyTree:
+        remaining = iter(given)
+        merged = [next(remaining) if flag else x for x, flag in zip(leaves, flags, strict=True)]
+        return reference(*jax.tree.unflatten(tree, merged))
+
+    output, vjp = jax.vjp(of_floating, *(x for x, flag in zip(leaves, flags, strict=True) if flag))
+    paths = [path for path, leaf in labelled(args, names).items() if is_floating(leaf)]
+    return output, dict(zip(paths, vjp(d_output), strict=True))
+
+
+def manual(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
+    """The hand-written side at a point, in the dtypes of the point."""
+    with jax.enable_x64(_needs_x64(point)):
+        return both.manual(point.args, point.d_output)
+
+
+def exact(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
+    """The oracle at a point, in float64 whatever the process is set to."""
+    with jax.enable_x64(True):
+        return both.autodiff(*widened((point.args, point.d_output)))
+
+
+def compare(
+    both: Sides, point: Point, rng: np.random.Generator
+) -> tuple[list[Compared], dict[str, Compared]]:
+    """The output's leaves, and each argument's leaf by its path, against the oracle.
+
+    Beside what `tolerance` allows, a result may stray twice as far as the oracle does when the arguments
+    move by a unit in the last place: nobody can do better who rounds on the way.
+    """
+    output, cotangents = manual(both, point)
+    true_output, true_cotangents = exact(both, point)
+    neighbours = [Point("", inputs.nearby(point.args, rng), point.d_output) for _ in range(NEIGHBOURS)]
+    oracles = [(true_output, true_cotangents), *(exact(both, p) for p in neighbours)]
+    narrow = not _needs_x64(point)
+    own: list[Any] = []
+    if narrow:
+        own = [both.autodiff(p.args, p.d_output) for p in (point, *neighbours)]
+    largest = max((float(np.max(np.abs(_f64(x)), initial=0)) for x in _floats(point.args)), default=1.0)
+
+    def compared(pick: Callable[[Any], Any], cotangent: PyTree) -> Compared:
+        truth = _f64(pick(oracles[0]))
+        moved = [tolerance.distance(_f64(pick(o)), truth) for o in oracles[1:]]
+        actual = pick((output, cotangents))
+        if narrow:
+            pairs = zip(own, oracles, strict=True)
+            errors = [tolerance.distance(_f64(pick(a)), _f64(pick(o))) for a, o in pairs]
+            allowed = tolerance.bound(truth, max(errors), actual.dtype, cotangent, largest)
+        else:
+            allowed = tolerance.bound64(truth, cotangent, largest)
+        return Compared(_f64(actual), truth, allowed + 2 * max(moved))
+
+    size = np.concatenate([_f64(x).ravel() for x in jax.tree.leaves(point.d_output)])
+    outputs = [
+        compared(lambda side, i=i: jax.tree.leaves(side[0])[i], _f64(leaf))
+        for i, leaf in enumerate(jax.tree.leaves(true_output))
+    ]
+    return outputs, {path: compared(lambda side, p=path: side[1][p], size) for path in cotangents}
+
+
+def widened(tree: PyTree) -> PyTree:
+    """`tree` with its floating leaves in float64."""
+    return jax.tree.map(lambda x: _f64(x) if is_floating(x) else x, tree)
+
+
+def _f64(x: Any) -> np.ndarray:
+    return np.asarray(x).astype(np.float64)
+
+
+def _floats(tree: PyTree) -> list[Any]:
+    return [leaf for leaf in jax.tree.leaves(tree) if is_floating(leaf)]
+
+
+def _needs_x64(point: Point) -> bool:
+    return any(leaf.dtype == np.float64 for leaf in _floats((point.args, point.d_output)))

@@ -1,0 +1,56 @@
+"""A backward is linear in the cotangent of the output: scaled, negated, added and zero."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from jax_ref.verify import tolerance
+from jax_ref.verify.evaluate import Compared, Point, Sides, manual
+from jax_ref.verify.report import Finding
+
+SCALES = (-1.0, 100.0, -100.0, 0.0)
+
+
+def violations(
+    both: Sides, point: Point, found: dict[str, Compared], rng: np.random.Generator
+) -> list[Finding]:
+    """What is not linear, each leaf once; `found` are the cotangents at the point."""
+    findings: dict[str, Finding] = {}
+    _, base = manual(both, point)
+    _, other = manual(both, point._replace(d_output=_map(lambda d: rng.normal(size=d.shape), point.d_output)))
+    second = _map(lambda d: rng.normal(size=d.shape), point.d_output)
+    for scale in SCALES:
+        _, scaled = manual(both, point._replace(d_output=_map(lambda d, s=scale: s * d, point.d_output)))
+        for path, c in found.items():
+            off = tolerance.distance(scaled[path], scale * np.asarray(base[path], np.float64))
+            if off > 4 * max(abs(scale), 1) * c.bound and path not in findings:
+                same = tolerance.distance(other[path], base[path]) <= c.bound
+                ignored = same and tolerance.distance(scaled[path], base[path]) <= 2 * c.bound
+                kind = "cotangent ignored" if ignored else "not linear"
+                text = (
+                    "it is the same for every cotangent of the output; it must be multiplied by it"
+                    if ignored
+                    else f"for {scale:g} times the cotangent of the output it is not {scale:g} times as large"
+                )
+                findings[path] = Finding(kind, path, text)
+    _, alone = manual(both, point._replace(d_output=second))
+    both_added = jax.tree.map(_add, point.d_output, second)
+    _, summed = manual(both, point._replace(d_output=both_added))
+    for path, c in found.items():
+        expected = np.asarray(base[path], np.float64) + np.asarray(alone[path], np.float64)
+        if tolerance.distance(summed[path], expected) > 16 * c.bound and path not in findings:
+            text = "for the sum of two cotangents of the output it is not the sum of the two results"
+            findings[path] = Finding("not linear", path, text)
+    return list(findings.values())
+
+
+def _map(f: Any, d_output: PyTree) -> PyTree:
+    return jax.tree.map(
+        lambda d: d if d.dtype == jax.dtypes.float0 else np.asarray(f(d)).astype(d.dtype), d_output
+    )
+
+
+def _add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return x if x.dtype == jax.dtypes.float0 else (x + y).astype(x.dtype)

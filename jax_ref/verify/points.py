@@ -1,0 +1,85 @@
+"""Points to check at, made from one example: its own values moved, scaled, rounded and pushed to extremes.
+
+Values are made from the example's, so that what is positive or sorted out by hand stays nearly so. A leaf
+whose entries are all equal tells nothing, and is drawn anew.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from jax_ref.verify.evaluate import Point
+from jax_ref.verify.subject import is_floating
+
+Values = np.ndarray
+Rung = Callable[[np.random.Generator, Values], Values]
+
+
+def _zero_rows(rng: np.random.Generator, x: Values) -> Values:
+    rows = np.array(x)
+    if rows.ndim:
+        rows[rng.random(rows.shape[0]) < 0.5] = 0
+    return rows
+
+
+def _tiny_variance(rng: np.random.Generator, x: Values) -> Values:
+    return np.mean(x) + 1e-3 * (x - np.mean(x))
+
+
+LADDER: dict[str, Rung] = {
+    "moved": lambda rng, x: x * (1 + 0.3 * rng.normal(size=x.shape)),
+    "small": lambda rng, x: 1e-3 * x,
+    "large": lambda rng, x: 1e3 * x,
+    "saturated": lambda rng, x: np.where(rng.random(x.shape) < 0.75, 30 * x, x),
+    "offset": lambda rng, x: x + 100,
+    "tiny variance": _tiny_variance,
+    "rounded": lambda rng, x: np.round(2 * x) / 2,
+    "zero rows": _zero_rows,
+}
+"""From the example's values to others; the last two meet kinks and ties exactly."""
+
+
+def spread(args: tuple[PyTree, ...], rng: np.random.Generator) -> tuple[PyTree, ...]:
+    """`args` as NumPy arrays, with floating leaves of equal entries drawn anew."""
+
+    def leaf(x: Any) -> Any:
+        if not is_floating(x):
+            return x
+        values = np.asarray(x)
+        if values.size > 1 and np.all(values == values.ravel()[0]):
+            return rng.normal(size=values.shape).astype(values.dtype)
+        return values
+
+    return jax.tree.map(leaf, args)
+
+
+def climb(
+    args: tuple[PyTree, ...],
+    output: PyTree,
+    rng: np.random.Generator,
+    rungs: tuple[str, ...],
+) -> list[Point]:
+    """The example, and the points of the ladder named, each with a random cotangent of `output`'s shapes."""
+
+    def moved(rung: Rung) -> tuple[PyTree, ...]:
+        def leaf(x: Any) -> Any:
+            return rung(rng, x.astype(np.float64)).astype(x.dtype) if is_floating(x) else x
+
+        return jax.tree.map(leaf, args)
+
+    found = [Point("example", args, cotangent(output, rng))]
+    return found + [Point(name, moved(LADDER[name]), cotangent(output, rng)) for name in rungs]
+
+
+def cotangent(output: PyTree, rng: np.random.Generator) -> PyTree:
+    """Random values in the shapes and dtypes of `output`; zeros of float0 where it is not floating."""
+
+    def leaf(x: Any) -> np.ndarray:
+        if is_floating(x):
+            return rng.normal(size=x.shape).astype(x.dtype)
+        return np.zeros(x.shape, jax.dtypes.float0)
+
+    return jax.tree.map(leaf, output)

@@ -1,0 +1,93 @@
+"""The cotangents' tree, shapes and dtypes against their arguments', leaf by leaf and by name."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from jax_ref.verify.report import Finding
+from jax_ref.verify.subject import dtype_of, is_floating
+
+
+def labelled(args: tuple[PyTree, ...], names: tuple[str, ...]) -> dict[str, Any]:
+    """Every leaf of the arguments by its path, as in `params.w`."""
+    found = {}
+    for name, arg in zip(names, args, strict=True):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(arg):
+            found[_join(name, path)] = leaf
+    return found
+
+
+def match(
+    args: tuple[PyTree, ...], cotangents: Any, names: tuple[str, ...]
+) -> tuple[dict[str, Any], list[Finding]]:
+    """The cotangent of each floating leaf that has a right one, and what is wrong with the others."""
+    if not isinstance(cotangents, tuple) or len(cotangents) != len(args):
+        found = f"{len(cotangents)}" if isinstance(cotangents, tuple) else f"a {type(cotangents).__name__}"
+        text = f"the backward returned {found}; expected a tuple of {len(args)}, one entry for each argument"
+        return {}, [Finding("structure", "", text)]
+    right, findings = {}, []
+    for name, arg, cotangent in zip(names, args, cotangents, strict=True):
+        given = {
+            _join(name, path): leaf
+            for path, leaf in jax.tree_util.tree_leaves_with_path(cotangent, is_leaf=lambda x: x is None)
+        }
+        for path, leaf in jax.tree_util.tree_leaves_with_path(arg):
+            where = _join(name, path)
+            value, key = _covering(given, where)
+            given.pop(where, None)
+            problem = _problem(leaf, value, key is not None)
+            if problem:
+                findings.append(Finding("structure", where, problem))
+            elif is_floating(leaf):
+                right[where] = value
+        for where, value in given.items():
+            if value is not None:
+                text = f"a cotangent of shape {np.shape(value)} belongs to no leaf of the argument"
+                findings.append(Finding("structure", where, text))
+    return right, findings
+
+
+def _problem(leaf: Any, cotangent: Any, present: bool) -> str | None:
+    if not is_floating(leaf):
+        if cotangent is None or dtype_of(cotangent) == jax.dtypes.float0:
+            return None
+        return (
+            f"an argument of dtype {dtype_of(leaf)} has a cotangent of dtype {dtype_of(cotangent)}; expected "
+            "None or float0"
+        )
+    if not present:
+        return "no cotangent; expected one, as the argument is of floating point"
+    if cotangent is None:
+        return "the cotangent is None, which JAX takes for zero; expected an array"
+    if np.shape(cotangent) != np.shape(leaf):
+        return f"the cotangent has shape {np.shape(cotangent)}; expected {np.shape(leaf)}"
+    if dtype_of(cotangent) != dtype_of(leaf):
+        return f"the cotangent has dtype {dtype_of(cotangent)}; expected {dtype_of(leaf)}"
+    return None
+
+
+def _covering(given: dict[str, Any], where: str) -> tuple[Any, str | None]:
+    """The entry at a path, or a None above it, which stands for the whole of its subtree."""
+    if where in given:
+        return given[where], where
+    for path, value in given.items():
+        if value is None and where.startswith((f"{path}.", f"{path}[")):
+            return None, path
+    return None, None
+
+
+def _join(name: str, path: Any) -> str:
+    """`name` and a path, as in `params.layers[0].w`."""
+    text = ""
+    for entry in path:
+        if isinstance(entry, jax.tree_util.GetAttrKey):
+            text += f".{entry.name}"
+        elif isinstance(entry, jax.tree_util.DictKey):
+            text += f"[{entry.key!r}]"
+        elif isinstance(entry, jax.tree_util.SequenceKey):
+            text += f"[{entry.idx}]"
+        else:
+            text += f"[{entry}]"
+    return name + text

@@ -1,0 +1,132 @@
+"""What is checked: a function with a backward of its own, handed over in one of three ways.
+
+All three come down to a `Subject`, whose `run(args, d_output)` returns the output and a tuple with one
+cotangent for each argument, None where there is none. The same functions give the same subject, so that
+what is compiled for it is found again.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+
+class Subject(NamedTuple):
+    """A gradient and its reference; `own_forward` where the reference is the forward pass itself."""
+
+    name: str
+    run: Callable[[tuple[PyTree, ...], PyTree], tuple[PyTree, Any]]
+    reference: Callable[..., PyTree]
+    own_forward: bool
+    names: Callable[[int], tuple[str, ...]]
+
+
+@functools.lru_cache(maxsize=256)
+def of_pair(fwd: Callable[..., Any], bwd: Callable[..., Any], reference: Any) -> Subject:
+    """`fwd(*args) -> (output, residuals)` and `bwd(residuals, d_output)`, as `jax.custom_vjp` has them."""
+    _callable("fwd", fwd)
+    _callable("bwd", bwd)
+
+    def run(args: tuple[PyTree, ...], d_output: PyTree) -> tuple[PyTree, Any]:
+        output, residuals = _two(fwd(*args))
+        return output, bwd(residuals, d_output)
+
+    return _subject(fwd, run, reference or (lambda *args: _two(fwd(*args))[0]), reference is None)
+
+
+@functools.lru_cache(maxsize=256)
+def of_op(op: Any, reference: Any, options: tuple[tuple[str, Any], ...]) -> Subject:
+    """An object with `fwd([params,] *inputs, **static)` and `bwd([params,] residuals, d_output, **static)`.
+
+    `options` are the static options. A single cotangent may be bare, and arguments without one have no entry.
+    """
+    static = dict(options)
+    _callable("op.fwd", getattr(op, "fwd", None))
+    _callable("op.bwd", getattr(op, "bwd", None))
+    positional = [
+        p for p in inspect.signature(op.bwd).parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]  # fmt: skip
+
+    def run(args: tuple[PyTree, ...], d_output: PyTree) -> tuple[PyTree, Any]:
+        output, residuals = _two(op.fwd(*args, **static))
+        params = args[:1] if len(positional) == 3 else ()
+        given = op.bwd(*params, residuals, d_output, **static)
+        wanted = [any(map(is_floating, jax.tree.leaves(arg))) for arg in args]
+        given = (given,) if sum(wanted) == 1 else given
+        if not isinstance(given, tuple) or len(given) != sum(wanted):
+            found = len(given) if isinstance(given, tuple) else 1
+            raise ValueError(
+                f"bwd returned {found} cotangents; expected {sum(wanted)}, one for each argument of "
+                "floating point"
+            )
+        remaining = iter(given)
+        return output, tuple(next(remaining) if flag else None for flag in wanted)
+
+    if reference is None:
+        return _subject(op.fwd, run, lambda *args: op.fwd(*args, **static)[0], True)
+    return _subject(op.fwd, run, lambda *args: reference(*args, **static), False)
+
+
+@functools.lru_cache(maxsize=256)
+def of_function(f: Callable[..., Any], reference: Any) -> Subject:
+    """A function with its own `jax.custom_vjp`, against a plain one."""
+    _callable("f", f)
+    if reference is None:
+        raise TypeError("check_function: reference was None; expected a plain function to hold f against")
+
+    def run(args: tuple[PyTree, ...], d_output: PyTree) -> tuple[PyTree, Any]:
+        leaves, tree = jax.tree.flatten(args)
+        floating = [is_floating(leaf) for leaf in leaves]
+
+        def of_floating(*given: Any) -> PyTree:
+            remaining = iter(given)
+            merged = [next(remaining) if flag else x for x, flag in zip(leaves, floating, strict=True)]
+            return f(*jax.tree.unflatten(tree, merged))
+
+        output, vjp = jax.vjp(of_floating, *(x for x, flag in zip(leaves, floating, strict=True) if flag))
+        remaining = iter(vjp(d_output))
+        return output, jax.tree.unflatten(tree, [next(remaining) if flag else None for flag in floating])
+
+    return _subject(f, run, reference, False)
+
+
+def is_floating(leaf: Any) -> bool:
+    """Whether a leaf is of real floating point."""
+    return jnp.issubdtype(dtype_of(leaf), jnp.floating)
+
+
+def dtype_of(leaf: Any) -> Any:
+    """The dtype of an array, of a PRNG key or of a Python number."""
+    return leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)
+
+
+def _subject(function: Any, run: Any, reference: Any, own_forward: bool) -> Subject:
+    _callable("reference", reference)
+    name = getattr(function, "__name__", type(function).__name__).strip("_")
+
+    def names(count: int) -> tuple[str, ...]:
+        try:
+            parameters = list(inspect.signature(function).parameters)
+        except (TypeError, ValueError):
+            parameters = []
+        fitting = parameters if len(parameters) >= count and "args" not in parameters[:count] else []
+        return tuple(fitting[:count]) or tuple(f"args[{i}]" for i in range(count))
+
+    return Subject(name, run, reference, own_forward, names)
+
+
+def _callable(name: str, value: Any) -> None:
+    if not callable(value):
+        raise TypeError(f"verify: {name} was {value!r}; expected a function")
+
+
+def _two(returned: Any) -> tuple[Any, Any]:
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        found = f"{len(returned)} things" if isinstance(returned, tuple) else type(returned).__name__
+        raise TypeError(f"verify: fwd returned {found}; expected (output, residuals)")
+    return returned

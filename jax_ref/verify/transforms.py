@@ -1,0 +1,60 @@
+"""The same under `jit` and `vmap`, twice the same, and the arguments as they were."""
+
+import copy
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax_ref.verify import tolerance
+from jax_ref.verify.evaluate import Compared, Point, Sides, manual
+from jax_ref.verify.report import Finding
+from jax_ref.verify.structure import match
+from jax_ref.verify.subject import Subject
+
+
+def violations(
+    subject: Subject,
+    both: Sides,
+    points: list[Point],
+    found: dict[str, Compared],
+    names: tuple[str, ...],
+) -> list[Finding]:
+    """What differs between two calls, under `jit` and eagerly, or under `vmap` and in a loop."""
+    point = points[0]
+    wide = any(x.dtype == np.float64 for x in jax.tree.leaves(point.d_output))
+    with jax.enable_x64(wide or jax.config.jax_enable_x64):
+        before = copy.deepcopy([x for x in jax.tree.leaves(point.args) if isinstance(x, np.ndarray)])
+        _, first = manual(both, point)
+        _, second = manual(both, point)
+        findings = [
+            Finding("not deterministic", path, "two calls with the same arguments differ")
+            for path in first
+            if not np.array_equal(np.asarray(first[path]), np.asarray(second[path]), equal_nan=True)
+        ]
+        if findings:
+            return findings
+        on_device = jax.tree.map(jnp.asarray, (point.args, point.d_output))
+        eager = match(point.args, subject.run(*on_device)[1], names)[0]
+        findings += _differ("under jit and without it", first, eager, found)
+        stacked = jax.tree.map(lambda *x: jnp.stack(x), *[(p.args, p.d_output) for p in points[:2]])
+        vmapped = both.mapped(*stacked)[1]
+        one_by_one = [manual(both, p)[1] for p in points[:2]]
+        for i, single in enumerate(one_by_one):
+            row = {path: values[i] for path, values in vmapped.items()}
+            findings += _differ("under vmap and one by one", single, row, found)
+    after = [x for x in jax.tree.leaves(point.args) if isinstance(x, np.ndarray)]
+    if not all(np.array_equal(a, b) for a, b in zip(before, after, strict=True)):
+        findings.append(Finding("transform", "", "the call changed its arguments in place"))
+    return list({f.path: f for f in findings}.values())
+
+
+def _differ(
+    how: str, one: dict[str, Any], other: dict[str, Any], found: dict[str, Compared]
+) -> list[Finding]:
+    return [
+        Finding("transform", path, f"it differs {how}")
+        for path, c in found.items()
+        if tolerance.distance(one[path], other[path]) > 4 * c.bound
+    ]

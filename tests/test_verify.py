@@ -1,0 +1,242 @@
+"""The verifier: what it says of a right gradient, of each kind of wrong one, and of bad use."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax_ref import verify
+from manual_bp.ops import activations, dense, softmax_cross_entropy
+
+RNG = np.random.default_rng(0)
+X, W, B = RNG.normal(size=(4, 3)), RNG.normal(size=(3, 5)), RNG.normal(size=5)
+
+
+def fwd(x, w, b):
+    y = jnp.tanh(x @ w + b[None])
+    return y, (x, w, y)
+
+
+def bwd(res, dy):
+    x, w, y = res
+    dz = dy * (1 - y * y)
+    return dz @ w.T, x.T @ dz, dz.sum(0)
+
+
+def reference(x, w, b):
+    return jnp.tanh(jnp.dot(x, w) + b[None])
+
+
+def wrong(change):
+    """`bwd` with its cotangents changed by `change(dx, dw, db, res, dy)`."""
+    return lambda res, dy: change(*bwd(res, dy), res, dy)
+
+
+MISTAKES = {
+    "factor": wrong(lambda dx, dw, db, res, dy: (dx, dw / len(dy), db)),
+    "sign": wrong(lambda dx, dw, db, res, dy: (dx, dw, -db)),
+    "zero": wrong(lambda dx, dw, db, res, dy: (0 * dx, dw, db)),
+    "flipped": wrong(lambda dx, dw, db, res, dy: (dx, dw[::-1], db)),
+    "shifted": wrong(lambda dx, dw, db, res, dy: (dx, dw, jnp.roll(db, 1))),
+    "added term": wrong(lambda dx, dw, db, res, dy: (dx, dw + 0.1 * res[1], db)),
+    "cotangent ignored": wrong(lambda dx, dw, db, res, dy: (dx, dw, bwd(res, jnp.ones_like(dy))[2])),
+    "not linear": wrong(lambda dx, dw, db, res, dy: (dx, bwd(res, jnp.abs(dy))[1], db)),
+    "reduction": wrong(lambda dx, dw, db, res, dy: (dx, dw, (dy * (1 - res[2] ** 2))[-1])),
+    "conditional": wrong(lambda dx, dw, db, res, dy: (jnp.where(res[0] < 0, 2 * dx, dx), dw, db)),
+    "batch": wrong(lambda dx, dw, db, res, dy: (dx if len(dy) > 1 else 0 * dx, dw, db)),
+    "precision": wrong(lambda dx, dw, db, res, dy: (dx.astype(jnp.float16).astype(dx.dtype), dw, db)),
+    "not finite": wrong(lambda dx, dw, db, res, dy: (dx, dw.at[0, 1].set(jnp.nan), db)),
+    "structure": wrong(lambda dx, dw, db, res, dy: (dx, dw, db[None])),
+    "raises": wrong(lambda dx, dw, db, res, dy: (dx, dw @ dw, db)),
+}
+
+
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("seed", range(2))
+def test_a_right_gradient_is_right(dtype, seed):
+    report = verify.check(
+        fwd, bwd, *(jnp.asarray(a, dtype) for a in (X, W, B)), reference=reference, seed=seed
+    )
+    assert report.ok, str(report)
+    assert [leaf.path for leaf in report.leaves] == ["x", "w", "b"]
+    assert all(leaf.verdict == "right" for leaf in report.leaves)
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_a_mistake_is_named(kind):
+    report = verify.check(fwd, MISTAKES[kind], X, W, B, reference=reference)
+    assert not report.ok
+    assert [finding.kind for finding in report.findings] == [kind], str(report)
+    assert set(verify.KINDS) >= {kind}
+
+
+def test_the_report_names_leaf_and_size():
+    text = str(verify.check(fwd, MISTAKES["factor"], X, W, B, reference=reference))
+    assert "WRONG" in text
+    assert "w: it is 1/x.shape[0] with x.shape[0] = 4 times the right one" in text
+
+
+def test_transposed_and_exchanged():
+    def square(a, b):
+        return a @ b, (a, b)
+
+    def product(a, b):
+        return jnp.dot(a, b)
+
+    a, b = RNG.normal(size=(2, 4, 4))
+    right = lambda res, d: (d @ res[1].T, res[0].T @ d)  # noqa: E731
+    assert verify.check(square, right, a, b, reference=product).ok
+    turned = verify.check(
+        square, lambda res, d: (right(res, d)[0].T, right(res, d)[1]), a, b, reference=product
+    )
+    assert [f.kind for f in turned.findings] == ["transposed"]
+    swapped = verify.check(square, lambda res, d: right(res, d)[::-1], a, b, reference=product)
+    assert {f.kind for f in swapped.findings} == {"exchanged"}
+
+
+def test_a_statistic_taken_for_a_constant():
+    def centred(x):
+        return x - jnp.mean(x, -1, keepdims=True)
+
+    report = verify.check(lambda x: (centred(x), None), lambda res, d: (d,), X, reference=centred)
+    assert [f.kind for f in report.findings] == ["statistic"]
+    assert "the sum over axes (1,)" in report.findings[0].text
+
+
+def test_repeated_ids():
+    table, ids = RNG.normal(size=(6, 3)), np.array([1, 4, 1, 0, 4, 1, 2])
+
+    def lookup(table, ids):
+        return table[ids]
+
+    def right(ids, d):
+        return jnp.zeros((6, 3), d.dtype).at[ids].add(d), None
+
+    def overwritten(ids, d):
+        return jnp.zeros((6, 3), d.dtype).at[ids].set(d), None
+
+    pair = lambda table, ids: (table[ids], ids)  # noqa: E731
+    assert verify.check(pair, right, table, ids, reference=lookup).ok
+    report = verify.check(pair, overwritten, table, ids, reference=lookup)
+    assert [f.kind for f in report.findings] == ["conditional"]
+    assert "rows that ids names more than once" in report.findings[0].text
+
+
+def test_a_wrong_forward_is_told_from_a_wrong_backward():
+    report = verify.check(
+        lambda x, w, b: (2 * fwd(x, w, b)[0], fwd(x, w, b)[1]), bwd, X, W, B, reference=reference
+    )
+    assert [(f.kind, f.path) for f in report.findings] == [("forward", "output")]
+
+
+def test_a_wrong_reference_is_told_from_a_wrong_backward():
+    def stopped(x, w, b):
+        return jnp.tanh(jnp.dot(x, jax.lax.stop_gradient(w)) + b[None])
+
+    report = verify.check(fwd, bwd, X, W, B, reference=stopped)
+    assert "reference" in [f.kind for f in report.findings]
+
+
+def test_a_kink_is_undecided():
+    def leaky(x):
+        return jnp.maximum(x, 0)  # autodiff says 1/2 at 0
+
+    x = np.array([[1.0, 0.0, -2.0], [0.5, -0.5, 0.0]])
+    report = verify.check(
+        lambda x: (leaky(x), x > 0), lambda on, d: (jnp.where(on, d, 0),), x, reference=leaky
+    )
+    assert report.ok, str(report)
+    assert any(line.startswith("x[0, 1] (example)") for line in report.undecided)
+
+
+def test_without_a_reference_the_forward_is_its_own():
+    report = verify.check(fwd, bwd, X, W, B)
+    assert report.ok
+    assert any("was not checked" in note for note in report.notes)
+
+
+def test_an_op_of_this_project():
+    params = dense.Params(W, B)
+    assert verify.check_op(dense, params, X).ok
+    labels = np.array([0, 2, 1, 1])
+    report = verify.check_op(softmax_cross_entropy, X, labels, label_smoothing=0.1)
+    assert report.ok, str(report)
+    verify.assert_gradients(activations.tanh, X, reference=jnp.tanh)
+
+
+def test_a_custom_vjp_function():
+    f = jax.custom_vjp(lambda x: jnp.sin(x))
+    f.defvjp(lambda x: (jnp.sin(x), x), lambda x, d: (d * jnp.cos(x),))
+    assert verify.check_function(f, X, reference=jnp.sin).ok
+    g = jax.custom_vjp(lambda x: jnp.sin(x))
+    g.defvjp(lambda x: (jnp.sin(x), x), lambda x, d: (-d * jnp.cos(x),))
+    with pytest.raises(AssertionError, match=r"\[sign\] x"):
+        verify.assert_gradients(g, X, reference=jnp.sin)
+
+
+def test_leaves_of_a_tree_are_named():
+    def loss(params, x):
+        return x @ params["layers"][0]["w"] + params["b"][None]
+
+    params = {"layers": [{"w": W}], "b": B}
+
+    def back(res, d):
+        params, x = res
+        return {"layers": [{"w": 2 * x.T @ d}], "b": None}, d @ params["layers"][0]["w"].T
+
+    report = verify.check(lambda params, x: (loss(params, x), (params, x)), back, params, X, reference=loss)
+    assert {(f.kind, f.path) for f in report.findings} == {
+        ("structure", "params['b']"),
+        ("factor", "params['layers'][0]['w']"),
+    }
+
+
+def test_not_deterministic():
+    calls = iter(range(10_000))
+
+    def noisy(res, d):
+        noise = jax.pure_callback(lambda: np.float64(next(calls)), jax.ShapeDtypeStruct((), jnp.float64))
+        return tuple(c * (1 + 1e-15 * noise) for c in bwd(res, d))
+
+    report = verify.check(fwd, noisy, X, W, B, reference=reference, level="default")
+    assert "not deterministic" in {f.kind for f in report.findings}
+
+
+BAD = {
+    "fwd was 3; expected a function": lambda: verify.check(3, bwd, X),
+    "no arguments were given": lambda: verify.check(fwd, bwd),
+    "level was 'thorogh'; did you mean 'thorough'": lambda: verify.check(fwd, bwd, X, W, B, level="thorogh"),
+    "an argument is complex": lambda: verify.check(fwd, bwd, X + 1j, W, B),
+    "an argument was 'text'": lambda: verify.check(fwd, bwd, "text"),
+    "fwd returned ndarray|expected .output, residuals.": lambda: verify.check(reference, bwd, X, W, B),
+    "reference was None": lambda: verify.check_function(reference, X, W, B),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_use_is_told(message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        BAD[message]()
+
+
+def test_cotangents_of_another_number():
+    report = verify.check(fwd, lambda res, d: bwd(res, d)[:2], X, W, B, reference=reference)
+    assert [f.kind for f in report.findings] == ["structure"]
+    assert "returned 2; expected a tuple of 3" in report.findings[0].text
+
+
+def test_a_process_without_x64_stays_so():
+    program = """
+import jax, jax.numpy as jnp
+from jax_ref import verify
+pair = lambda x: (jnp.sin(x), x), lambda x, d: (d * jnp.cos(x) * (1 + 1e-4),)
+report = verify.check(*pair, jnp.linspace(0.1, 2, 6), reference=jnp.sin)
+assert [f.kind for f in report.findings] == ["factor"], str(report)
+assert report.leaves[0].dtype == "float32"
+assert jnp.ones(1).dtype == jnp.float32
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
