@@ -159,7 +159,7 @@ def test_without_a_reference_the_forward_is_its_own():
 
 
 def test_an_op_of_this_project():
-    params = dense.Params(W, B)
+    params = dense.Params(jnp.asarray(W), jnp.asarray(B))
     assert verify.check_op(dense, params, X).ok
     labels = np.array([0, 2, 1, 1])
     report = verify.check_op(softmax_cross_entropy, X, labels, label_smoothing=0.1)
@@ -206,7 +206,7 @@ def test_not_deterministic():
 
 
 BAD = {
-    "fwd was 3; expected a function": lambda: verify.check(3, bwd, X),
+    "fwd was 3; expected a function": lambda: verify.check(3, bwd, X),  # pyright: ignore[reportArgumentType]
     "no arguments were given": lambda: verify.check(fwd, bwd),
     "level was 'thorogh'; did you mean 'thorough'": lambda: verify.check(fwd, bwd, X, W, B, level="thorogh"),
     "an argument is complex": lambda: verify.check(fwd, bwd, X + 1j, W, B),
