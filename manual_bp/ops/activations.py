@@ -34,6 +34,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from manual_bp import checks
+from manual_bp.normal import distribution_and_density
 from manual_bp.precision import wide
 
 
@@ -187,17 +188,15 @@ def _gelu_fwd(z: Z) -> tuple[Z, Z]:
     """A = z P(z), P the normal distribution; saves z."""
     checks.floating("gelu", z=z)
     x = wide(z)
-    return (x * jax.lax.erfc(-x * sqrt(0.5)) / 2).astype(z.dtype), z
+    return (x * distribution_and_density(x)[0]).astype(z.dtype), z
 
 
 def _gelu_bwd(z: Z, da: Z) -> Z:
     """Dz = (P(z) + z p(z)) da   (9), p the normal density."""
     checks.cotangent("gelu", "da", da, z)
     x = wide(_recomputed(z))
-    u = -x * sqrt(0.5)
-    # by erfc P keeps the digits of its lower tail; e^(-u^2) is a part of it and costs nothing more
-    p = jnp.exp(-(u * u)) / sqrt(2 * pi)
-    return (wide(da) * (jax.lax.erfc(u) / 2 + x * p)).astype(z.dtype)
+    P, p = distribution_and_density(x)
+    return (wide(da) * (P + x * p)).astype(z.dtype)
 
 
 gelu = Activation(_gelu_fwd, _gelu_bwd)
