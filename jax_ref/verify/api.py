@@ -13,6 +13,12 @@ from jax_ref.verify import checker, subject
 from jax_ref.verify.report import Report
 from jax_ref.verify.subject import Subject, dtype_of
 
+Examples = Sequence[tuple[PyTree, ...]] | Any
+"""A list of argument tuples, or a Hypothesis strategy for them."""
+
+STRATEGY_EXAMPLES = 10
+"""How many are drawn from a strategy."""
+
 
 def check(
     fwd: Callable[..., Any],
@@ -21,7 +27,7 @@ def check(
     reference: Callable[..., PyTree] | None = None,
     seed: int = 0,
     level: str = "default",
-    examples: Sequence[tuple[PyTree, ...]] = (),
+    examples: Examples = (),
     skip: Collection[str] = (),
 ) -> Report:
     """Check `fwd(*args) -> (output, residuals)` with `bwd(residuals, d_output) -> cotangents`.
@@ -40,7 +46,7 @@ def check_op(
     reference: Callable[..., PyTree] | None = None,
     seed: int = 0,
     level: str = "default",
-    examples: Sequence[tuple[PyTree, ...]] = (),
+    examples: Examples = (),
     skip: Collection[str] = (),
     **static: Any,
 ) -> Report:
@@ -60,7 +66,7 @@ def check_function(
     reference: Callable[..., PyTree] | None = None,
     seed: int = 0,
     level: str = "default",
-    examples: Sequence[tuple[PyTree, ...]] = (),
+    examples: Examples = (),
     skip: Collection[str] = (),
 ) -> Report:
     """Check a function with a `jax.custom_vjp` of its own against the plain function `reference`."""
@@ -88,12 +94,16 @@ def _run(
     args: tuple[PyTree, ...],
     seed: int,
     level: str,
-    examples: Sequence[tuple[PyTree, ...]],
+    examples: Examples,
     skip: Collection[str],
 ) -> Report:
     _choice("level", level, checker.LEVELS)
     for part in skip:
         _choice("skip", part, checker.PARTS)
+    if not isinstance(examples, Sequence):
+        from jax_ref.verify import strategies  # Hypothesis is there if one of its strategies is
+
+        examples = strategies.drawn(examples, STRATEGY_EXAMPLES)
     given = [args, *examples] if args else list(examples)
     if not given:
         raise TypeError("verify: no arguments were given; expected an example of the function's arguments")
