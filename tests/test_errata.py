@@ -1,5 +1,6 @@
 """Every erratum is wrong by what it says, and its right form is right."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -27,6 +28,15 @@ def slope(z):
     return jax.vmap(jax.grad(jax.nn.sigmoid))(z.ravel()).reshape(z.shape)
 
 
+@functools.cache
+def _right(output, cost, weighted):
+    """The right deltas and gradient, for one-hot targets or others; the same for many mistakes."""
+    Y = MISTAKES[weighted].targets(ONE_HOT) if weighted else ONE_HOT
+    names = {"output": output, "cost": cost}
+    single = jax.jit(jax.vmap(lambda x, y: oracle(LAYERS, x, y, **names), in_axes=1))(X, Y)
+    return [layer.b.T for layer in single], jax.jit(lambda layers: oracle(layers, X, Y, **names))(LAYERS)
+
+
 class Right:
     """The right states, deltas (n, B) and gradient for one mistake's network and targets."""
 
@@ -35,9 +45,8 @@ class Right:
         self.names = {"output": self.mistake.output, "cost": self.mistake.cost}
         self.Y = self.mistake.targets(ONE_HOT)
         self.z, self.a = index_and_vector_forms.forward(LAYERS, X, output=self.mistake.output)
-        single = jax.vmap(lambda x, y: oracle(LAYERS, x, y, **self.names), in_axes=1)(X, self.Y)
-        self.D = [layer.b.T for layer in single]
-        self.gradient = oracle(LAYERS, X, self.Y, **self.names)
+        weighted = name if bool((self.Y != ONE_HOT).any()) else None
+        self.D, self.gradient = _right(self.mistake.output, self.mistake.cost, weighted)
 
     def last(self, **parts) -> Network:
         return (*self.gradient[:-1], self.gradient[-1]._replace(**parts))
@@ -205,7 +214,7 @@ def _distance(actual: Network, wanted: Network) -> float:
 def test_a_mistake_is_off_by_what_it_says(name):
     right = Right(name)
     mistake = right.mistake
-    assert error(mistake.correct(LAYERS, X, right.Y), right.gradient) <= BOUND
+    assert error(jax.jit(mistake.correct)(LAYERS, X, right.Y), right.gradient) <= BOUND
     wrong = mistake.gradient(LAYERS, X, right.Y)
     assert _distance(wrong, OFF[name](right)) <= BOUND
     differs = [

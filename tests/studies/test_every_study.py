@@ -53,6 +53,9 @@ SMALL = {
 }
 """Options that make a study small."""
 
+LONG = {"mistakes", "one_gradient"}
+"""Those that compile for long all the same."""
+
 STUDIES = {
     name: module.STUDY
     for name in (info.name for info in pkgutil.iter_modules(experiments.__path__))
@@ -66,14 +69,16 @@ def numbers(figures):
         figures = list(figures.values())
     if isinstance(figures, list):
         return [n for item in figures for n in numbers(item)]
-    return [figures] if isinstance(figures, float) else []
+    return [figures] if isinstance(figures, int | float) else []
 
 
 def test_all_are_here():
     assert set(SMALL) == set(STUDIES)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in SMALL]
+)
 def test_a_study_runs(name, tmp_path, capsys):
     out = tmp_path / "run"
     assert study.run(STUDIES[name], [*SMALL[name], "--out", str(out)]) == 0
