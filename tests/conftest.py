@@ -32,12 +32,12 @@ hypothesis.settings.load_profile("default")
 
 
 class ByWork(LoadScopeScheduling):
-    """Tests that share what takes long run in one process: those of one row of cases, those of one study."""
+    """Tests that share what takes long run in one process: of one row of cases, of one study or subject."""
 
     def _split_scope(self, nodeid: str) -> str:
-        """`dense-0]` of `tests/test_gradients.py::test_eager_equals_jit[dense-0]`, the file of a study."""
+        """`dense-0]` of `tests/test_gradients.py::test_eager_equals_jit[dense-0]`, or the file."""
         file, _, test = nodeid.partition("::")
-        if "studies/" in file:
+        if "studies/" in file or file.endswith(("test_errata.py", "test_textbook_proof.py")):
             return file
         return test.partition("[")[2] if file.endswith("test_gradients.py") else nodeid
 

@@ -58,12 +58,11 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize("seed", range(2))
-def test_a_right_gradient_is_right(dtype, seed):
-    report = verify.check(
-        fwd, bwd, *(jnp.asarray(a, dtype) for a in (X, W, B)), reference=reference, seed=seed
-    )
-    assert report.ok, str(report)
+def test_a_right_gradient_is_right(dtype):
+    args = [jnp.asarray(a, dtype) for a in (X, W, B)]
+    for seed in range(5):
+        report = verify.check(fwd, bwd, *args, reference=reference, seed=seed)
+        assert report.ok, str(report)
     assert [leaf.path for leaf in report.leaves] == ["x", "w", "b"]
     assert all(leaf.verdict == "right" for leaf in report.leaves)
 

@@ -130,7 +130,7 @@ def compare(
 
     size = np.concatenate([_f64(x).ravel() for x in jax.tree.leaves(point.d_output)])
     outputs = [
-        compared(lambda side, i=i: jax.tree.leaves(side[0])[i], _f64(leaf))
+        compared(lambda side, i=i: jax.tree.leaves(side[0])[i], np.ones(leaf.shape))
         for i, leaf in enumerate(jax.tree.leaves(true_output))
     ]
     return outputs, {path: compared(lambda side, p=path: side[1][p], size) for path in cotangents}
