@@ -109,8 +109,8 @@ def test_other_outputs_and_costs():
     """Softmax with the squared error needs the whole Jacobian; relu and identity have their own rules."""
     for names in (
         {"activation": "relu", "output": "softmax", "cost": "quadratic"},
-        {"activation": "tanh", "output": "identity", "cost": "mean_squares"},
-        {"activation": "identity", "output": "tanh", "cost": "quadratic"},
+        {"activation": "identity", "output": "identity", "cost": "mean_squares"},
+        {"activation": "tanh", "output": "tanh", "cost": "quadratic"},
         {"activation": "sigmoid", "output": "sigmoid", "cost": "cross_entropy"},
     ):
         for form in (two_passes.gradient, paths.gradient, four_equations.gradient):

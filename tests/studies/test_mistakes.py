@@ -9,6 +9,8 @@ from experiments import mistake_checks, mistakes
 from jax_ref import textbook
 from tests.networks import HEADS, batch, error, network
 
+pytestmark = pytest.mark.slow  # its command line is tested by default
+
 NAMES = HEADS["quadratic"]
 EVERYWHERE = dict.fromkeys(mistake_checks.PLACES, 2)
 SETTINGS = mistakes.Settings(

@@ -12,6 +12,8 @@ from experiments.errors import UserError
 from manual_bp.textbook import index_and_vector_forms, paths
 from tests.networks import HEADS, batch, error, network, oracle
 
+pytestmark = pytest.mark.slow  # its command line is tested by default
+
 SETTINGS = one_gradient.Settings(
     hidden=(2,),
     examples=2,

@@ -7,6 +7,8 @@ import pytest
 
 from experiments import data, differences, step_size
 
+pytestmark = pytest.mark.slow  # its command line is tested by default
+
 RNG = np.random.default_rng(0)
 X, LABELS = (jnp.asarray(a[:5]) for a in data.digits().train)
 THETA = jnp.asarray(step_size.SCALES * RNG.standard_normal(step_size.SCALES.size))

@@ -8,6 +8,8 @@ import pytest
 from experiments import data, vanishing
 from experiments.vanishing import Settings
 
+pytestmark = pytest.mark.slow  # its command line is tested by default
+
 SMALL = Settings(
     depths=(2, 5), activations=("tanh",), initializations=("glorot", "unit_normal"),
     draws=7, width=6, examples=50, epochs=2,
