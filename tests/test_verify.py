@@ -63,8 +63,8 @@ def test_a_right_gradient_is_right(dtype):
     for seed in range(5):
         report = verify.check(fwd, bwd, *args, reference=reference, seed=seed)
         assert report.ok, str(report)
-    assert [leaf.path for leaf in report.leaves] == ["x", "w", "b"]
-    assert all(leaf.verdict == "right" for leaf in report.leaves)
+        assert [leaf.path for leaf in report.leaves] == ["x", "w", "b"]
+        assert all(leaf.verdict == "right" for leaf in report.leaves)
 
 
 @pytest.mark.parametrize("kind", MISTAKES)
