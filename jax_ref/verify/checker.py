@@ -72,7 +72,7 @@ def _structure(run: Run, args: tuple[PyTree, ...]) -> PyTree | None:
         return output
 
     wide = any(dtype_of(x) == np.float64 for x in jax.tree.leaves(args) if is_floating(x))
-    with jax.enable_x64(wide or jax.config.jax_enable_x64):
+    with jax.enable_x64(wide or jax.config.read("jax_enable_x64")):
         output = jax.eval_shape(run.subject.reference, *args)
         try:
             own = jax.eval_shape(traced, args, points.cotangent(output, run.rng))

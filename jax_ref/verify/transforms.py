@@ -24,7 +24,7 @@ def violations(
     """What differs between two calls, under `jit` and eagerly, or under `vmap` and in a loop."""
     point = points[0]
     wide = any(x.dtype == np.float64 for x in jax.tree.leaves(point.d_output))
-    with jax.enable_x64(wide or jax.config.jax_enable_x64):
+    with jax.enable_x64(wide or jax.config.read("jax_enable_x64")):
         before = copy.deepcopy([x for x in jax.tree.leaves(point.args) if isinstance(x, np.ndarray)])
         _, first = manual(both, point)
         _, second = manual(both, point)
