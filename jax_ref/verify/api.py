@@ -1,20 +1,24 @@
 """The ways to ask."""
 
 import difflib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import DTypeLike, PyTree
 
-from jax_ref.verify import checker, subject
+from jax_ref.verify import run, shrink, subject, verdict
+from jax_ref.verify.checker import run_checks
 from jax_ref.verify.report import Report
-from jax_ref.verify.subject import Subject, dtype_of
+from jax_ref.verify.run import Settings
+from jax_ref.verify.subject import Subject, dtype_of, is_floating
 
 Examples = Sequence[tuple[PyTree, ...]] | Any
 """A list of argument tuples, or a Hypothesis strategy for them."""
+
+NOTHING: Mapping[str, str] = {}
 
 STRATEGY_EXAMPLES = 10
 """How many are drawn from a strategy."""
@@ -28,16 +32,25 @@ def check(
     seed: int = 0,
     level: str = "default",
     examples: Examples = (),
-    skip: Collection[str] = (),
+    dtypes: Sequence[DTypeLike] = (),
+    skip: Mapping[str, str] = NOTHING,
+    kinks: str = "undecided",
 ) -> Report:
     """Check `fwd(*args) -> (output, residuals)` with `bwd(residuals, d_output) -> cotangents`.
 
     `bwd` returns a tuple with one entry for each argument, None where it is not differentiable, as
     `jax.custom_vjp` has it. `reference` is a plain function of the same arguments that returns the output;
-    without it the output of `fwd` is differentiated. `args`, and each of `examples`, are one example.
-    `level` is "quick", "default" or "thorough"; `skip` names parts to leave out, of `checker.PARTS`.
+    without it the output of `fwd` is differentiated. `args`, and each of `examples`, are one example; the
+    verifier makes others from it. The options:
+
+    level       "quick" (two points, linearity), "default", or "thorough" (four times the ladder)
+    examples    more argument tuples, or a Hypothesis strategy for them
+    dtypes      the floating dtypes to check in, instead of the example's own
+    skip        parts to leave out, of `run.PARTS`, each with the reason, which the report repeats
+    kinks       "undecided", or "autodiff" where JAX's convention is to be met at kinks and ties too
     """
-    return _run(subject.of_pair(fwd, bwd, reference), args, seed, level, examples, skip)
+    settings = Settings(seed, level, skip, kinks)
+    return _run(subject.of_pair(fwd, bwd, reference), args, settings, examples, dtypes)
 
 
 def check_op(
@@ -47,7 +60,9 @@ def check_op(
     seed: int = 0,
     level: str = "default",
     examples: Examples = (),
-    skip: Collection[str] = (),
+    dtypes: Sequence[DTypeLike] = (),
+    skip: Mapping[str, str] = NOTHING,
+    kinks: str = "undecided",
     **static: Any,
 ) -> Report:
     """Check `op.fwd([params,] *inputs, **static)` with `op.bwd([params,] residuals, d_output, **static)`.
@@ -55,9 +70,8 @@ def check_op(
     `op.bwd` returns the cotangents of the arguments of floating point, in order, a single one bare. The rest
     is as in `check`.
     """
-    return _run(
-        subject.of_op(op, reference, tuple(sorted(static.items()))), args, seed, level, examples, skip
-    )
+    settings = Settings(seed, level, skip, kinks)
+    return _run(subject.of_op(op, reference, tuple(sorted(static.items()))), args, settings, examples, dtypes)
 
 
 def check_function(
@@ -67,10 +81,13 @@ def check_function(
     seed: int = 0,
     level: str = "default",
     examples: Examples = (),
-    skip: Collection[str] = (),
+    dtypes: Sequence[DTypeLike] = (),
+    skip: Mapping[str, str] = NOTHING,
+    kinks: str = "undecided",
 ) -> Report:
     """Check a function with a `jax.custom_vjp` of its own against the plain function `reference`."""
-    return _run(subject.of_function(f, reference), args, seed, level, examples, skip)
+    settings = Settings(seed, level, skip, kinks)
+    return _run(subject.of_function(f, reference), args, settings, examples, dtypes)
 
 
 def assert_gradients(first: Any, *args: Any, **options: Any) -> None:
@@ -92,14 +109,13 @@ def assert_gradients(first: Any, *args: Any, **options: Any) -> None:
 def _run(
     what: Subject,
     args: tuple[PyTree, ...],
-    seed: int,
-    level: str,
+    settings: Settings,
     examples: Examples,
-    skip: Collection[str],
+    dtypes: Sequence[DTypeLike],
 ) -> Report:
-    _choice("level", level, checker.LEVELS)
-    for part in skip:
-        _choice("skip", part, checker.PARTS)
+    _choice("level", settings.level, run.LEVELS)
+    _choice("kinks", settings.kinks, run.KINKS)
+    _reasons(settings.skip)
     if not isinstance(examples, Sequence):
         from jax_ref.verify import strategies  # Hypothesis is there if one of its strategies is
 
@@ -108,7 +124,27 @@ def _run(
     if not given:
         raise TypeError("verify: no arguments were given; expected an example of the function's arguments")
     prepared = [jax.tree.map(_array, example) for example in given]
-    return checker.run_checks(what, prepared, seed=seed, level=level, skip=skip)
+    if dtypes:
+        prepared = [_cast(example, dtype) for dtype in dtypes for example in prepared]
+    report = verdict.report(run_checks(what, prepared, settings), prepared)
+    return shrink.shrunk(what, report, settings)
+
+
+def _reasons(skip: Any) -> None:
+    if not isinstance(skip, Mapping):
+        raise TypeError(
+            f"verify: skip was {skip!r}; expected a part and the reason, as in {{'batches': 'why'}}"
+        )
+    for part, reason in skip.items():
+        _choice("skip", part, run.PARTS)
+        if not isinstance(reason, str) or not reason.strip():
+            raise ValueError(f"verify: skip[{part!r}] was {reason!r}; expected the reason to leave it out")
+
+
+def _cast(example: tuple[PyTree, ...], dtype: DTypeLike) -> tuple[PyTree, ...]:
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"verify: dtypes named {dtype!r}; expected floating point, as jnp.bfloat16")
+    return jax.tree.map(lambda x: x.astype(dtype) if is_floating(x) else x, example)
 
 
 def _array(leaf: Any) -> Any:

@@ -12,8 +12,13 @@ from jax_ref.verify.evaluate import Point
 from jax_ref.verify.points import cotangent
 from jax_ref.verify.subject import dtype_of
 
-SIZES = (1, 3)
-"""Batch sizes tried beside the example's: one, and one that is no multiple of a power of two."""
+
+def sizes(given: int) -> tuple[int, int]:
+    """Batch sizes to try beside the example's: one, and one that is odd and past it.
+
+    Work done in blocks of any size up to the example's has a ragged last block in the second.
+    """
+    return 1, given + (5 if given % 2 == 0 else 4)
 
 
 def resized(
@@ -23,8 +28,9 @@ def resized(
     leaves, tree = jax.tree.flatten(args)
     batched = group(reference, args)
     points = []
-    for size in SIZES if batched else ():
-        if size == np.shape(leaves[batched[0]])[0]:
+    given = np.shape(leaves[batched[0]])[0] if batched else 0
+    for size in sizes(given) if batched else ():
+        if size == given:
             continue
         moved = [_rows(x, size, rng) if i in batched else x for i, x in enumerate(leaves)]
         args_resized = jax.tree.unflatten(tree, moved)

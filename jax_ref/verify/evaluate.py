@@ -64,7 +64,11 @@ def _sides(subject: Subject, names: tuple[str, ...]) -> Sides:
         return output, match(args, cotangents, names)[0]
 
     def autodiff(args: tuple[PyTree, ...], d_output: PyTree) -> Any:
-        return differentiated(subject.reference, args, d_output, names)
+        try:
+            return differentiated(subject.reference, args, d_output, names)
+        except Exception as error:  # of the user's code, or of JAX for what has no derivative
+            what = "fwd" if subject.own_forward else "the reference"
+            raise TypeError(f"verify: JAX cannot differentiate {what}: {error}") from error
 
     return Sides(jax.jit(manual), jax.jit(autodiff), jax.jit(jax.vmap(manual)))
 

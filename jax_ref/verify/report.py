@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from jaxtyping import PyTree
+
 KINDS = {
     "structure": "a cotangent is missing, superfluous, or has another tree, shape or dtype than its argument",
     "raises": "the function raised an error",
@@ -16,6 +18,7 @@ KINDS = {
     "exchanged": "a cotangent is another argument's",
     "added term": "a multiple of an argument or of another cotangent is added or missing",
     "reduction": "the examples' shares of a cotangent are reduced in a wrong way, or some are left out",
+    "path": "the share of one use of the argument is missing, counted twice, or has the wrong sign",
     "statistic": "a reduction (a mean, a variance, a maximum) is taken for a constant",
     "conditional": "a cotangent is right but where a condition on the inputs holds",
     "cotangent ignored": "a cotangent does not depend on that of the output",
@@ -26,7 +29,6 @@ KINDS = {
     "transform": "the function changes under jit or vmap",
     "not deterministic": "two calls with the same arguments differ",
     "reference": "the reference's own derivative is not that of its values",
-    "degenerate": "the check could not have failed: a gradient is zero whatever the cotangent is",
 }
 """The vocabulary of `Finding.kind`."""
 
@@ -49,11 +51,21 @@ class Leaf(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong: its kind, a word of `KINDS`, the leaf it concerns, and a sentence."""
+    """One thing that is wrong: its kind, a word of `KINDS`, the leaf it concerns, and a sentence.
+
+    `example` are the smallest arguments found at which it shows, and `line` the call that shows it.
+    """
 
     kind: str
     path: str
     text: str
+    example: tuple[PyTree, ...] = ()
+    line: str = ""
+
+    def __str__(self) -> str:
+        """The sentence, and the line below it."""
+        text = f"[{self.kind}] {self.path + ': ' if self.path else ''}{self.text}"
+        return f"{text}\n    {self.line}" if self.line else text
 
 
 class Report(NamedTuple):
@@ -93,7 +105,7 @@ class Report(NamedTuple):
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             lines.append("  ".join(cells).rstrip())
         for title, items in (
-            ("wrong", [f"[{f.kind}] {f.path + ': ' if f.path else ''}{f.text}" for f in self.findings]),
+            ("wrong", map(str, self.findings)),
             ("undecided", list(self.undecided)),
             ("note", list(self.notes)),
         ):

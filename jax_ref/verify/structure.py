@@ -62,7 +62,10 @@ def _problem(leaf: Any, cotangent: Any, present: bool) -> str | None:
     if cotangent is None:
         return "the cotangent is None, which JAX takes for zero; expected an array"
     if np.shape(cotangent) != np.shape(leaf):
-        return f"the cotangent has shape {np.shape(cotangent)}; expected {np.shape(leaf)}"
+        extra = np.ndim(cotangent) - np.ndim(leaf)
+        unsummed = extra > 0 and np.shape(cotangent)[extra:] == np.shape(leaf)
+        hint = f": it is not summed over the first {extra} axes" if unsummed else ""
+        return f"the cotangent has shape {np.shape(cotangent)}; expected {np.shape(leaf)}{hint}"
     if dtype_of(cotangent) != dtype_of(leaf):
         return f"the cotangent has dtype {dtype_of(cotangent)}; expected {dtype_of(leaf)}"
     return None

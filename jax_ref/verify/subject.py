@@ -23,6 +23,8 @@ class Subject(NamedTuple):
     reference: Callable[..., PyTree]
     own_forward: bool
     names: Callable[[int], tuple[str, ...]]
+    call: str
+    """The call of the verifier as text, with `{args}` where its arguments go."""
 
 
 @functools.lru_cache(maxsize=256)
@@ -35,7 +37,8 @@ def of_pair(fwd: Callable[..., Any], bwd: Callable[..., Any], reference: Any) ->
         output, residuals = _two(fwd(*args))
         return output, bwd(residuals, d_output)
 
-    return _subject(fwd, run, reference or (lambda *args: _two(fwd(*args))[0]), reference is None)
+    call = f"verify.check({_name(fwd, 'fwd')}, {_name(bwd, 'bwd')}, {{args}}{_against(reference)})"
+    return _subject(fwd, run, reference or (lambda *args: _two(fwd(*args))[0]), reference is None, call)
 
 
 @functools.lru_cache(maxsize=256)
@@ -67,9 +70,11 @@ def of_op(op: Any, reference: Any, options: tuple[tuple[str, Any], ...]) -> Subj
         remaining = iter(given)
         return output, tuple(next(remaining) if flag else None for flag in wanted)
 
+    extra = "".join(f", {name}={value!r}" for name, value in options)
+    call = f"verify.check_op({_name(op, 'op')}, {{args}}{_against(reference)}{extra})"
     if reference is None:
-        return _subject(op.fwd, run, lambda *args: op.fwd(*args, **static)[0], True)
-    return _subject(op.fwd, run, lambda *args: reference(*args, **static), False)
+        return _subject(op.fwd, run, lambda *args: op.fwd(*args, **static)[0], True, call)
+    return _subject(op.fwd, run, lambda *args: reference(*args, **static), False, call)
 
 
 @functools.lru_cache(maxsize=256)
@@ -92,7 +97,8 @@ def of_function(f: Callable[..., Any], reference: Any) -> Subject:
         remaining = iter(vjp(d_output))
         return output, jax.tree.unflatten(tree, [next(remaining) if flag else None for flag in floating])
 
-    return _subject(f, run, reference, False)
+    call = f"verify.check_function({_name(f, 'f')}, {{args}}{_against(reference)})"
+    return _subject(f, run, reference, False, call)
 
 
 def is_floating(leaf: Any) -> bool:
@@ -105,7 +111,17 @@ def dtype_of(leaf: Any) -> Any:
     return leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)
 
 
-def _subject(function: Any, run: Any, reference: Any, own_forward: bool) -> Subject:
+def _name(value: Any, otherwise: str) -> str:
+    """A name that the user may have for it: of a function or a module, not of a lambda."""
+    name = getattr(value, "__name__", otherwise).rpartition(".")[2]
+    return name if name.isidentifier() else otherwise
+
+
+def _against(reference: Any) -> str:
+    return f", reference={_name(reference, 'reference')}" if reference is not None else ""
+
+
+def _subject(function: Any, run: Any, reference: Any, own_forward: bool, call: str) -> Subject:
     _callable("reference", reference)
     name = getattr(function, "__name__", type(function).__name__).strip("_")
 
@@ -117,7 +133,7 @@ def _subject(function: Any, run: Any, reference: Any, own_forward: bool) -> Subj
         fitting = parameters if len(parameters) >= count and "args" not in parameters[:count] else []
         return tuple(fitting[:count]) or tuple(f"args[{i}]" for i in range(count))
 
-    return Subject(name, run, reference, own_forward, names)
+    return Subject(name, run, reference, own_forward, names, call)
 
 
 def _callable(name: str, value: Any) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from jax_ref.verify import tolerance
 from jax_ref.verify.evaluate import Compared, Point, Sides, manual
 from jax_ref.verify.report import Finding
 from jax_ref.verify.structure import match
-from jax_ref.verify.subject import Subject
+from jax_ref.verify.subject import Subject, is_floating
 
 
 def violations(
@@ -31,12 +32,15 @@ def violations(
         findings = [
             Finding("not deterministic", path, "two calls with the same arguments differ")
             for path in first
-            if not np.array_equal(np.asarray(first[path]), np.asarray(second[path]), equal_nan=True)
+            if not _same(first[path], second[path])
         ]
         if findings:
             return findings
         on_device = jax.tree.map(jnp.asarray, (point.args, point.d_output))
-        eager = match(point.args, subject.run(*on_device)[1], names)[0]
+        eager_output, cotangents = subject.run(*on_device)
+        if not _same(eager_output, subject.run(*on_device)[0]):
+            return [Finding("not deterministic", "output", "two calls with the same arguments differ")]
+        eager = match(point.args, cotangents, names)[0]
         findings += _differ("under jit and without it", first, eager, found)
         stacked = jax.tree.map(lambda *x: jnp.stack(x), *[(p.args, p.d_output) for p in points[:2]])
         vmapped = both.mapped(*stacked)[1]
@@ -58,3 +62,9 @@ def _differ(
         for path, c in found.items()
         if tolerance.distance(one[path], other[path]) > 4 * c.bound
     ]
+
+
+def _same(one: PyTree, other: PyTree) -> bool:
+    """Whether two trees hold the same bits; a key has none to compare."""
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(np.asarray(a), np.asarray(b), equal_nan=is_floating(a)) for a, b in pairs)

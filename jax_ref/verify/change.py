@@ -1,0 +1,31 @@
+"""What a description of a mistake is: a prediction of the wrong cotangent from the right one."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jax_ref.verify.evaluate import Compared, Point
+
+
+class Seen(NamedTuple):
+    """One point with what was found there, by path."""
+
+    point: Point
+    cotangents: dict[str, Compared]
+
+
+class Context(NamedTuple):
+    """The reference, the arguments' names, and which of their leaves have the batch as leading axis."""
+
+    reference: Callable[..., Any]
+    names: tuple[str, ...]
+    group: tuple[int, ...]
+
+
+class Change(NamedTuple):
+    """A description, and the cotangent that it predicts from the right one; None where it cannot be."""
+
+    kind: str
+    text: str
+    predict: Callable[[Seen], np.ndarray | None]

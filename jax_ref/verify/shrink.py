@@ -1,0 +1,125 @@
+"""The smallest input at which a finding shows: fewer entries, rounder values; and the line that shows it.
+
+The search asks the quick check itself, so that the line, which asks the same, finds the same.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from jax_ref.verify.checker import run_checks
+from jax_ref.verify.literal import line
+from jax_ref.verify.report import Finding, Report
+from jax_ref.verify.run import PARTS, Settings
+from jax_ref.verify.subject import Subject, is_floating
+
+Args = tuple[PyTree, ...]
+Shows = Callable[[Args, Finding], bool]
+
+SIZES = (1, 2, 3)
+"""What an axis is cut to, if it is longer."""
+
+TRIES = 8
+"""Other shapes tried for a finding, each of which is compiled."""
+
+SHRUNK = 3
+"""Findings that are shrunk; the others are shown at an earlier one's input, or where they were found."""
+
+BEFORE_VALUES = ("structure", "raises", "forward", "transform", "not deterministic", "reference")
+"""Kinds that are found as such, not by comparing a cotangent with the oracle's."""
+
+NOT_QUICK = {"transform": "transforms", "not deterministic": "transforms", "reference": "reference"}
+"""Kinds that a quick check does not look for, and the part that does."""
+
+
+def shrunk(subject: Subject, report: Report, settings: Settings) -> Report:
+    """The report with a smaller example, and the line for it, in each finding."""
+    found: list[Finding] = []
+    examples: list[Args] = []
+    for finding in report.findings:
+        asked = _asked(finding, settings)
+        shows = lambda args, f, s=asked: _shows(subject, args, f, s)  # noqa: E731
+        args = finding.example
+        if settings.does("shrinking") and shows(args, finding):
+            known = [example for example in examples if shows(example, finding)]
+            if known:
+                args = known[0]
+            elif len(examples) < SHRUNK:
+                args = _smaller(subject, finding, shows)
+                examples.append(args)
+        else:
+            asked = settings
+        number = len(found)
+        found.append(finding._replace(example=args, line=line(subject.call, args, asked, number)))
+    return report._replace(findings=tuple(found))
+
+
+def _asked(finding: Finding, settings: Settings) -> Settings:
+    """The shortest check that looks for such a finding."""
+    if finding.kind not in NOT_QUICK:
+        return settings._replace(level="quick")
+    others = {part: "not needed here" for part in PARTS if part != NOT_QUICK[finding.kind]}
+    return settings._replace(level="default", skip=others)
+
+
+def _shows(subject: Subject, args: Args, finding: Finding, settings: Settings) -> bool:
+    """Whether the check finds something wrong there too; what it is called matters not for what it is."""
+    try:
+        run = run_checks(subject, [args], settings)
+    except Exception:  # arguments that the functions were not made for
+        return False
+    if finding.kind in BEFORE_VALUES:
+        return (finding.kind, finding.path) in {(f.kind, f.path) for f in run.findings}
+    bent = finding.path in {f.path for f in run.not_linear}
+    return bent or any(s.cotangents[finding.path].wrong for s in run.seen if finding.path in s.cotangents)
+
+
+def _smaller(subject: Subject, finding: Finding, shows: Shows) -> Args:
+    args, tries = finding.example, 0
+    sizes = sorted({n for x in jax.tree.leaves(args) for n in np.shape(x)}, reverse=True)
+    proposals = [{n: 2 for n in sizes if n > 2}, *({n: size} for n in sizes for size in SIZES if size < n)]
+    done: set[int] = set()
+    for proposal in proposals:
+        if tries == TRIES or not proposal or done & set(proposal):
+            continue
+        cut = jax.tree.map(lambda x, p=proposal: _cut(x, p), args)
+        if not _fits(subject, cut):
+            continue
+        tries += 1
+        if shows(cut, finding):
+            args = cut
+            done |= set(proposal)
+    for decimals in (0, 1):
+        rounded = jax.tree.map(lambda x, d=decimals: _rounded(x, d), args)
+        if shows(rounded, finding):
+            return rounded
+    return args
+
+
+def _fits(subject: Subject, args: Args) -> bool:
+    """Whether both sides take the shapes, and give the same."""
+    try:
+        output = jax.eval_shape(subject.reference, *args)
+    except Exception:  # whatever a function raises for shapes that it cannot take
+        return False
+    return all(n > 0 for leaf in jax.tree.leaves(output) for n in leaf.shape)
+
+
+def _cut(x: Any, sizes: dict[int, int]) -> Any:
+    """The first entries along each axis whose length is named; ids and labels stay in the range."""
+    if not hasattr(x, "shape") or jnp.issubdtype(x.dtype, jax.dtypes.extended):
+        return x
+    small = x[tuple(slice(sizes.get(n, n)) for n in x.shape)]
+    if np.issubdtype(x.dtype, np.integer):
+        for n, size in sizes.items():
+            if small.size and small.min() >= 0 and small.max() < n:
+                small = small % size
+    return small
+
+
+def _rounded(x: Any, decimals: int) -> Any:
+    return (np.round(x.astype(np.float64), decimals) + 0.0).astype(x.dtype) if is_floating(x) else x  # no -0

@@ -1,0 +1,133 @@
+"""Mistakes that show in the cotangent alone: a sign, a factor, a permutation, a term too many."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jax_ref.verify.change import Change, Seen
+from jax_ref.verify.structure import labelled
+from jax_ref.verify.subject import is_floating
+
+Array = np.ndarray
+
+
+def changes(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
+    """The simplest first."""
+    found = first.cotangents[path]
+    exact = lambda s: s.cotangents[path].exact  # noqa: E731
+    yield Change("sign", "it has the wrong sign", lambda s: -exact(s))
+    yield Change("zero", "it is zero", lambda s: np.zeros_like(exact(s)))
+    yield from _factor(path, first, names)
+    for axes in _permutations(found.exact.ndim):
+        yield Change(
+            "transposed",
+            f"its axes are permuted: transpose it by {axes}",
+            lambda s, axes=axes: np.transpose(exact(s), np.argsort(axes)),
+        )
+    for axis in range(found.exact.ndim):
+        yield Change("flipped", f"it is reversed along axis {axis}", lambda s, a=axis: np.flip(exact(s), a))
+        for shift in (1, -1):
+            yield Change(
+                "shifted",
+                f"it is shifted by {shift} along axis {axis}",
+                lambda s, a=axis, n=shift: np.roll(exact(s), n, a),
+            )
+            yield Change(
+                "shifted",
+                f"it is shifted by {shift} along axis {axis}, with zero at the end",
+                lambda s, a=axis, n=shift: _shifted(exact(s), a, n),
+            )
+    for other in first.cotangents:
+        if other != path:
+            yield Change(
+                "exchanged", f"it is the cotangent of {other}", lambda s, o=other: s.cotangents[o].exact
+            )
+    yield from _added(path, first, names)
+    yield from _precision(path)
+
+
+def _precision(path: str) -> Iterator[Change]:
+    for dtype in (jnp.float16, jnp.bfloat16, jnp.float32):
+
+        def rounded(s: Seen, dtype: Any = dtype) -> Array | None:
+            """The cotangent itself, if most entries are off by that dtype's rounding, and none by more."""
+            c = s.cotangents[path]
+            eps, size = float(jnp.finfo(dtype).eps), np.max(np.abs(c.exact), initial=0)
+            off = np.abs(c.actual - c.exact)[c.exact != 0] / (size or 1)
+            rounding = off.size and np.max(off) <= 4 * eps and np.max(off) > eps / 50
+            return c.actual if rounding and np.mean(off > eps / 1000) > 0.5 else None
+
+        yield Change("precision", f"it has the digits of {jnp.dtype(dtype)} only", rounded)
+
+
+def _factor(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
+    found = first.cotangents[path]
+    norm = float(np.vdot(found.exact, found.exact))
+    if not norm > 0 or not np.all(np.isfinite(found.actual)):
+        return
+    factor = float(np.vdot(found.exact, found.actual)) / norm
+    if factor == 0:
+        return
+    yield Change(
+        "factor",
+        f"it is {_named(factor, first, names)} times the right one",
+        lambda s: factor * s.cotangents[path].exact,
+    )
+
+
+def _added(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
+    """A multiple of an argument, of a cotangent or of the output's cotangent is added or missing."""
+
+    def terms(s: Seen) -> dict[str, Array]:
+        args = {k: np.asarray(x) for k, x in labelled(s.point.args, names).items() if is_floating(x)}
+        others = {f"the cotangent of {k}": c.exact for k, c in s.cotangents.items() if k != path}
+        d_output = np.asarray(s.point.d_output) if hasattr(s.point.d_output, "dtype") else np.zeros(0)
+        return args | others | {"the cotangent of the output": d_output}
+
+    found = first.cotangents[path]
+    rest = found.actual - found.exact
+    for name, term in terms(first).items():
+        if term.shape != rest.shape or not np.any(term):
+            continue
+        term = term.astype(np.float64)
+        factor = float(np.vdot(term, rest) / np.vdot(term, term))
+        text = (
+            f"{factor:.6g} times {name} is added" if factor > 0 else f"{-factor:.6g} times {name} is missing"
+        )
+        yield Change(
+            "added term",
+            text,
+            lambda s, n=name, f=factor: s.cotangents[path].exact + f * terms(s)[n].astype(np.float64),
+        )
+
+
+def _named(factor: float, seen: Seen, names: tuple[str, ...]) -> str:
+    """A number, as a size of the arguments where it is one."""
+    sizes = {
+        f"{label} with {label} = {size}": size
+        for path, leaf in labelled(seen.point.args, names).items()
+        for axis, size in enumerate(np.shape(leaf))
+        if size > 1
+        for label in [f"{path}.shape[{axis}]"]
+    }
+    for text, size in sizes.items():
+        for form, value in ((text, size), (f"1/{text}", 1 / size), (f"sqrt {text}", size**0.5),
+                            (f"1/sqrt {text}", size**-0.5)):  # fmt: skip
+            if abs(factor - value) <= 1e-6 * abs(value) and value not in (2, 0.5):
+                return form
+    return f"{factor:.7g}"
+
+
+def _permutations(ndim: int) -> list[tuple[int, ...]]:
+    return [p for p in itertools.permutations(range(ndim)) if p != tuple(range(ndim))] if ndim <= 4 else []
+
+
+def _shifted(x: Array, axis: int, by: int) -> Array:
+    rolled: Any = np.roll(x, by, axis)
+    edge = [slice(None)] * x.ndim
+    edge[axis] = slice(0, by) if by > 0 else slice(by, None)
+    rolled[tuple(edge)] = 0
+    return rolled

@@ -1,0 +1,71 @@
+"""What each use of an argument in the reference adds to its cotangent, by the oracle.
+
+A weight that is used at every step of a recurrence, or in two layers, or an input with a path around a layer:
+its cotangent is the sum over its uses, and a backward easily forgets one.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from jax_ref.verify.evaluate import Point, widened
+from jax_ref.verify.program import Apart, evaluate
+
+LIMIT = 32
+"""The most uses told apart."""
+
+
+def shares(reference: Callable[..., PyTree], point: Point, which: int) -> np.ndarray | None:
+    """(U, *shape): what each of its uses gives leaf number `which`; None for one use, or too many."""
+    with jax.enable_x64(True):
+        args, d_output = widened((point.args, point.d_output))
+        program, shapes = jax.make_jaxpr(reference, return_shape=True)(*args)
+        leaves = jax.tree.leaves(args)
+
+        def of_copies(copies: Any) -> PyTree:
+            apart = [*leaves[:which], Apart(iter(copies)), *leaves[which + 1 :]]
+            outputs = evaluate(
+                program.jaxpr, program.consts, apart, lambda equation, inputs, outputs: outputs
+            )
+            return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
+
+        taken = _count(of_copies, leaves[which])
+        if not 1 < taken <= LIMIT:
+            return None
+        _, vjp = jax.vjp(of_copies, jnp.stack([leaves[which]] * taken))
+        return np.asarray(vjp(d_output)[0])
+
+
+def _count(of_copies: Callable[[Iterator[jax.Array]], PyTree], leaf: jax.Array) -> int:
+    """How often the leaf is used."""
+    taken = 0
+
+    def endless() -> Iterator[jax.Array]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield leaf
+
+    jax.eval_shape(lambda: of_copies(endless()))
+    return taken
+
+
+def weights(actual: np.ndarray, shares: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """What the uses could have been counted with instead of once each, and its description."""
+    count, flat = len(shares), shares.reshape(len(shares), -1)
+    for use in range(count):
+        missing = np.ones(count)
+        missing[use] = 0
+        yield f"use {use + 1} of {count} of the argument in the reference is not counted", missing
+        yield f"only use {use + 1} of {count} of the argument in the reference is counted", 1 - missing
+    fitted = np.round(np.linalg.lstsq(flat.T, actual.ravel())[0])
+    if np.max(np.abs(fitted)) <= 4 and not np.all(fitted == 1):
+        numbers = ", ".join(f"{w:g}" for w in fitted)
+        yield (
+            f"the {count} uses of the argument in the reference are counted {numbers} times, not once",
+            fitted,
+        )

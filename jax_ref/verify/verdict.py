@@ -1,0 +1,87 @@
+"""From what was seen to a report: the worst of every leaf, and what each wrong one is instead."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import PyTree
+
+from jax_ref.verify import batches, diagnosis
+from jax_ref.verify.change import Context, Seen
+from jax_ref.verify.evaluate import Compared
+from jax_ref.verify.report import Finding, Leaf, Report
+from jax_ref.verify.run import Run
+from jax_ref.verify.structure import labelled
+from jax_ref.verify.subject import dtype_of, is_floating
+
+NAMED = 3
+"""Points named in a finding; of more it says how many there are."""
+
+
+def report(run: Run, examples: list[tuple[PyTree, ...]]) -> Report:
+    """A row for each leaf in each dtype it was looked at in."""
+    rows = {
+        (path, str(dtype_of(leaf))): leaf
+        for example in examples
+        for path, leaf in labelled(example, run.names).items()
+        if is_floating(leaf)
+    }
+    leaves = tuple(_leaf(run, path, dtype, leaf) for (path, dtype), leaf in rows.items())
+    return Report(
+        run.subject.name, leaves, tuple(run.findings), tuple(run.undecided), tuple(dict.fromkeys(run.notes))
+    )
+
+
+def _leaf(run: Run, path: str, dtype: str, leaf: Any) -> Leaf:
+    """The row of a leaf; its finding is added to the run's."""
+    at = [s for s in run.seen if path in s.cotangents and _dtype(run, s, path) == dtype]
+    found = Leaf(path, np.shape(leaf), dtype, float("nan"), float("nan"), "not looked at", "")
+    if not at:
+        return found
+    wrong = [s for s in at if s.cotangents[path].wrong]
+    worst = max(at, key=lambda s: _ratio(s.cotangents[path]))
+    c = worst.cotangents[path]
+    bent = [f for f in run.not_linear if f.path == path]
+    named = {f.path for f in run.findings}
+    verdict = "wrong" if wrong or bent or path in named else "right"
+    if not any(np.any(s.cotangents[path].exact) for s in at):
+        run.notes.append(f"degenerate: the gradient of {path} is zero wherever it was looked at")
+        verdict = "zero" if verdict == "right" else verdict
+    if path not in named and (wrong or bent):
+        explained = _explain(run, path, wrong) if wrong else bent[0]
+        # a term that is added without the cotangent bends it too: the simpler words are the better ones
+        run.findings.append(bent[0] if bent and explained.kind == "gradient" else explained)
+    return found._replace(error=c.error, bound=c.bound, verdict=verdict, where=_where(worst, c))
+
+
+def _explain(run: Run, path: str, wrong: list[Seen]) -> Finding:
+    """The finding for a leaf: what it is instead, or where it is wrong."""
+    group = batches.group(run.subject.reference, wrong[0].point.args)
+    context = Context(run.subject.reference, run.names, group)
+    finding = diagnosis.diagnose(path, wrong[:2], context)._replace(example=wrong[0].point.args)
+    places = list(dict.fromkeys(s.point.name for s in wrong))
+    if places[0] == "example":
+        return finding
+    if all(place.startswith("a batch of") for place in places):
+        text = f"wrong for {', '.join(places)}, right for the example's: {finding.text}"
+        return finding._replace(kind="batch", text=text)
+    more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
+    return finding._replace(
+        text=f"{finding.text} (right at the example, wrong at: {', '.join(places[:NAMED])}{more})"
+    )
+
+
+def _where(seen: Seen, c: Compared) -> str:
+    """The point, and the entry that is furthest off there."""
+    off = np.abs(c.actual - c.exact)
+    if not c.actual.ndim or not np.any(off > 0):
+        return seen.point.name
+    entry = np.unravel_index(np.argmax(np.where(np.isnan(off), np.inf, off)), off.shape)
+    return f"{seen.point.name} {list(map(int, entry))}"
+
+
+def _dtype(run: Run, seen: Seen, path: str) -> str:
+    return str(dtype_of(labelled(seen.point.args, run.names)[path]))
+
+
+def _ratio(c: Compared) -> float:
+    return c.error / c.bound if c.bound > 0 else (0.0 if c.error == 0 else float("inf"))
