@@ -18,6 +18,7 @@ import optax
 import jax_ref
 from jax_ref.ops import activations as reference_activations
 from jax_ref.verify import oracle
+from jax_ref.verify.subject import of_op
 from manual_bp import models, ops
 from manual_bp.ops import activations
 
@@ -111,19 +112,8 @@ def _op(
     candidates = {"jax.grad": forward, "jax.checkpoint": jax.checkpoint(forward), **(fused or {})}
     opponents = {name: partial(oracle.value_and_vjp, f) for name, f in candidates.items()}
     size = " ".join("x".join(map(str, leaf.shape)) for leaf in jax.tree.leaves(args))
-    by_hand = partial(_forward_and_backward, op, static)
+    by_hand = of_op(op, reference, tuple(sorted(static.items()))).run
     return Row(size, (args, d_output), by_hand, opponents, matmul_flops=matmul_flops)
-
-
-def _forward_and_backward(
-    op: Any, static: dict[str, Any], args: tuple[Any, ...], d_output: jax.Array
-) -> tuple[Any, tuple[Any, ...]]:
-    """The output of a hand-written pair, and a cotangent for each differentiable argument."""
-    output, residuals = op.fwd(*args, **static)
-    params = args[:1] if isinstance(args[0], ops.dense.Params) else ()
-    cotangents = op.bwd(*params, residuals, d_output, **static)
-    single = sum(map(oracle.is_differentiable, args)) == 1
-    return output, (cotangents,) if single else cotangents
 
 
 def _activation(name: str, pair: activations.Activation, draw: _Draw) -> Row:

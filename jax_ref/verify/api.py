@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import DTypeLike, PyTree
 
-from jax_ref.verify import run, shrink, subject, verdict
+from jax_ref.verify import oracle, run, shrink, subject, verdict
 from jax_ref.verify.checker import run_checks
+from jax_ref.verify.oracle import dtype_of
 from jax_ref.verify.report import Report
 from jax_ref.verify.run import Settings
-from jax_ref.verify.subject import Subject, dtype_of, is_floating
+from jax_ref.verify.subject import Subject
 
 Examples = Sequence[tuple[PyTree, ...]] | Any
 """A list of argument tuples, or a Hypothesis strategy for them."""
@@ -144,7 +145,7 @@ def _reasons(skip: Any) -> None:
 def _cast(example: tuple[PyTree, ...], dtype: DTypeLike) -> tuple[PyTree, ...]:
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"verify: dtypes named {dtype!r}; expected floating point, as jnp.bfloat16")
-    return jax.tree.map(lambda x: x.astype(dtype) if is_floating(x) else x, example)
+    return oracle.cast(example, dtype)
 
 
 def _array(leaf: Any) -> Any:

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.evaluate import Point
+from jax_ref.verify.oracle import dtype_of
 from jax_ref.verify.points import cotangent
-from jax_ref.verify.subject import dtype_of
 
 
 def sizes(given: int) -> tuple[int, int]:
@@ -26,7 +26,7 @@ def resized(
 ) -> list[Point]:
     """The example with other batch sizes, its rows repeated and moved; none where no axis is a batch."""
     leaves, tree = jax.tree.flatten(args)
-    batched = group(reference, args)
+    batched = group(reference, args) or summed(reference, args)
     points = []
     given = np.shape(leaves[batched[0]])[0] if batched else 0
     for size in sizes(given) if batched else ():
@@ -40,33 +40,38 @@ def resized(
 
 
 def group(reference: Callable[..., PyTree], args: tuple[PyTree, ...]) -> tuple[int, ...]:
-    """Which leaves have the batch as their leading axis; the largest set that can be resized."""
-    leaves, tree = jax.tree.flatten(args)
-    output = jax.tree.leaves(_shapes(reference, leaves, tree))
+    """Which leaves have the output's batch as their leading axis; the largest set that can be resized."""
+    output = jax.tree.leaves(_shapes(reference, *jax.tree.flatten(args)))
     if not output or not output[0].shape:
         return ()
-    size = output[0].shape[0]
-    candidates = [i for i, x in enumerate(leaves) if np.shape(x)[:1] == (size,)][:6]
+    return _largest(reference, args, output[0].shape[0], lambda shape, size: (size, *shape[1:]))
+
+
+def summed(reference: Callable[..., PyTree], args: tuple[PyTree, ...]) -> tuple[int, ...]:
+    """Which leaves have a batch as their leading axis that the output has no more, as that of a mean loss."""
+    lengths = {np.shape(x)[0] for x in jax.tree.leaves(args) if np.ndim(x)}
+    found = (_largest(reference, args, n, lambda shape, size: shape) for n in sorted(lengths))
+    return max(found, key=len, default=())
+
+
+def _largest(reference: Any, args: tuple[PyTree, ...], length: int, resized: Any) -> tuple[int, ...]:
+    """The largest set of leaves of that length that can be lengthened; `resized` says the output's shape."""
+    leaves, tree = jax.tree.flatten(args)
+    candidates = [i for i, x in enumerate(leaves) if np.shape(x)[:1] == (length,)][:6]
+    before = jax.tree.leaves(_shapes(reference, leaves, tree))
     for count in range(len(candidates), 0, -1):
         for chosen in combinations(candidates, count):
-            if _resizes(reference, leaves, tree, chosen, size):
+            other = [
+                jax.ShapeDtypeStruct((length + 2, *x.shape[1:]), dtype_of(x)) if i in chosen else x
+                for i, x in enumerate(leaves)
+            ]
+            try:
+                after = jax.tree.leaves(_shapes(reference, other, tree))
+            except Exception:  # whatever a user's function raises for a shape it cannot take
+                continue
+            if [x.shape for x in after] == [resized(x.shape, length + 2) for x in before]:
                 return chosen
     return ()
-
-
-def _resizes(reference: Any, leaves: list[Any], tree: Any, chosen: tuple[int, ...], size: int) -> bool:
-    before = jax.tree.leaves(_shapes(reference, leaves, tree))
-    other = [
-        jax.ShapeDtypeStruct((size + 2, *x.shape[1:]), dtype_of(x)) if i in chosen else x
-        for i, x in enumerate(leaves)
-    ]
-    try:
-        after = jax.tree.leaves(_shapes(reference, other, tree))
-    except Exception:  # whatever a user's function raises for a shape it cannot take
-        return False
-    return len(before) == len(after) and all(
-        a.shape == (size + 2, *b.shape[1:]) for a, b in zip(after, before, strict=True)
-    )
 
 
 def _shapes(reference: Any, leaves: list[Any], tree: Any) -> PyTree:

@@ -7,25 +7,28 @@ from jaxtyping import PyTree
 from jax_ref.verify import batches, differences, kinks, linearity, points, tolerance, transforms
 from jax_ref.verify.change import Seen
 from jax_ref.verify.evaluate import Point, compare, sides
+from jax_ref.verify.oracle import dtype_of, is_floating
 from jax_ref.verify.report import Finding
 from jax_ref.verify.run import LEVELS, QUICK, Run, Settings
 from jax_ref.verify.structure import labelled, match
-from jax_ref.verify.subject import Subject, dtype_of, is_floating
+from jax_ref.verify.subject import Subject
 
 
 def run_checks(subject: Subject, examples: list[tuple[PyTree, ...]], settings: Settings) -> Run:
-    """All the checks on all the examples."""
+    """All the checks on all the examples; those that see no values on the first alone."""
     names = subject.names(len(examples[0]))
     notes = [f"left out: {part} ({reason})" for part, reason in settings.skip.items()]
     if subject.own_forward:
         notes.append("no reference was given: the forward pass is its own, and was not checked")
     rng = np.random.default_rng(settings.seed)
     run = Run(subject, settings, names, sides(subject, names), rng, [], [], [], [], notes)
-    for example in examples:
+    for number, example in enumerate(examples):
         args = points.spread(example, run.rng)
         output = _structure(run, args)
         if output is not None:
-            _values(run, args, output)
+            climbed = _values(run, args, output)
+            if number == 0:
+                _behaviour(run, climbed)
     return run
 
 
@@ -67,25 +70,30 @@ def _shapes(run: Run, args: tuple[PyTree, ...]) -> PyTree:
         ) from error
 
 
-def _values(run: Run, args: tuple[PyTree, ...], output: PyTree) -> None:
-    does = run.settings.does
+def _values(run: Run, args: tuple[PyTree, ...], output: PyTree) -> list[Point]:
+    """Compare on the ladder, for other cotangents and other batch sizes; the points of the ladder."""
     rungs = QUICK if "ladder" in run.settings.skip else LEVELS[run.settings.level]
     climbed = points.climb(args, output, run.rng, rungs)
     for point in climbed:
         _look(run, point)
-    base = run.seen[-len(climbed)].cotangents
-    right = {path: c for path, c in base.items() if not c.wrong}
-    if does("linearity"):
+    if run.settings.does("linearity"):
+        base = run.seen[-len(climbed)].cotangents
         found = linearity.violations(run.both, climbed[0], base, run.rng)
         run.not_linear.extend(f._replace(example=args) for f in found)
-        right = {path: c for path, c in right.items() if path not in {f.path for f in found}}
-    if does("transforms"):
-        found = transforms.violations(run.subject, run.both, climbed, right, run.names)
-        run.findings.extend(f._replace(example=args) for f in found)
-    if does("batches"):
+    if run.settings.does("batches"):
         for point in batches.resized(run.subject.reference, args, run.rng):
             _look(run, point)
-    if does("reference"):
+    return climbed
+
+
+def _behaviour(run: Run, climbed: list[Point]) -> None:
+    """How the pair behaves under JAX's transforms, and whether the reference is what it says."""
+    bent = {f.path for f in run.not_linear}
+    right = {path: c for path, c in run.seen[0].cotangents.items() if not c.wrong and path not in bent}
+    if run.settings.does("transforms"):
+        found = transforms.violations(run.subject, run.both, climbed, right, run.names)
+        run.findings.extend(f._replace(example=climbed[0].args) for f in found)
+    if run.settings.does("reference"):
         _reference(run, climbed[0])
 
 

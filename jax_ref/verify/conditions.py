@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.subject import dtype_of, is_floating
+from jax_ref.verify.oracle import dtype_of, is_floating
 
 Mask = np.ndarray
 
@@ -32,6 +32,10 @@ def where(args: PyTree, named: dict[str, Any], wrong: Mask) -> Iterator[tuple[st
         values = np.asarray(leaf)
         for text, x in _alongside(path, values, wrong.shape):
             yield from _of_values(text, x, wrong)
+        for other, leaf in named.items():
+            same = values.shape == np.shape(leaf) == wrong.shape
+            if same and other > path and is_floating(leaf) and is_floating(values):
+                yield from _of_values(f"{path} - {other}", values - np.asarray(leaf), wrong)
         if np.issubdtype(values.dtype, np.integer) and wrong.ndim:
             ids, counts = np.unique(values, return_counts=True)
             repeated = ids[(counts > 1) & (ids >= 0) & (ids < wrong.shape[0])]

@@ -35,14 +35,16 @@ def _once(of_seen: Callable[[Seen], Any]) -> Callable[[Seen], Any]:
 
 
 def _reduced(path: str, first: Seen, context: Context) -> Iterator[Change]:
-    leaves = list(labelled(first.point.args, context.names))
-    if not context.group or leaves.index(path) in context.group:
-        return
-    shares = _once(
-        lambda s: contributions.of_examples(context.reference, s.point, context.group, path, context.names)
-    )
-    for text, reduce in contributions.reductions(shares(first)):
-        yield Change("reduction", f"it is {text}", lambda s, r=reduce: r(shares(s)))
+    batched = list(labelled(first.point.args, context.names)).index(path) in context.group
+    for axis, _ in contributions.axes(first.point.d_output):
+        if axis == 0 and batched:
+            continue
+        shares = _once(
+            lambda s, a=axis: contributions.along(context.reference, s.point, a, path, context.names)
+        )
+        entry = "example" if axis == 0 and context.group else f"entry along axis {axis} of the output"
+        for text, reduce in contributions.reductions(shares(first), entry):
+            yield Change("reduction", f"it is {text}", lambda s, of=shares, r=reduce: r(of(s)))
 
 
 def _counted(path: str, first: Seen, context: Context) -> Iterator[Change]:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.evaluate import Point, widened
-from jax_ref.verify.subject import is_floating
+from jax_ref.verify.evaluate import Point, inner, widened
+from jax_ref.verify.oracle import is_floating
 
 STEPS = tuple(2.0**-k for k in range(4, 24))
 
@@ -36,8 +36,7 @@ def _central(reference: Callable[..., PyTree]) -> Any:
     def differences(args: PyTree, d_output: PyTree, v: PyTree) -> jax.Array:
         def value(h: jax.Array) -> jax.Array:
             moved = jax.tree.map(lambda x, dx: x + h * dx if is_floating(x) else x, args, v)
-            pairs = zip(jax.tree.leaves(reference(*moved)), jax.tree.leaves(d_output), strict=True)
-            return sum((jnp.vdot(o, d) for o, d in pairs), jnp.zeros(()))
+            return inner(reference(*moved), d_output)
 
         def central(h: jax.Array) -> jax.Array:
             return (value(h) - value(-h)) / (2 * h)

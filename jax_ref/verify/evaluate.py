@@ -5,12 +5,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import inputs, tolerance
+from jax_ref.verify import inputs, oracle, tolerance
+from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.structure import labelled, match
-from jax_ref.verify.subject import Subject, is_floating
+from jax_ref.verify.subject import Subject
 
 NEIGHBOURS = 3
 """Points one unit in the last place away, at which autodiff's own error is measured too."""
@@ -77,17 +79,8 @@ def differentiated(
     reference: Callable[..., PyTree], args: tuple[PyTree, ...], d_output: PyTree, names: tuple[str, ...]
 ) -> tuple[PyTree, dict[str, Any]]:
     """The reference's output and its cotangents by `jax.vjp`, of each floating leaf by its path."""
-    leaves, tree = jax.tree.flatten(args)
-    flags = [is_floating(leaf) for leaf in leaves]
-
-    def of_floating(*given: Any) -> PyTree:
-        remaining = iter(given)
-        merged = [next(remaining) if flag else x for x, flag in zip(leaves, flags, strict=True)]
-        return reference(*jax.tree.unflatten(tree, merged))
-
-    output, vjp = jax.vjp(of_floating, *(x for x, flag in zip(leaves, flags, strict=True) if flag))
-    paths = [path for path, leaf in labelled(args, names).items() if is_floating(leaf)]
-    return output, dict(zip(paths, vjp(d_output), strict=True))
+    output, cotangents = oracle.value_and_vjp(reference, args, d_output)
+    return output, labelled(cotangents, names)
 
 
 def manual(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
@@ -111,9 +104,8 @@ def compare(
     move by a unit in the last place: nobody can do better who rounds on the way.
     """
     output, cotangents = manual(both, point)
-    true_output, true_cotangents = exact(both, point)
     neighbours = [Point("", inputs.nearby(point.args, rng), point.d_output) for _ in range(NEIGHBOURS)]
-    oracles = [(true_output, true_cotangents), *(exact(both, p) for p in neighbours)]
+    oracles = [exact(both, p) for p in (point, *neighbours)]
     narrow = not _needs_x64(point)
     own: list[Any] = []
     if narrow:
@@ -132,12 +124,25 @@ def compare(
             allowed = tolerance.bound64(truth, cotangent, largest)
         return Compared(_f64(actual), truth, allowed + 2 * max(moved))
 
-    size = np.concatenate([_f64(x).ravel() for x in jax.tree.leaves(point.d_output)])
+    size = np.concatenate([_f64(x).ravel() for x in _floats(point.d_output)])
     outputs = [
         compared(lambda side, i=i: jax.tree.leaves(side[0])[i], np.ones(leaf.shape))
-        for i, leaf in enumerate(jax.tree.leaves(true_output))
+        if is_floating(leaf)
+        else _equal(leaf, jax.tree.leaves((own or oracles)[0][0])[i])
+        for i, leaf in enumerate(jax.tree.leaves(output))
     ]
     return outputs, {path: compared(lambda side, p=path: side[1][p], size) for path in cotangents}
+
+
+def _equal(actual: Any, expected: Any) -> Compared:
+    """Integers and booleans of an output, which must be those of the reference in the same dtype."""
+    return Compared(_f64(actual), _f64(expected), 0.0)
+
+
+def inner(output: PyTree, d_output: PyTree) -> Any:
+    """The sum of <output, d_output> over the floating leaves: a number whose gradient is the cotangents."""
+    pairs = zip(jax.tree.leaves(output), jax.tree.leaves(d_output), strict=True)
+    return sum((jnp.vdot(o, d) for o, d in pairs if is_floating(o)), jnp.zeros(()))
 
 
 def widened(tree: PyTree) -> PyTree:

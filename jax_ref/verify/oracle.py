@@ -1,4 +1,4 @@
-"""The gradient to believe: `jax.vjp` of the reference, in float64 where its arguments are."""
+"""The gradient to believe: `jax.vjp` of the reference, in the dtypes of its arguments."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,28 +8,36 @@ import jax.numpy as jnp
 from jaxtyping import DTypeLike, PyTree
 
 
-def is_differentiable(argument: PyTree) -> bool:
-    """Whether `argument` has leaves and all of them are floating point."""
-    leaves = jax.tree.leaves(argument)
-    return bool(leaves) and all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves)
+def is_floating(leaf: Any) -> bool:
+    """Whether a leaf is of real floating point."""
+    return jnp.issubdtype(dtype_of(leaf), jnp.floating)
+
+
+def dtype_of(leaf: Any) -> Any:
+    """The dtype of an array, of a PRNG key or of a Python number."""
+    return leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)
 
 
 def cast(tree: PyTree, dtype: DTypeLike) -> PyTree:
     """`tree` with its floating point leaves in `dtype` and the others as they are."""
-    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
+    return jax.tree.map(lambda x: x.astype(dtype) if is_floating(x) else x, tree)
 
 
 def value_and_vjp(
-    reference: Callable[..., PyTree], args: tuple[PyTree, ...], d_output: PyTree, **static: Any
+    function: Callable[..., PyTree], args: tuple[PyTree, ...], d_output: PyTree
 ) -> tuple[PyTree, tuple[PyTree, ...]]:
-    """The output of `reference(*args, **static)` and a cotangent for each differentiable argument."""
-    flags = [is_differentiable(arg) for arg in args]
+    """The output of `function(*args)`, and the cotangents: a tree for each argument.
 
-    def of_differentiable(*given: PyTree) -> PyTree:
+    Leaves that are not floating point have None in place of a cotangent.
+    """
+    leaves, tree = jax.tree.flatten(args)
+    flags = [is_floating(leaf) for leaf in leaves]
+
+    def of_floating(*given: Any) -> PyTree:
         remaining = iter(given)
-        merged = [next(remaining) if f else a for f, a in zip(flags, args, strict=True)]
-        return reference(*merged, **static)
+        merged = [next(remaining) if flag else x for x, flag in zip(leaves, flags, strict=True)]
+        return function(*jax.tree.unflatten(tree, merged))
 
-    primals = [arg for arg, flag in zip(args, flags, strict=True) if flag]
-    output, vjp = jax.vjp(of_differentiable, *primals)
-    return output, vjp(d_output)
+    output, vjp = jax.vjp(of_floating, *(x for x, flag in zip(leaves, flags, strict=True) if flag))
+    remaining = iter(vjp(d_output))
+    return output, jax.tree.unflatten(tree, [next(remaining) if flag else None for flag in flags])

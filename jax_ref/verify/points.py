@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.evaluate import Point
-from jax_ref.verify.subject import is_floating
+from jax_ref.verify.oracle import is_floating
 
 Values = np.ndarray
 Rung = Callable[[np.random.Generator, Values], Values]

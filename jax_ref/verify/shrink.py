@@ -13,9 +13,10 @@ from jaxtyping import PyTree
 
 from jax_ref.verify.checker import run_checks
 from jax_ref.verify.literal import line
+from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.report import Finding, Report
 from jax_ref.verify.run import PARTS, Settings
-from jax_ref.verify.subject import Subject, is_floating
+from jax_ref.verify.subject import Subject
 
 Args = tuple[PyTree, ...]
 Shows = Callable[[Args, Finding], bool]

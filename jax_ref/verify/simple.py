@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_ref.verify.change import Change, Seen
+from jax_ref.verify.oracle import dtype_of, is_floating
 from jax_ref.verify.structure import labelled
-from jax_ref.verify.subject import is_floating
 
 Array = np.ndarray
 
@@ -46,11 +46,14 @@ def changes(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
                 "exchanged", f"it is the cotangent of {other}", lambda s, o=other: s.cotangents[o].exact
             )
     yield from _added(path, first, names)
-    yield from _precision(path)
+    yield from _precision(path, first, names)
 
 
-def _precision(path: str) -> Iterator[Change]:
+def _precision(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
+    own = float(jnp.finfo(dtype_of(labelled(first.point.args, names)[path])).eps)
     for dtype in (jnp.float16, jnp.bfloat16, jnp.float32):
+        if float(jnp.finfo(dtype).eps) <= own:
+            continue
 
         def rounded(s: Seen, dtype: Any = dtype) -> Array | None:
             """The cotangent itself, if most entries are off by that dtype's rounding, and none by more."""

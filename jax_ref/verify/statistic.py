@@ -23,7 +23,7 @@ LIMIT = 8
 def frozen(
     reference: Callable[..., PyTree], args: tuple[PyTree, ...]
 ) -> Iterator[tuple[str, Callable[..., PyTree]]]:
-    """For each reduction in the reference its description, and the reference with that one held constant."""
+    """For each reduction in the reference, and for all: what it is, and the reference with it constant."""
     program, shapes = jax.make_jaxpr(reference, return_shape=True)(*args)
     found: list[str] = []
 
@@ -36,13 +36,15 @@ def frozen(
 
     evaluate(program.jaxpr, program.consts, jax.tree.leaves(args), listed)
     tree = jax.tree.structure(shapes)
-    for which, text in enumerate(found[:LIMIT]):
+    single = [(text, {which}) for which, text in enumerate(found[:LIMIT])]
+    several = [(" and ".join(found), set(range(len(found))))] if 1 < len(found) <= LIMIT else []
+    for text, chosen in single + several:
 
-        def held(*given: PyTree, which: int = which) -> PyTree:
+        def held(*given: PyTree, chosen: set[int] = chosen) -> PyTree:
             numbers = itertools.count()
 
             def stopped(equation: Any, inputs: list[Any], outputs: list[Any]) -> list[Any]:
-                here = equation.primitive.name in REDUCTIONS and next(numbers) == which
+                here = equation.primitive.name in REDUCTIONS and next(numbers) in chosen
                 return [jax.lax.stop_gradient(x) for x in outputs] if here else outputs
 
             outputs = evaluate(program.jaxpr, program.consts, jax.tree.leaves(given), stopped)

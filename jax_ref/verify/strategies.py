@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jaxtyping import DTypeLike, PyTree
 
 from jax_ref.verify import inputs
-from jax_ref.verify.subject import is_floating
+from jax_ref.verify.oracle import is_floating
 
 Shape = tuple[int, ...]
 

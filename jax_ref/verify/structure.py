@@ -6,8 +6,8 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from jax_ref.verify.oracle import dtype_of, is_floating
 from jax_ref.verify.report import Finding
-from jax_ref.verify.subject import dtype_of, is_floating
 
 
 def labelled(args: tuple[PyTree, ...], names: tuple[str, ...]) -> dict[str, Any]:

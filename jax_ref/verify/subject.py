@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import PyTree
+
+from jax_ref.verify.oracle import is_floating, value_and_vjp
 
 
 class Subject(NamedTuple):
@@ -85,30 +86,10 @@ def of_function(f: Callable[..., Any], reference: Any) -> Subject:
         raise TypeError("check_function: reference was None; expected a plain function to hold f against")
 
     def run(args: tuple[PyTree, ...], d_output: PyTree) -> tuple[PyTree, Any]:
-        leaves, tree = jax.tree.flatten(args)
-        floating = [is_floating(leaf) for leaf in leaves]
-
-        def of_floating(*given: Any) -> PyTree:
-            remaining = iter(given)
-            merged = [next(remaining) if flag else x for x, flag in zip(leaves, floating, strict=True)]
-            return f(*jax.tree.unflatten(tree, merged))
-
-        output, vjp = jax.vjp(of_floating, *(x for x, flag in zip(leaves, floating, strict=True) if flag))
-        remaining = iter(vjp(d_output))
-        return output, jax.tree.unflatten(tree, [next(remaining) if flag else None for flag in floating])
+        return value_and_vjp(f, args, d_output)
 
     call = f"verify.check_function({_name(f, 'f')}, {{args}}{_against(reference)})"
     return _subject(f, run, reference, False, call)
-
-
-def is_floating(leaf: Any) -> bool:
-    """Whether a leaf is of real floating point."""
-    return jnp.issubdtype(dtype_of(leaf), jnp.floating)
-
-
-def dtype_of(leaf: Any) -> Any:
-    """The dtype of an array, of a PRNG key or of a Python number."""
-    return leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)
 
 
 def _name(value: Any, otherwise: str) -> str:
@@ -123,7 +104,7 @@ def _against(reference: Any) -> str:
 
 def _subject(function: Any, run: Any, reference: Any, own_forward: bool, call: str) -> Subject:
     _callable("reference", reference)
-    name = getattr(function, "__name__", type(function).__name__).strip("_")
+    name = _name(function, "a function")
 
     def names(count: int) -> tuple[str, ...]:
         try:

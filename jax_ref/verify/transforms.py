@@ -10,9 +10,10 @@ from jaxtyping import PyTree
 
 from jax_ref.verify import tolerance
 from jax_ref.verify.evaluate import Compared, Point, Sides, manual
+from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.report import Finding
 from jax_ref.verify.structure import match
-from jax_ref.verify.subject import Subject, is_floating
+from jax_ref.verify.subject import Subject
 
 
 def violations(
@@ -42,11 +43,11 @@ def violations(
             return [Finding("not deterministic", "output", "two calls with the same arguments differ")]
         eager = match(point.args, cotangents, names)[0]
         findings += _differ("under jit and without it", first, eager, found)
-        stacked = jax.tree.map(lambda *x: jnp.stack(x), *[(p.args, p.d_output) for p in points[:2]])
+        stacked = jax.tree.map(_stack, *[(p.args, p.d_output) for p in points[:2]])
         vmapped = both.mapped(*stacked)[1]
         one_by_one = [manual(both, p)[1] for p in points[:2]]
         for i, single in enumerate(one_by_one):
-            row = {path: values[i] for path, values in vmapped.items()}
+            row = {path: np.asarray(values)[i] for path, values in vmapped.items()}
             findings += _differ("under vmap and one by one", single, row, found)
     after = [x for x in jax.tree.leaves(point.args) if isinstance(x, np.ndarray)]
     if not all(np.array_equal(a, b) for a, b in zip(before, after, strict=True)):
@@ -68,3 +69,8 @@ def _same(one: PyTree, other: PyTree) -> bool:
     """Whether two trees hold the same bits; a key has none to compare."""
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     return all(np.array_equal(np.asarray(a), np.asarray(b), equal_nan=is_floating(a)) for a, b in pairs)
+
+
+def _stack(*leaves: Any) -> Any:
+    """One array of several; NumPy's where it can, as it compiles nothing."""
+    return np.stack(leaves) if isinstance(leaves[0], np.ndarray) else jnp.stack(leaves)

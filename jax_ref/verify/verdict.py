@@ -8,10 +8,10 @@ from jaxtyping import PyTree
 from jax_ref.verify import batches, diagnosis
 from jax_ref.verify.change import Context, Seen
 from jax_ref.verify.evaluate import Compared
+from jax_ref.verify.oracle import dtype_of, is_floating
 from jax_ref.verify.report import Finding, Leaf, Report
 from jax_ref.verify.run import Run
 from jax_ref.verify.structure import labelled
-from jax_ref.verify.subject import dtype_of, is_floating
 
 NAMED = 3
 """Points named in a finding; of more it says how many there are."""
@@ -57,7 +57,7 @@ def _explain(run: Run, path: str, wrong: list[Seen]) -> Finding:
     """The finding for a leaf: what it is instead, or where it is wrong."""
     group = batches.group(run.subject.reference, wrong[0].point.args)
     context = Context(run.subject.reference, run.names, group)
-    finding = diagnosis.diagnose(path, wrong[:2], context)._replace(example=wrong[0].point.args)
+    finding = diagnosis.diagnose(path, wrong, context)._replace(example=wrong[0].point.args)
     places = list(dict.fromkeys(s.point.name for s in wrong))
     if places[0] == "example":
         return finding

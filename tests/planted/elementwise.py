@@ -207,7 +207,7 @@ def _small_by_its_sine(res, dy, dparams):
 _MASK, _KEY, _SUM, _UNIT = "dropout by a mask", "dropout by a key", "cumulative sum", "rows of unit length"
 
 MISTAKES = {
-    "product rule forgotten": _slope("SiLU", jax.nn.sigmoid, "gradient"),
+    "product rule forgotten": _slope("SiLU", jax.nn.sigmoid, "path"),
     "slope overflows": _slope("SiLU", _silu_slope_overflowing, "not finite"),
     "zero where saturated": _slope("SiLU", lambda x: jnp.where(x > 20, 0, _silu_slope(x)), "conditional"),
     "one where saturated below": _slope(
@@ -223,7 +223,7 @@ MISTAKES = {
         "SiLU", lambda x: _silu_slope(x.astype(jnp.float16)).astype(x.dtype), "precision", "not finite"
     ),
     "slope of the approximation by tanh": _slope("GELU", _gelu_slope_by_tanh, "gradient"),
-    "density forgotten": _slope("GELU", _gelu_probability, "gradient"),
+    "density forgotten": _slope("GELU", _gelu_probability, "path"),
     "off by 1e-4 in one column": _at(
         0, "GELU", lambda c: c.at[:, 2].multiply(1.0001), "conditional", "gradient"
     ),
@@ -236,8 +236,7 @@ MISTAKES = {
         0,
         "gated unit",
         lambda r, d, c: (_gated_shares(r, d)[1] @ wide(r[2]).T).astype(d.dtype),
-        "gradient",
-        "added term",
+        "path",
     ),
     "gate without its cotangent": _from(
         1, "gated unit", lambda r, d, c: _gated_bwd(r, jnp.ones_like(d))[1], "cotangent ignored"

@@ -229,7 +229,7 @@ _ROOT = "dense over the root of the width"
 _BLOCK = "residual block"
 _TABLE = "embedding tied to the projection"
 _ENTRY = ("conditional", "gradient")
-_SHARE = ("gradient", "added term")
+_SHARE = ("path",)
 
 MISTAKES = {
     "weight a percent too large": _at(1, "dense", lambda c: 1.01 * c, "factor"),
@@ -282,7 +282,7 @@ MISTAKES = {
     ),
     "skip path forgotten": _from(0, _BLOCK, lambda r, d, c: c - d, "added term"),
     "skip path twice": _from(0, _BLOCK, lambda r, d, c: c + d, "added term"),
-    "branch forgotten": _from(0, _BLOCK, lambda r, d, c: d, "gradient"),
+    "branch forgotten": _from(0, _BLOCK, lambda r, d, c: d, "path"),
     "derivative of tanh at its input": _instead(_BLOCK, _derivative_of_tanh_at_its_input, "gradient"),
     "derivative of tanh forgotten": _from(1, _BLOCK, _derivative_of_tanh_forgotten, "gradient"),
     "updated before propagating": _instead(_BLOCK, _updated_before_propagating, "not linear"),

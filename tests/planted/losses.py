@@ -271,7 +271,7 @@ MISTAKES = {
         2, _WEIGHTED, lambda r, d, c: (wide(d) * r[3] / r[2].sum()).astype(d.dtype), "statistic"
     ),
     "weights taken for data": _at(2, _WEIGHTED, jnp.zeros_like, "zero"),
-    "z-loss forgotten": _instead(_Z, lambda r, d: _cross_entropy_bwd(r[:2], d), "gradient", "added term"),
+    "z-loss forgotten": _instead(_Z, lambda r, d: _cross_entropy_bwd(r[:2], d), "statistic", "path"),
     "temperature forgotten": _from(0, _T, lambda r, d, c: c * r[2], "factor", "gradient"),
     "temperature negated": _at(2, _T, jnp.negative, "sign"),
     "temperature not squared": _from(2, _T, lambda r, d, c: c * r[2], "factor", "gradient"),
