@@ -154,6 +154,112 @@ def test_a_kink_is_undecided():
     assert any(line.startswith("x[0, 1] (example)") for line in report.undecided)
 
 
+def test_a_convention_at_kinks_can_be_asked_for():
+    def rectified(x):
+        return jax.nn.relu(x)  # autodiff says 0 at 0
+
+    x = np.array([[1.0, 0.0, -2.0], [0.5, -0.5, 0.0]])
+    pair = lambda x: (rectified(x), x >= 0), lambda on, d: (jnp.where(on, d, 0),)
+    assert verify.check(*pair, x, reference=rectified).ok
+    report = verify.check(*pair, x, reference=rectified, kinks="autodiff")
+    assert [(f.kind, "where x is 0" in f.text) for f in report.findings] == [("conditional", True)]
+
+
+def test_a_finding_comes_with_a_small_input_and_a_line():
+    report = verify.check(fwd, MISTAKES["conditional"], X, W, B, reference=reference)
+    finding = report.findings[0]
+    assert max(np.size(arg) for arg in finding.example) <= 4
+    assert all(np.array_equal(np.round(arg, 1), arg) for arg in finding.example)
+    names = {"fwd": fwd, "bwd": MISTAKES["conditional"], "reference": reference, "jnp": jnp, "verify": verify}
+    again = eval(finding.line, names)
+    assert "x" in {f.path for f in again.findings}
+    assert finding.line in str(report)
+
+
+def test_the_line_of_a_large_input_names_its_example():
+    table, ids = RNG.normal(size=(60, 3)), np.arange(50)
+    report = verify.check(
+        lambda table, ids: (table[ids], ids),
+        lambda ids, d: (jnp.zeros((60, 3)).at[ids].add(d).at[59].set(1), None),
+        table, ids, reference=lambda table, ids: table[ids], skip={"shrinking": "to see a large one"},
+    )  # fmt: skip
+    finding = report.findings[0]
+    assert finding.line == "verify.check(fwd, bwd, *report.findings[0].example, reference=reference, " + (
+        "skip={'shrinking': 'to see a large one'})"
+    )
+
+
+def test_every_dtype_has_its_rows():
+    bad = wrong(lambda dx, dw, db, res, dy: (dx, dw * (1 + 1e-4), db))
+    report = verify.check(fwd, bwd, X, W, B, reference=reference, dtypes=[jnp.float64, jnp.bfloat16])
+    assert report.ok, str(report)
+    assert [(leaf.path, leaf.dtype) for leaf in report.leaves] == [
+        (path, dtype) for dtype in ("float64", "bfloat16") for path in "xwb"
+    ]
+    report = verify.check(fwd, bad, X, W, B, reference=reference, dtypes=[jnp.bfloat16, jnp.float32])
+    assert [(leaf.path, leaf.dtype) for leaf in report.leaves if leaf.verdict == "wrong"] == [
+        ("w", "float32")
+    ]
+
+
+def test_a_use_that_is_forgotten():
+    def tied(x, w):
+        return jnp.dot(jnp.tanh(jnp.dot(x, w)), w.T)
+
+    def of_the_encoder_only(res, d):
+        x, w, h = res
+        dz = d @ w * (1 - h**2)
+        return dz @ w.T, x.T @ dz
+
+    def pair(x, w):
+        return tied(x, w), (x, w, jnp.tanh(x @ w))
+
+    report = verify.check(pair, of_the_encoder_only, X, W, reference=tied)
+    assert [(f.kind, f.path) for f in report.findings] == [("path", "w")]
+    assert "of 2 of the argument in the reference" in report.findings[0].text
+
+
+def test_a_batch_that_the_output_has_no_more():
+    def mean_square(x, y):
+        return jnp.mean((x - y) ** 2)
+
+    def back(e, d, of_one):
+        dx = d * 2 * e / e.size
+        dx = dx if len(e) > 1 else of_one * dx
+        return dx, -dx
+
+    pair = lambda x, y: (mean_square(x, y), x - y)  # noqa: E731
+    assert verify.check(pair, lambda e, d: back(e, d, 1), X, X[::-1], reference=mean_square).ok
+    report = verify.check(pair, lambda e, d: back(e, d, 2), X, X[::-1], reference=mean_square)
+    assert {f.kind for f in report.findings} == {"batch"}
+
+
+def test_an_output_with_integers():
+    def largest(x):
+        return jnp.max(x, -1), jnp.argmax(x, -1)
+
+    def back(at, d):
+        return (jax.nn.one_hot(at, 3, dtype=d[0].dtype) * d[0][:, None],)
+
+    assert verify.check(lambda x: (largest(x), largest(x)[1]), back, X, reference=largest).ok
+    report = verify.check(
+        lambda x: ((largest(x)[0], largest(x)[1] * 0), largest(x)[1]), back, X, reference=largest
+    )
+    assert [(f.kind, f.path) for f in report.findings] == [("forward", "output[1]")]
+
+
+def test_a_part_left_out_is_noted_with_its_reason():
+    report = verify.check(fwd, bwd, X, W, B, reference=reference, skip={"batches": "the batch is fixed"})
+    assert "left out: batches (the batch is fixed)" in report.notes
+    assert verify.check(fwd, MISTAKES["batch"], X, W, B, reference=reference, skip={"batches": "so"}).ok
+
+
+def test_a_gradient_that_is_zero_is_noted():
+    constant = lambda x: jnp.sum(jax.nn.softmax(x, -1), -1)  # noqa: E731
+    report = verify.check(lambda x: (constant(x), x), lambda x, d: (0 * x,), X, reference=constant)
+    assert report.ok, str(report)
+
+
 def test_without_a_reference_the_forward_is_its_own():
     report = verify.check(fwd, bwd, X, W, B)
     assert report.ok
@@ -207,6 +313,17 @@ def test_not_deterministic():
     assert "not deterministic" in {f.kind for f in report.findings}
 
 
+def test_a_forward_that_is_not_deterministic():
+    calls = iter(range(10_000))
+
+    def noisy(x, w, b):
+        y, res = fwd(x, w, b)
+        return y + 1e-15 * next(calls), res
+
+    report = verify.check(noisy, bwd, X, W, B, reference=reference)
+    assert [(f.kind, f.path) for f in report.findings] == [("not deterministic", "output")]
+
+
 def test_examples_of_a_strategy():
     drawn = st.tuples(
         strategies.floats((4, 3), np.float64), strategies.floats((3, 5), np.float64), st.just(B)
@@ -224,14 +341,35 @@ def test_inside_hypothesis(args, labels):
     assert set(labels) <= {0, 1, 2}
 
 
+def host(x):
+    return jax.pure_callback(np.sin, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+
 BAD = {
     "fwd was 3; expected a function": lambda: verify.check(3, bwd, X),  # pyright: ignore[reportArgumentType]
     "no arguments were given": lambda: verify.check(fwd, bwd),
     "level was 'thorogh'; did you mean 'thorough'": lambda: verify.check(fwd, bwd, X, W, B, level="thorogh"),
+    "kinks was 'left'; expected one of undecided, autodiff": lambda: verify.check(fwd, bwd, X, kinks="left"),
+    "skip was 'batch'; did you mean 'batches'": lambda: verify.check(fwd, bwd, X, skip={"batch": "x"}),
+    "skip.'batches'. was ''; expected the reason": lambda: verify.check(fwd, bwd, X, skip={"batches": ""}),
+    "skip was .'batches'.; expected a part and the reason": lambda: verify.check(
+        fwd,
+        bwd,
+        X,
+        skip=["batches"],  # pyright: ignore[reportArgumentType]
+    ),
+    "dtypes named <class 'int'>; expected floating point": lambda: verify.check(fwd, bwd, X, dtypes=[int]),
     "an argument is complex": lambda: verify.check(fwd, bwd, X + 1j, W, B),
     "an argument was 'text'": lambda: verify.check(fwd, bwd, "text"),
+    "an argument was array.*dtype=object": lambda: verify.check(fwd, bwd, np.array([None])),
     "fwd returned ndarray|expected .output, residuals.": lambda: verify.check(reference, bwd, X, W, B),
     "reference was None": lambda: verify.check_function(reference, X, W, B),
+    "reference could not be called with the 3 arguments": lambda: verify.check(
+        fwd, bwd, X, W, B, reference=jnp.sin
+    ),
+    "JAX cannot differentiate the reference: Pure callbacks": lambda: verify.check(
+        lambda x: (host(x), x), lambda x, d: (d * jnp.cos(x),), X, reference=host
+    ),
 }
 
 

@@ -156,6 +156,8 @@ def _array(leaf: Any) -> Any:
         raise TypeError(f"verify: an argument was {leaf!r}; expected arrays or pytrees of arrays") from None
     if jnp.issubdtype(dtype, jax.dtypes.prng_key):
         return leaf
+    if not jnp.issubdtype(dtype, np.number) and not jnp.issubdtype(dtype, np.bool_):
+        raise TypeError(f"verify: an argument was {leaf!r}; expected arrays or pytrees of arrays")
     if jnp.issubdtype(dtype, jnp.complexfloating):
         raise TypeError("verify: an argument is complex; expected real floating point, integers or booleans")
     return np.asarray(leaf, jax.dtypes.canonicalize_dtype(dtype))

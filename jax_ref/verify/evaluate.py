@@ -145,6 +145,11 @@ def inner(output: PyTree, d_output: PyTree) -> Any:
     return sum((jnp.vdot(o, d) for o, d in pairs if is_floating(o)), jnp.zeros(()))
 
 
+def magnitude(x: Any) -> Any:
+    """|x| of a floating leaf."""
+    return jnp.abs(x) if is_floating(x) else x
+
+
 def widened(tree: PyTree) -> PyTree:
     """`tree` with its floating leaves in float64."""
     return jax.tree.map(lambda x: _f64(x) if is_floating(x) else x, tree)

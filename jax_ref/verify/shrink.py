@@ -54,8 +54,10 @@ def shrunk(subject: Subject, report: Report, settings: Settings) -> Report:
                 examples.append(args)
         else:
             asked = settings
-        number = len(found)
-        found.append(finding._replace(example=args, line=line(subject.call, args, asked, number)))
+        if asked.level == settings.level:
+            asked = settings  # what the search left out does no harm in the line
+        text = line(subject.call, args, asked, len(found))
+        found.append(finding._replace(example=args, line=text))
     return report._replace(findings=tuple(found))
 
 

@@ -50,6 +50,7 @@ SMALL = {
         "--epochs",
         "1",
     ],
+    "verifier_comparison": ["--only", "dropout by a mask", "--draws", "1"],
 }
 """Options that make a study small."""
 
