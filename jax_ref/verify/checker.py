@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import batches, differences, kinks, linearity, points, tolerance, transforms
+from jax_ref.verify import batches, differences, kinks, linearity, points, rounding, tolerance, transforms
 from jax_ref.verify.change import Seen
 from jax_ref.verify.evaluate import Point, compare, sides
 from jax_ref.verify.oracle import dtype_of, is_floating
@@ -100,6 +100,10 @@ def _behaviour(run: Run, climbed: list[Point]) -> None:
 def _look(run: Run, point: Point) -> None:
     """Compare at one point, and take out what lies at a kink."""
     outputs, cotangents = compare(run.both, point, run.rng)
+    if any(c.wrong for c in (*outputs, *cotangents.values())):
+        outputs, cotangents = rounding.allowed_for(
+            run.subject.reference, point, run.names, run.rng, outputs, cotangents
+        )
     for number, c in enumerate(outputs):
         where = f"output[{number}]" if len(outputs) > 1 else "output"
         if c.wrong and run.settings.does("forward") and where not in {f.path for f in run.findings}:

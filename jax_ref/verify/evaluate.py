@@ -104,22 +104,16 @@ def compare(
     move by a unit in the last place: nobody can do better who rounds on the way.
     """
     output, cotangents = manual(both, point)
-    neighbours = [Point("", inputs.nearby(point.args, rng), point.d_output) for _ in range(NEIGHBOURS)]
-    oracles = [exact(both, p) for p in (point, *neighbours)]
-    narrow = not _needs_x64(point)
-    own: list[Any] = []
-    if narrow:
-        own = [both.autodiff(p.args, p.d_output) for p in (point, *neighbours)]
+    near = [point, *(point._replace(args=inputs.nearby(point.args, rng)) for _ in range(NEIGHBOURS))]
+    oracles = [exact(both, p) for p in near]
+    own = [] if _needs_x64(point) else [both.autodiff(p.args, p.d_output) for p in near]
     largest = max((float(np.max(np.abs(_f64(x)), initial=0)) for x in _floats(point.args)), default=1.0)
 
     def compared(pick: Callable[[Any], Any], cotangent: PyTree) -> Compared:
-        truth = _f64(pick(oracles[0]))
+        truth, actual = _f64(pick(oracles[0])), pick((output, cotangents))
         moved = [tolerance.distance(_f64(pick(o)), truth) for o in oracles[1:]]
-        actual = pick((output, cotangents))
-        if narrow:
-            pairs = zip(own, oracles, strict=True)
-            errors = [tolerance.distance(_f64(pick(a)), _f64(pick(o))) for a, o in pairs]
-            allowed = tolerance.bound(truth, max(errors), actual.dtype, cotangent, largest)
+        if own:
+            allowed = tolerance.bound(truth, _furthest(pick, own, oracles), actual.dtype, cotangent, largest)
         else:
             allowed = tolerance.bound64(truth, cotangent, largest)
         return Compared(_f64(actual), truth, allowed + 2 * max(moved))
@@ -132,6 +126,12 @@ def compare(
         for i, leaf in enumerate(jax.tree.leaves(output))
     ]
     return outputs, {path: compared(lambda side, p=path: side[1][p], size) for path in cotangents}
+
+
+def _furthest(pick: Callable[[Any], Any], own: list[Any], oracles: list[Any]) -> float:
+    """How far autodiff strays from the oracle at most; NaN where it is not finite itself."""
+    pairs = zip(own, oracles, strict=True)
+    return max(tolerance.distance(_f64(pick(a)), _f64(pick(o))) for a, o in pairs)
 
 
 def _equal(actual: Any, expected: Any) -> Compared:

@@ -12,6 +12,9 @@ from jax_ref.verify.run import Settings
 LIMIT = 40
 """Entries of all arrays together that are written out."""
 
+SPECIAL = {"inf": "jnp.inf", "-inf": "-jnp.inf", "nan": "jnp.nan"}
+"""What NumPy calls values that have no name in Python."""
+
 
 class _Text:
     """Something whose `repr` is its text, so that trees print with it in place of a leaf."""
@@ -41,10 +44,6 @@ def line(call: str, args: tuple[PyTree, ...], settings: Settings, number: int) -
 def _leaf(x: Any) -> _Text:
     if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         return _Text(f"jax.random.wrap_key_data({_leaf(np.asarray(jax.random.key_data(x)))!r})")
-    values = [
-        f"{float(v):.9g}" if float(v) == float(f"{float(v):.9g}") else repr(float(v)) for v in x.ravel()
-    ]
-    if np.issubdtype(x.dtype, np.integer) or x.dtype == bool:
-        values = [str(v.item()) for v in x.ravel()]
+    values = [SPECIAL.get(str(v), str(v).removesuffix(".0")) for v in x.ravel()]
     nested: Any = np.array([_Text(v) for v in values], object).reshape(x.shape).tolist()
     return _Text(f"jnp.array({nested!r}, {str(x.dtype)!r})")

@@ -1,0 +1,103 @@
+"""How far rounding on the way carries a gradient: the oracle with a random error in each of its steps.
+
+The steps of the oracle, of the reference and of its derivative, are each multiplied by 1 + STEP r with r
+uniform in [-1, 1]. STEP is far above the rounding of float64, so that what comes of it can be measured there,
+and what rounding does is as much smaller as its unit is. So are estimated cancellations, which no bound from
+the sizes of the arguments knows. (Stochastic arithmetic: Vignes 1993, Mathematics and Computers in Simulation
+35, 233-261.)
+"""
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from jax_ref.verify import tolerance
+from jax_ref.verify.evaluate import Compared, Point, differentiated, widened
+from jax_ref.verify.oracle import is_floating
+from jax_ref.verify.program import evaluate
+from jax_ref.verify.structure import labelled
+
+STEP, UNIT = 2.0**-30, 2.0**-53
+
+TRIES = 3
+
+MARGIN = 4
+"""How many times what was measured is allowed: another program rounds elsewhere."""
+
+EXACT = """
+    abs argmax argmin broadcast_in_dim concatenate convert_element_type copy copy_p cummax cummin
+    dynamic_slice dynamic_update_slice expand_dims gather max min neg pad reduce_max reduce_min
+    reduce_window_max reshape rev scatter select_and_gather_add select_n sign slice sort squeeze
+    stop_gradient transpose
+"""
+"""Steps that do not round; an error in them would unmake ties."""
+
+
+def allowed_for(
+    reference: Callable[..., PyTree],
+    point: Point,
+    names: tuple[str, ...],
+    rng: np.random.Generator,
+    outputs: list[Compared],
+    cotangents: dict[str, Compared],
+) -> tuple[list[Compared], dict[str, Compared]]:
+    """The same, with bounds in float64 widened by what rounding may do at this point."""
+    leaves, given = jax.tree.leaves(point.d_output), labelled(point.args, names)
+    if all(x.dtype != np.float64 for x in (*leaves, *given.values())):
+        return outputs, cotangents
+    try:
+        strayed = _strayed(reference, point, names, rng)
+    except Exception:  # a program with parts that cannot be run one by one
+        return outputs, cotangents
+
+    def widen(c: Compared, like: Any, pick: Callable[[Any], Any]) -> Compared:
+        if like.dtype != np.float64:  # in a narrower dtype autodiff's own error says it
+            return c
+        far = max(tolerance.distance(pick(s), c.exact) for s in strayed)
+        return c._replace(bound=c.bound + (MARGIN * far * UNIT / STEP if np.isfinite(far) else 0.0))
+
+    return (
+        [widen(c, leaves[i], lambda s, i=i: jax.tree.leaves(s[0])[i]) for i, c in enumerate(outputs)],
+        {path: widen(c, given[path], lambda s, p=path: s[1][p]) for path, c in cotangents.items()},
+    )
+
+
+def _strayed(
+    reference: Callable[..., PyTree], point: Point, names: tuple[str, ...], rng: np.random.Generator
+) -> list[tuple[PyTree, dict[str, Any]]]:
+    """Output and cotangents by path of the oracle with errors of `STEP`, for a few draws of them."""
+    with jax.enable_x64(True):
+        args, d_output = widened((point.args, point.d_output))
+        seeds = rng.integers(2**31, size=TRIES)
+        return [_with_errors(reference, names)(args, d_output, seed) for seed in seeds]
+
+
+@functools.lru_cache(maxsize=256)
+def _with_errors(reference: Callable[..., PyTree], names: tuple[str, ...]) -> Any:
+    def run(args: tuple[PyTree, ...], d_output: PyTree, seed: jax.Array) -> Any:
+        key, numbers = jax.random.key(seed), itertools.count()
+        plain = functools.partial(differentiated, reference, names=names)
+        program, shapes = jax.make_jaxpr(plain, return_shape=True)(args, d_output)
+
+        def rounded(equation: Any, inputs: list[Any], outputs: list[Any]) -> list[Any]:
+            if equation.primitive.name in EXACT.split():
+                return outputs
+            return [_off(x, jax.random.fold_in(key, next(numbers))) for x in outputs]
+
+        leaves = jax.tree.leaves((args, d_output))
+        outputs = evaluate(program.jaxpr, program.consts, leaves, rounded)
+        return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
+
+    return jax.jit(run)
+
+
+def _off(x: Any, key: jax.Array) -> Any:
+    if not is_floating(x):
+        return x
+    return x * (1 + STEP * jax.random.uniform(key, jnp.shape(x), x.dtype, -1, 1))
