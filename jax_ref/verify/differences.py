@@ -42,7 +42,7 @@ def slope(reference: Callable[..., PyTree], point: Point, direction: PyTree) -> 
     return float(extrapolated[best + 1]), float(np.max(jumps[best : best + 2])) + rounding / STEPS[best]
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=32)
 def _central(reference: Callable[..., PyTree]) -> Any:
     def differences(args: PyTree, d_output: PyTree, v: PyTree) -> tuple[jax.Array, ...]:
         def value(h: jax.Array) -> jax.Array:

@@ -59,7 +59,7 @@ def sides(subject: Subject, names: tuple[str, ...]) -> Sides:
     return _sides(subject, names)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=32)
 def _sides(subject: Subject, names: tuple[str, ...]) -> Sides:
     def manual(args: tuple[PyTree, ...], d_output: PyTree) -> Any:
         output, cotangents = subject.run(args, d_output)

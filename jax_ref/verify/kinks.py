@@ -28,21 +28,19 @@ def undecided(
     """Which entries of a leaf that disagree with the oracle lie at a kink of the reference, as a mask."""
     off = np.abs(found.actual - found.exact).ravel()
     off[~np.isfinite(off)] = 0
-    worst = np.argsort(-off)[:LIMIT]
-    worst = worst[off[worst] > 0]
-    mask = np.zeros(off.shape, bool)
-    if worst.size:
-        padded = np.resize(worst, min(LIMIT, off.size))  # one shape, one program
-        with jax.enable_x64(True):
-            args, d_output = widened((point.args, point.d_output))
-            sides = _one_sided(reference, names, path)(args, d_output, padded)
-        left, right, noise = (np.asarray(side)[: worst.size] for side in sides)
-        size, jump = np.maximum(np.abs(left), np.abs(right)), np.abs(left - right)
-        bent = jump > 1e-3 * size + 1e-4 * np.max(size, initial=0.0) + noise
-        near = np.abs(found.actual.ravel()[worst] - (left + right) / 2) <= FAR * jump
-        mask[worst] = bent & near
-    mask = mask.reshape(found.actual.shape)
-    return mask & ~(mask.any() and _refuted(reference, names, point, path, found, mask))
+    looked_at = np.argsort(-off)[:LIMIT]
+    with jax.enable_x64(True):
+        args, d_output = widened((point.args, point.d_output))
+        left, right, noise = map(np.asarray, _one_sided(reference, names, path)(args, d_output, looked_at))
+    size, jump = np.maximum(np.abs(left), np.abs(right)), np.abs(left - right)
+    bent = jump > 1e-3 * size + 1e-4 * np.max(size, initial=0.0) + noise
+    near = np.abs(found.actual.ravel()[looked_at] - (left + right) / 2) <= FAR * jump
+    kinks, mask = np.zeros(off.shape), np.zeros(off.shape, bool)
+    kinks[looked_at] = bent
+    mask[looked_at] = bent & near & (off[looked_at] > 0)
+    if mask.any() and _refuted(reference, names, point, path, found, kinks.reshape(found.exact.shape)):
+        mask[:] = False
+    return mask.reshape(found.actual.shape)
 
 
 def _refuted(
@@ -51,23 +49,24 @@ def _refuted(
     point: Point,
     path: str,
     found: Compared,
-    mask: np.ndarray,
+    kinks: np.ndarray,
 ) -> bool:
-    """Whether no convention allows what was found, as the reference is smooth when all entries move as one.
+    """Whether no convention allows what was found, as the reference is smooth when all `kinks` move as one.
 
     So a maximum may give its cotangent to any of several equal entries, or a share to each, but not all of it
     to each: when they grow together it grows as fast as one.
     """
     with jax.enable_x64(True):
         args, d_output = widened((point.args, point.d_output))
-        sides = _along(reference, names, path)(args, d_output, mask.astype(np.float64))
+        sides = _along(reference, names, path)(args, d_output, kinks)
     left, right, noise = map(float, sides)
-    slope, jump = (left + right) / 2, abs(left - right)
-    tolerated = 1e-3 * max(abs(left), abs(right)) + noise
-    return jump <= tolerated and abs(float(np.sum(found.actual[mask])) - slope) > 10 * tolerated
+    rounding = found.bound * np.sqrt(np.sum(kinks))
+    tolerated = 1e-3 * max(abs(left), abs(right)) + noise + rounding
+    off = abs(float(np.vdot(found.actual, kinks)) - (left + right) / 2)
+    return abs(left - right) <= tolerated and off > 10 * tolerated
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=32)
 def _one_sided(reference: Callable[..., PyTree], names: tuple[str, ...], path: str) -> Any:
     """`(args, d_output, entries) -> (left, right, noise)`: one-sided differences by entries of a leaf."""
 
@@ -86,7 +85,7 @@ def _one_sided(reference: Callable[..., PyTree], names: tuple[str, ...], path: s
     return jax.jit(differences)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=32)
 def _along(reference: Callable[..., PyTree], names: tuple[str, ...], path: str) -> Any:
     """`(args, d_output, direction) -> (left, right, noise)`: the same along a direction of the whole leaf."""
 

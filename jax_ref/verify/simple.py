@@ -1,5 +1,6 @@
 """Mistakes that show in the cotangent alone: a sign, a factor, a permutation, a term too many."""
 
+import functools
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -27,18 +28,19 @@ def changes(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
             f"its axes are permuted: transpose it by {axes}",
             lambda s, axes=axes: np.transpose(exact(s), np.argsort(axes)),
         )
-    for axis in range(found.exact.ndim):
-        yield Change("flipped", f"it is reversed along axis {axis}", lambda s, a=axis: np.flip(exact(s), a))
-        for shift in (1, -1):
+    for axes in _one_or_two(found.exact.ndim):
+        along = f"axis {axes[0]}" if len(axes) == 1 else f"axes {axes}"
+        yield Change("flipped", f"it is reversed along {along}", lambda s, a=axes: np.flip(exact(s), a))
+        for by in (1, -1):
             yield Change(
                 "shifted",
-                f"it is shifted by {shift} along axis {axis}",
-                lambda s, a=axis, n=shift: np.roll(exact(s), n, a),
+                f"it is shifted by {by} along {along}",
+                lambda s, a=axes, n=by: np.roll(exact(s), (n,) * len(a), a),
             )
             yield Change(
                 "shifted",
-                f"it is shifted by {shift} along axis {axis}, with zero at the end",
-                lambda s, a=axis, n=shift: _shifted(exact(s), a, n),
+                f"it is shifted by {by} along {along}, with zero at the end",
+                lambda s, a=axes, n=by: functools.reduce(lambda x, axis: _shifted(x, axis, n), a, exact(s)),
             )
     for other in first.cotangents:
         if other != path:
@@ -126,6 +128,10 @@ def _named(factor: float, seen: Seen, names: tuple[str, ...]) -> str:
 
 def _permutations(ndim: int) -> list[tuple[int, ...]]:
     return [p for p in itertools.permutations(range(ndim)) if p != tuple(range(ndim))] if ndim <= 4 else []
+
+
+def _one_or_two(ndim: int) -> list[tuple[int, ...]]:
+    return [axes for count in (1, 2) for axes in itertools.combinations(range(ndim), count)]
 
 
 def _shifted(x: Array, axis: int, by: int) -> Array:

@@ -28,7 +28,7 @@ class Subject(NamedTuple):
     """The call of the verifier as text, with `{args}` where its arguments go."""
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=32)
 def of_pair(fwd: Callable[..., Any], bwd: Callable[..., Any], reference: Any) -> Subject:
     """`fwd(*args) -> (output, residuals)` and `bwd(residuals, d_output)`, as `jax.custom_vjp` has them."""
     _callable("fwd", fwd)
@@ -42,7 +42,7 @@ def of_pair(fwd: Callable[..., Any], bwd: Callable[..., Any], reference: Any) ->
     return _subject(fwd, run, reference or (lambda *args: _two(fwd(*args))[0]), reference is None, call)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=32)
 def of_op(op: Any, reference: Any, options: tuple[tuple[str, Any], ...]) -> Subject:
     """An object with `fwd([params,] *inputs, **static)` and `bwd([params,] residuals, d_output, **static)`.
 
@@ -78,7 +78,7 @@ def of_op(op: Any, reference: Any, options: tuple[tuple[str, Any], ...]) -> Subj
     return _subject(op.fwd, run, lambda *args: reference(*args, **static), False, call)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=32)
 def of_function(f: Callable[..., Any], reference: Any) -> Subject:
     """A function with its own `jax.custom_vjp`, against a plain one."""
     _callable("f", f)

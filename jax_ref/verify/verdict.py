@@ -84,4 +84,7 @@ def _dtype(run: Run, seen: Seen, path: str) -> str:
 
 
 def _ratio(c: Compared) -> float:
+    """Error over bound; nothing where there is no finite bound, as autodiff is not finite itself."""
+    if not np.isfinite(c.bound):
+        return 0.0
     return c.error / c.bound if c.bound > 0 else (0.0 if c.error == 0 else float("inf"))

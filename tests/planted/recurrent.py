@@ -202,11 +202,9 @@ MISTAKES = {
         partial(moving_average_bwd, slope=lambda d: jnp.exp(-d) / (1 + jnp.exp(-d)) ** 2), ("not finite",)
     ),
     "RNN: not carried through time": _rnn(partial(rnn_bwd, carried=False), ("gradient", "zero")),
-    "RNN: the last step is skipped": _rnn(_last_step_skipped, ("conditional", "gradient")),
+    "RNN: the last step is skipped": _rnn(_last_step_skipped, ("reduction",)),
     "RNN: the first step is skipped": _rnn(partial(rnn_bwd, first=1), ("conditional", "gradient")),
-    "RNN: the weights' of the last step only": _rnn(
-        partial(rnn_bwd, of_weights=slice(-1, None)), ("reduction",)
-    ),
+    "RNN: the weights' of the last step only": _rnn(partial(rnn_bwd, of_weights=slice(-1, None)), ("path",)),
     "RNN: tanh' of the step before": _rnn(partial(rnn_bwd, values=slice(-1)), ("shifted", "gradient")),
     "RNN: u is not transposed": _rnn(partial(rnn_bwd, transposed=False), ("transposed", "gradient")),
     "RNN: the cotangent of u from h after the step": _rnn(
@@ -240,5 +238,5 @@ MISTAKES = {
     "LSTM: the last cell's cotangent is ignored": _lstm(
         partial(lstm_bwd, with_c=False), ("cotangent ignored", "gradient")
     ),
-    "LSTM: the bias's of the last step": _lstm(partial(lstm_bwd, last=slice(-1, None)), ("reduction",)),
+    "LSTM: the bias's of the last step": _lstm(partial(lstm_bwd, last=slice(-1, None)), ("path",)),
 }

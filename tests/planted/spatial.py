@@ -141,7 +141,7 @@ def _to_all_ties(residuals, dy):
     return (_placed(jnp.where(corners == corners.max(0)[None], dy[None], 0)),)
 
 
-def _to_the_last_tie(residuals, dy):
+def to_the_last_of_equals(residuals, dy):
     corners, _ = residuals
     return max_pool_bwd((corners, 3 - jnp.argmax(corners[::-1], 0)), dy)
 
@@ -229,8 +229,7 @@ MISTAKES = {
     "strided convolution: the last column is skipped in the kernel's": _strided(
         edited(strided_convolution_bwd, _last_column_skipped), ("conditional", "gradient")
     ),
-    "max pooling: all that are equal receive it": _max(_to_all_ties, ("conditional",)),
-    "max pooling: the last of equals receives it": _max(_to_the_last_tie, ("conditional",)),
+    "max pooling: all that are equal receive it": _max(_to_all_ties, ("conditional", "gradient")),
     "max pooling: rows and columns of the window are exchanged": _max(
         partial(max_pool_bwd, order=((0, 0), (1, 0), (0, 1), (1, 1))), ("gradient", "conditional")
     ),
