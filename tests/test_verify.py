@@ -263,6 +263,11 @@ def test_a_gradient_that_is_zero_is_noted():
     assert report.ok, str(report)
 
 
+def test_thorough_climbs_more():
+    found = verify.check(fwd, bwd, X, W, B, reference=reference, level="thorough")
+    assert found.ok, str(found)
+
+
 def test_without_a_reference_the_forward_is_its_own():
     report = verify.check(fwd, bwd, X, W, B)
     assert report.ok
@@ -324,7 +329,7 @@ def test_a_forward_that_is_not_deterministic():
         return y + 1e-15 * next(calls), res
 
     report = verify.check(noisy, bwd, X, W, B, reference=reference)
-    assert [(f.kind, f.path) for f in report.findings] == [("not deterministic", "output")]
+    assert [(f.kind, f.path) for f in report.findings] == [("not deterministic", "")]
 
 
 def test_examples_of_a_strategy():

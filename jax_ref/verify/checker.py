@@ -6,7 +6,7 @@ from jaxtyping import PyTree
 
 from jax_ref.verify import batches, differences, kinks, linearity, points, rounding, tolerance, transforms
 from jax_ref.verify.change import Seen
-from jax_ref.verify.evaluate import Point, compare, sides
+from jax_ref.verify.evaluate import Point, compare, exact, inner, sides, widened
 from jax_ref.verify.oracle import dtype_of, is_floating
 from jax_ref.verify.report import Finding
 from jax_ref.verify.run import LEVELS, QUICK, Run, Settings
@@ -129,13 +129,22 @@ def _reference(run: Run, point: Point) -> None:
     direction = jax.tree.map(
         lambda x: run.rng.normal(size=np.shape(x)) if is_floating(x) else np.zeros(()), point.args
     )
-    exact = next(s for s in run.seen if s.point is point).cotangents
+    cotangents = next(s for s in run.seen if s.point is point).cotangents
     along = labelled(direction, run.names)
-    if set(exact) != {path for path, x in labelled(point.args, run.names).items() if is_floating(x)}:
+    if set(cotangents) != {path for path, x in labelled(point.args, run.names).items() if is_floating(x)}:
         return
-    by_autodiff = sum(float(np.vdot(c.exact, along[path])) for path, c in exact.items())
-    size = sum(tolerance.size(c.exact) * tolerance.size(along[path]) for path, c in exact.items())
-    by_difference, error = differences.slope(run.subject.reference, point, direction)
+    by_autodiff = sum(float(np.vdot(c.exact, along[path])) for path, c in cotangents.items())
+    size = sum(tolerance.size(c.exact) * tolerance.size(along[path]) for path, c in cotangents.items())
+    start, d_output = widened((point.args, point.d_output))
+
+    def value(h: float) -> float:
+        moved = jax.tree.map(lambda x, dx: x + h * dx if is_floating(x) else x, start, direction)
+        return float(inner(widened(exact(run.both, Point("", moved, d_output))[0]), d_output))
+
+    terms = jax.tree.map(
+        lambda x: np.abs(x) if is_floating(x) else x, (widened(exact(run.both, point)[0]), d_output)
+    )
+    by_difference, error = differences.slope(value, float(inner(*terms)))
     if abs(by_difference - by_autodiff) > 20 * error + 1e-6 * size:
         text = (
             f"its derivative by JAX is {by_autodiff:.6g}, that of its values {by_difference:.6g} "

@@ -32,6 +32,9 @@ KINDS = {
 }
 """The vocabulary of `Finding.kind`."""
 
+SHOWN = 4
+"""Undecided entries that are printed."""
+
 
 class Leaf(NamedTuple):
     """The worst that was seen of one argument's leaf."""
@@ -106,8 +109,13 @@ class Report(NamedTuple):
             lines.append("  ".join(cells).rstrip())
         for title, items in (
             ("wrong", map(str, self.findings)),
-            ("undecided", list(self.undecided)),
+            ("undecided", _few(self.undecided)),
             ("note", list(self.notes)),
         ):
             lines += [f"{title}: {item}" for item in items]
         return "\n".join(lines)
+
+
+def _few(items: tuple[str, ...]) -> list[str]:
+    more = [f"and {len(items) - SHOWN} more, in report.undecided"] if len(items) > SHOWN else []
+    return [*items[:SHOWN], *more]
