@@ -137,6 +137,12 @@ def test_a_wrong_forward_is_told_from_a_wrong_backward():
     assert [(f.kind, f.path) for f in report.findings] == [("forward", "output")]
 
 
+def test_an_output_of_another_structure_is_a_wrong_forward():
+    report = verify.check(fwd, bwd, X, W, B, reference=lambda x, w, b: (reference(x, w, b), b))
+    assert [(f.kind, f.path) for f in report.findings] == [("forward", "output")]
+    assert "the output has ((4, 5), 'float64'); the reference's has (((4, 5), 'float64'), " in str(report)
+
+
 def test_a_wrong_reference_is_told_from_a_wrong_backward():
     def stopped(x, w, b):
         return jnp.tanh(jnp.dot(x, jax.lax.stop_gradient(w)) + b[None])
@@ -326,7 +332,7 @@ def test_a_forward_that_is_not_deterministic():
 
     def noisy(x, w, b):
         y, res = fwd(x, w, b)
-        return y + 1e-15 * next(calls), res
+        return y + 1e-18 * next(calls), res
 
     report = verify.check(noisy, bwd, X, W, B, reference=reference)
     assert [(f.kind, f.path) for f in report.findings] == [("not deterministic", "")]

@@ -20,6 +20,7 @@ class Subject(NamedTuple):
     """A gradient and its reference; `own_forward` where the reference is the forward pass itself."""
 
     name: str
+    forward: Callable[..., PyTree]
     run: Callable[[tuple[PyTree, ...], PyTree], tuple[PyTree, Any]]
     reference: Callable[..., PyTree]
     own_forward: bool
@@ -39,7 +40,11 @@ def of_pair(fwd: Callable[..., Any], bwd: Callable[..., Any], reference: Any) ->
         return output, bwd(residuals, d_output)
 
     call = f"verify.check({_name(fwd, 'fwd')}, {_name(bwd, 'bwd')}, {{args}}{_against(reference)})"
-    return _subject(fwd, run, reference or (lambda *args: _two(fwd(*args))[0]), reference is None, call)
+
+    def forward(*args: PyTree) -> PyTree:
+        return _two(fwd(*args))[0]
+
+    return _subject(fwd, forward, run, reference, call)
 
 
 @functools.lru_cache(maxsize=32)
@@ -73,9 +78,14 @@ def of_op(op: Any, reference: Any, options: tuple[tuple[str, Any], ...]) -> Subj
 
     extra = "".join(f", {name}={value!r}" for name, value in options)
     call = f"verify.check_op({_name(op, 'op')}, {{args}}{_against(reference)}{extra})"
-    if reference is None:
-        return _subject(op.fwd, run, lambda *args: op.fwd(*args, **static)[0], True, call)
-    return _subject(op.fwd, run, lambda *args: reference(*args, **static), False, call)
+
+    def forward(*args: PyTree) -> PyTree:
+        return _two(op.fwd(*args, **static))[0]
+
+    if reference is not None:
+        _callable("reference", reference)
+    plain = reference and (lambda *args: reference(*args, **static))
+    return _subject(op.fwd, forward, run, plain, call)
 
 
 @functools.lru_cache(maxsize=32)
@@ -89,7 +99,7 @@ def of_function(f: Callable[..., Any], reference: Any) -> Subject:
         return value_and_vjp(f, args, d_output)
 
     call = f"verify.check_function({_name(f, 'f')}, {{args}}{_against(reference)})"
-    return _subject(f, run, reference, False, call)
+    return _subject(f, f, run, reference, call)
 
 
 def _name(value: Any, otherwise: str) -> str:
@@ -102,8 +112,9 @@ def _against(reference: Any) -> str:
     return f", reference={_name(reference, 'reference')}" if reference is not None else ""
 
 
-def _subject(function: Any, run: Any, reference: Any, own_forward: bool, call: str) -> Subject:
-    _callable("reference", reference)
+def _subject(function: Any, forward: Any, run: Any, reference: Any, call: str) -> Subject:
+    if reference is not None:
+        _callable("reference", reference)
     name = _name(function, "a function")
 
     def names(count: int) -> tuple[str, ...]:
@@ -114,7 +125,7 @@ def _subject(function: Any, run: Any, reference: Any, own_forward: bool, call: s
         fitting = parameters if len(parameters) >= count and "args" not in parameters[:count] else []
         return tuple(fitting[:count]) or tuple(f"args[{i}]" for i in range(count))
 
-    return Subject(name, run, reference, own_forward, names, call)
+    return Subject(name, forward, run, reference or forward, reference is None, names, call)
 
 
 def _callable(name: str, value: Any) -> None:
