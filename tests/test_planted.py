@@ -86,7 +86,8 @@ def test_another_convention_at_ties_is_undecided():
     args, original = arguments("max pooling", jnp.float64), ORIGINALS["max pooling"]
     x = (np.round(2 * args[0]) / 2,)
     pair = original.fwd, spatial.to_the_last_of_equals
-    report = verify.check(*pair, *x, reference=original.reference, skip=NO_SHRINKING)
+    skip = NO_SHRINKING | dict.fromkeys(("transforms", "reference", "batches"), "to be quick")
+    report = verify.check(*pair, *x, reference=original.reference, skip=skip)
     assert report.ok, str(report)
     assert report.undecided
-    assert not verify.check(*pair, *x, reference=original.reference, skip=NO_SHRINKING, kinks="autodiff").ok
+    assert not verify.check(*pair, *x, reference=original.reference, skip=skip, kinks="autodiff").ok

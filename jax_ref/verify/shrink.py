@@ -77,8 +77,7 @@ def _shows(subject: Subject, args: Args, finding: Finding, settings: Settings) -
         return False
     if finding.kind in BEFORE_VALUES:
         return (finding.kind, finding.path) in {(f.kind, f.path) for f in run.findings}
-    bent = finding.path in {f.path for f in run.not_linear}
-    return bent or any(s.cotangents[finding.path].wrong for s in run.seen if finding.path in s.cotangents)
+    return run.wrong(finding.path)
 
 
 def _smaller(subject: Subject, finding: Finding, shows: Shows) -> Args:

@@ -50,6 +50,7 @@ def test_what_raises_is_not_silent(check):
         assert "not written yet" in answer.raised
 
 
+@pytest.mark.slow
 def test_ours_names_a_mistake_and_accuses_no_right_pair():
     settings = verifier_comparison.Settings(draws=1)
     mistake = verifier_comparison.of_mistake("kept not divided", settings)["checks"]
