@@ -194,13 +194,13 @@ def _function_of_tensors(case: Case) -> tuple[Callable[..., Any], list[Any]]:
 
 
 def _floating(tree: Any) -> list[Array]:
-    return [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return [leaf for leaf in jax.tree.leaves(tree) if oracle.is_floating(leaf)]
 
 
 def _merged(args: tuple[Any, ...], floating: Iterable[Any]) -> Any:
     """The arguments with other floating leaves."""
     remaining = iter(floating)
-    return jax.tree.map(lambda x: next(remaining) if jnp.issubdtype(x.dtype, jnp.floating) else x, args)
+    return jax.tree.map(lambda x: next(remaining) if oracle.is_floating(x) else x, args)
 
 
 def _tensor(array: Array) -> Any:

@@ -13,8 +13,6 @@ it find some of the programs compiled; ours takes longer over a mistake, to find
 """
 
 import dataclasses
-import importlib
-import pkgutil
 import statistics
 from typing import Any
 
@@ -31,15 +29,8 @@ from rich.table import Column, Table
 from experiments import comparison_checks, errors, study
 from experiments.comparison_checks import CHECKS, Answer, Case
 from experiments.errors import UserError
-from tests import planted
+from tests.planted.collection import MISTAKES, ORIGINALS
 from tests.planted.form import Original, Planted
-
-MODULES = [
-    importlib.import_module(f"{planted.__name__}.{info.name}")
-    for info in pkgutil.iter_modules(planted.__path__)
-]
-ORIGINALS: dict[str, Original] = {k: v for m in MODULES for k, v in getattr(m, "ORIGINALS", {}).items()}
-MISTAKES: dict[str, Planted] = {k: v for m in MODULES for k, v in getattr(m, "MISTAKES", {}).items()}
 
 COLOURS = {"every draw": "#0072B2", "some draws": "#56B4E9", "false alarms": "#D55E00"}
 LISTED = 4

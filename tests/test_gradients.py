@@ -67,7 +67,7 @@ def test_the_verifier_finds_nothing(case, example, seed):
 @every_kind
 def test_residuals_stack_under_scan(case, example):
     several = [draw(example, seed) for seed in range(2)]
-    pair = of_op(case.op, case.reference, tuple(sorted(example.static.items())))
+    pair = of_op(case.op, case.reference, **example.static)
     shape = jax.eval_shape(pair.reference, *several[0]).shape
     d_several = [jnp.asarray(np.random.default_rng(seed).normal(size=shape)) for seed in range(2)]
     run = jax.jit(pair.run)

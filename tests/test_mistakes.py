@@ -16,7 +16,7 @@ ASKED = Settings(skip=OF_THE_TABLE | OF_ONE_SHAPE, kinks="autodiff")
 
 
 def fails(mistake, case, example, dtype):
-    pair = of_op(mistake.pair, case.reference, tuple(sorted(example.static.items())))
+    pair = of_op(mistake.pair, case.reference, **example.static)
     run = run_checks(pair, [oracle.cast(draw(example), dtype)], ASKED)
     return bool(run.findings) or run.wrong()
 

@@ -6,11 +6,8 @@ import pytest
 
 from jax_ref import verify
 from jax_ref.verify import oracle
-from tests.planted import attention, elementwise, linear, losses, normalization, recurrent, sequence, spatial
-
-MODULES = (attention, elementwise, linear, losses, normalization, recurrent, sequence, spatial)
-ORIGINALS = {name: original for module in MODULES for name, original in module.ORIGINALS.items()}
-MISTAKES = {name: planted for module in MODULES for name, planted in module.MISTAKES.items()}
+from tests.planted import spatial
+from tests.planted.collection import MISTAKES, ORIGINALS
 
 SEEDS = 20
 

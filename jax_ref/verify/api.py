@@ -72,7 +72,7 @@ def check_op(
     is as in `check`.
     """
     settings = Settings(seed, level, skip, kinks)
-    return _run(subject.of_op(op, reference, tuple(sorted(static.items()))), args, settings, examples, dtypes)
+    return _run(subject.of_op(op, reference, **static), args, settings, examples, dtypes)
 
 
 def check_function(

@@ -6,8 +6,8 @@ from jaxtyping import PyTree
 
 from jax_ref.verify import batches, differences, kinks, linearity, points, rounding, tolerance, transforms
 from jax_ref.verify.change import Seen
-from jax_ref.verify.evaluate import Point, compare, exact, inner, sides, widened
-from jax_ref.verify.oracle import dtype_of, is_floating
+from jax_ref.verify.evaluate import Point, compare, exact, inner, magnitude, sides, widened, x64_for
+from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.report import Finding
 from jax_ref.verify.run import LEVELS, QUICK, Run, Settings
 from jax_ref.verify.structure import labelled, match
@@ -41,8 +41,7 @@ def _structure(run: Run, args: tuple[PyTree, ...]) -> PyTree | None:
         found.extend(match(args, cotangents, run.names)[1])
         return output
 
-    wide = any(dtype_of(x) == np.float64 for x in jax.tree.leaves(args) if is_floating(x))
-    with jax.enable_x64(wide or jax.config.read("jax_enable_x64")):
+    with x64_for(args):
         output = _shapes(run, args)
         try:
             own = jax.eval_shape(run.subject.forward, *args)
@@ -147,9 +146,7 @@ def _reference(run: Run, point: Point) -> None:
         moved = jax.tree.map(lambda x, dx: x + h * dx if is_floating(x) else x, start, direction)
         return float(inner(widened(exact(run.both, Point("", moved, d_output))[0]), d_output))
 
-    terms = jax.tree.map(
-        lambda x: np.abs(x) if is_floating(x) else x, (widened(exact(run.both, point)[0]), d_output)
-    )
+    terms = jax.tree.map(magnitude, (widened(exact(run.both, point)[0]), d_output))
     by_difference, error = differences.slope(value, float(inner(*terms)))
     if abs(by_difference - by_autodiff) > 20 * error + 1e-6 * size:
         text = (

@@ -15,13 +15,13 @@ LIMIT = 64
 """The longest axis that is told apart."""
 
 
-def axes(d_output: PyTree) -> Iterator[tuple[int, int]]:
-    """The axes that all leaves of the output have, and share the length of: number and length."""
+def axes(d_output: PyTree) -> Iterator[int]:
+    """The axes that all leaves of the output have, and share the length of."""
     shapes = [np.shape(d) for d in jax.tree.leaves(d_output)]
     for axis in range(min(map(len, shapes), default=0)):
         lengths = {shape[axis] for shape in shapes}
         if len(lengths) == 1 and 1 < min(lengths) <= LIMIT:
-            yield axis, min(lengths)
+            yield axis
 
 
 def along(

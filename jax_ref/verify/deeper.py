@@ -36,7 +36,7 @@ def _once(of_seen: Callable[[Seen], Any]) -> Callable[[Seen], Any]:
 
 def _reduced(path: str, first: Seen, context: Context) -> Iterator[Change]:
     batched = list(labelled(first.point.args, context.names)).index(path) in context.group
-    for axis, _ in contributions.axes(first.point.d_output):
+    for axis in contributions.axes(first.point.d_output):
         if axis == 0 and batched:
             continue
         shares = _once(

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
@@ -85,7 +84,7 @@ def differentiated(
 
 def manual(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
     """The hand-written side at a point, in the dtypes of the point."""
-    with jax.enable_x64(_needs_x64(point)):
+    with jax.enable_x64(_has_float64((point.args, point.d_output))):
         return both.manual(point.args, point.d_output)
 
 
@@ -106,7 +105,7 @@ def compare(
     output, cotangents = manual(both, point)
     near = [point, *(point._replace(args=inputs.nearby(point.args, rng)) for _ in range(NEIGHBOURS))]
     oracles = [exact(both, p) for p in near]
-    narrow = not _needs_x64(point)
+    narrow = not _has_float64((point.args, point.d_output))
     largest = max((float(np.max(np.abs(_f64(x)), initial=0)) for x in _floats(point.args)), default=1.0)
 
     @functools.cache
@@ -155,7 +154,7 @@ def inner(output: PyTree, d_output: PyTree) -> Any:
 
 def magnitude(x: Any) -> Any:
     """|x| of a floating leaf."""
-    return jnp.abs(x) if is_floating(x) else x
+    return abs(x) if is_floating(x) else x
 
 
 def widened(tree: PyTree) -> PyTree:
@@ -171,5 +170,10 @@ def _floats(tree: PyTree) -> list[Any]:
     return [leaf for leaf in jax.tree.leaves(tree) if is_floating(leaf)]
 
 
-def _needs_x64(point: Point) -> bool:
-    return any(leaf.dtype == np.float64 for leaf in _floats((point.args, point.d_output)))
+def x64_for(tree: PyTree) -> Any:
+    """A context in which `tree` keeps its dtypes, and that takes no x64 from a process that has it."""
+    return jax.enable_x64(_has_float64(tree) or jax.config.read("jax_enable_x64"))
+
+
+def _has_float64(tree: PyTree) -> bool:
+    return any(leaf.dtype == np.float64 for leaf in _floats(tree))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+from jaxtyping import PyTree
 
 INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
 """Calls that are looked into, and the name of their program."""
@@ -19,8 +20,23 @@ class Apart:
         self.copies = copies
 
 
-def evaluate(jaxpr: Any, consts: Any, args: Any, after: After) -> list[Any]:
-    """The outputs of a program for flat `args`."""
+def opened(function: Callable[..., PyTree], *args: PyTree) -> Callable[[list[Any], After], PyTree]:
+    """`(leaves, after) -> output`: the program of `function(*args)`, to be run on other leaves of `args`."""
+    program, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+    tree = jax.tree.structure(shapes)
+
+    def run(leaves: list[Any], after: After) -> PyTree:
+        return jax.tree.unflatten(tree, _evaluate(program.jaxpr, program.consts, leaves, after))
+
+    return run
+
+
+def unchanged(equation: Any, inputs: list[Any], outputs: list[Any]) -> list[Any]:
+    """An `After` that leaves each step as it is."""
+    return outputs
+
+
+def _evaluate(jaxpr: Any, consts: Any, args: Any, after: After) -> list[Any]:
     values: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     values |= dict(zip(jaxpr.invars, args, strict=True))
 
@@ -31,7 +47,7 @@ def evaluate(jaxpr: Any, consts: Any, args: Any, after: After) -> list[Any]:
         name, inputs = equation.primitive.name, [read(v) for v in equation.invars]
         if name in INLINED:
             inner = equation.params[INLINED[name]]
-            outputs = evaluate(inner.jaxpr, inner.consts, inputs, after)
+            outputs = _evaluate(inner.jaxpr, inner.consts, inputs, after)
         else:
             inputs = [_used(x) for x in inputs]
             outputs = equation.primitive.bind(*inputs, **equation.primitive.get_bind_params(equation.params))

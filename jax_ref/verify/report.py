@@ -1,5 +1,6 @@
 """What the verifier says: a row for each leaf, findings in plain words, and what it could not decide."""
 
+import math
 from typing import NamedTuple
 
 from jaxtyping import PyTree
@@ -36,6 +37,13 @@ SHOWN = 4
 """Undecided entries that are printed."""
 
 
+def ratio(error: float, bound: float) -> float:
+    """Error over bound; nothing where there is no finite bound, as autodiff is not finite itself."""
+    if not math.isfinite(bound):
+        return 0.0
+    return error / bound if bound > 0 else (0.0 if error == 0 else float("inf"))
+
+
 class Leaf(NamedTuple):
     """The worst that was seen of one argument's leaf."""
 
@@ -50,7 +58,7 @@ class Leaf(NamedTuple):
     @property
     def ratio(self) -> float:
         """Error over bound; above 1 is wrong."""
-        return self.error / self.bound if self.bound > 0 else (0.0 if self.error == 0 else float("inf"))
+        return ratio(self.error, self.bound)
 
 
 class Finding(NamedTuple):

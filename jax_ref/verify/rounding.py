@@ -20,7 +20,7 @@ from jaxtyping import PyTree
 from jax_ref.verify import tolerance
 from jax_ref.verify.evaluate import Compared, Point, differentiated, widened
 from jax_ref.verify.oracle import is_floating
-from jax_ref.verify.program import evaluate
+from jax_ref.verify.program import opened
 from jax_ref.verify.structure import labelled
 
 STEP = 2.0**-30
@@ -30,12 +30,13 @@ TRIES = 3
 MARGIN = 4
 """How many times what was measured is allowed: another program rounds elsewhere."""
 
-EXACT = """
+_EXACT = """
     abs argmax argmin broadcast_in_dim concatenate convert_element_type copy copy_p cummax cummin
     dynamic_slice dynamic_update_slice expand_dims gather max min neg pad reduce_max reduce_min
     reduce_window_max reshape rev scatter select_and_gather_add select_n sign slice sort squeeze
     stop_gradient transpose
 """
+EXACT = frozenset(_EXACT.split())
 """Steps that do not round; an error in them would unmake ties."""
 
 
@@ -82,16 +83,13 @@ def _with_errors(reference: Callable[..., PyTree], names: tuple[str, ...]) -> An
     def run(args: tuple[PyTree, ...], d_output: PyTree, seed: jax.Array) -> Any:
         key, numbers = jax.random.key(seed), itertools.count()
         plain = functools.partial(differentiated, reference, names=names)
-        program, shapes = jax.make_jaxpr(plain, return_shape=True)(args, d_output)
 
         def rounded(equation: Any, inputs: list[Any], outputs: list[Any]) -> list[Any]:
-            if equation.primitive.name in EXACT.split():
+            if equation.primitive.name in EXACT:
                 return outputs
             return [_off(x, jax.random.fold_in(key, next(numbers))) for x in outputs]
 
-        leaves = jax.tree.leaves((args, d_output))
-        outputs = evaluate(program.jaxpr, program.consts, leaves, rounded)
-        return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
+        return opened(plain, args, d_output)(jax.tree.leaves((args, d_output)), rounded)
 
     return jax.jit(run)
 

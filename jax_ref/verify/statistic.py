@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from jax_ref.verify.program import evaluate
+from jax_ref.verify.program import opened
 
 REDUCTIONS = {
     "reduce_sum": "sum",
@@ -24,7 +24,7 @@ def frozen(
     reference: Callable[..., PyTree], args: tuple[PyTree, ...]
 ) -> Iterator[tuple[str, Callable[..., PyTree]]]:
     """For each reduction in the reference, and for all: what it is, and the reference with it constant."""
-    program, shapes = jax.make_jaxpr(reference, return_shape=True)(*args)
+    run = opened(reference, *args)
     found: list[str] = []
 
     def listed(equation: Any, inputs: list[Any], outputs: list[Any]) -> list[Any]:
@@ -34,8 +34,7 @@ def frozen(
             found.append(f"the {REDUCTIONS[name]} over axes {axes} of an array {inputs[0].shape}")
         return outputs
 
-    evaluate(program.jaxpr, program.consts, jax.tree.leaves(args), listed)
-    tree = jax.tree.structure(shapes)
+    run(jax.tree.leaves(args), listed)
     single = [(text, {which}) for which, text in enumerate(found[:LIMIT])]
     several = [(" and ".join(found), set(range(len(found))))] if 1 < len(found) <= LIMIT else []
     for text, chosen in single + several:
@@ -47,7 +46,6 @@ def frozen(
                 here = equation.primitive.name in REDUCTIONS and next(numbers) in chosen
                 return [jax.lax.stop_gradient(x) for x in outputs] if here else outputs
 
-            outputs = evaluate(program.jaxpr, program.consts, jax.tree.leaves(given), stopped)
-            return jax.tree.unflatten(tree, outputs)
+            return run(jax.tree.leaves(given), stopped)
 
         yield text, held

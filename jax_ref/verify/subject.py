@@ -48,12 +48,11 @@ def of_pair(fwd: Callable[..., Any], bwd: Callable[..., Any], reference: Any) ->
 
 
 @functools.lru_cache(maxsize=32)
-def of_op(op: Any, reference: Any, options: tuple[tuple[str, Any], ...]) -> Subject:
+def of_op(op: Any, reference: Any, /, **static: Any) -> Subject:
     """An object with `fwd([params,] *inputs, **static)` and `bwd([params,] residuals, d_output, **static)`.
 
-    `options` are the static options. A single cotangent may be bare, and arguments without one have no entry.
+    A single cotangent may be bare, and arguments without one have no entry.
     """
-    static = dict(options)
     _callable("op.fwd", getattr(op, "fwd", None))
     _callable("op.bwd", getattr(op, "bwd", None))
     positional = [
@@ -76,7 +75,7 @@ def of_op(op: Any, reference: Any, options: tuple[tuple[str, Any], ...]) -> Subj
         remaining = iter(given)
         return output, tuple(next(remaining) if flag else None for flag in wanted)
 
-    extra = "".join(f", {name}={value!r}" for name, value in options)
+    extra = "".join(f", {name}={value!r}" for name, value in static.items())
     call = f"verify.check_op({_name(op, 'op')}, {{args}}{_against(reference)}{extra})"
 
     def forward(*args: PyTree) -> PyTree:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_ref.verify import tolerance
-from jax_ref.verify.evaluate import Compared, Point, Sides, manual
+from jax_ref.verify.evaluate import Compared, Point, Sides, manual, x64_for
 from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.report import Finding
 from jax_ref.verify.structure import match
@@ -24,8 +24,7 @@ def violations(
 ) -> list[Finding]:
     """What differs between two calls, under `jit` and eagerly, or under `vmap` and in a loop."""
     point = points[0]
-    wide = any(x.dtype == np.float64 for x in jax.tree.leaves(point.d_output))
-    with jax.enable_x64(wide or jax.config.read("jax_enable_x64")):
+    with x64_for((point.args, point.d_output)):
         before = copy.deepcopy([x for x in jax.tree.leaves(point.args) if isinstance(x, np.ndarray)])
         _, first = manual(both, point)
         _, second = manual(both, point)

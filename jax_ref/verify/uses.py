@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.evaluate import Point, widened
-from jax_ref.verify.program import Apart, evaluate
+from jax_ref.verify.program import Apart, opened, unchanged
 
 LIMIT = 32
 """The most uses told apart."""
@@ -23,15 +23,10 @@ def shares(reference: Callable[..., PyTree], point: Point, which: int) -> np.nda
     """(U, *shape): what each of its uses gives leaf number `which`; None for one use, or too many."""
     with jax.enable_x64(True):
         args, d_output = widened((point.args, point.d_output))
-        program, shapes = jax.make_jaxpr(reference, return_shape=True)(*args)
-        leaves = jax.tree.leaves(args)
+        run, leaves = opened(reference, *args), jax.tree.leaves(args)
 
         def of_copies(copies: Any) -> PyTree:
-            apart = [*leaves[:which], Apart(iter(copies)), *leaves[which + 1 :]]
-            outputs = evaluate(
-                program.jaxpr, program.consts, apart, lambda equation, inputs, outputs: outputs
-            )
-            return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
+            return run([*leaves[:which], Apart(iter(copies)), *leaves[which + 1 :]], unchanged)
 
         taken = _count(of_copies, leaves[which])
         if not 1 < taken <= LIMIT:

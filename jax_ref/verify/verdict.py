@@ -9,7 +9,7 @@ from jax_ref.verify import batches, diagnosis
 from jax_ref.verify.change import Context, Seen
 from jax_ref.verify.evaluate import Compared
 from jax_ref.verify.oracle import dtype_of, is_floating
-from jax_ref.verify.report import Finding, Leaf, Report
+from jax_ref.verify.report import Finding, Leaf, Report, ratio
 from jax_ref.verify.run import Run
 from jax_ref.verify.structure import labelled
 
@@ -38,7 +38,7 @@ def _leaf(run: Run, path: str, dtype: str, leaf: Any) -> Leaf:
     if not at:
         return found
     wrong = [s for s in at if s.cotangents[path].wrong]
-    worst = max(at, key=lambda s: _ratio(s.cotangents[path]))
+    worst = max(at, key=lambda s: ratio(s.cotangents[path].error, s.cotangents[path].bound))
     c = worst.cotangents[path]
     bent = [f for f in run.not_linear if f.path == path]
     named = {f.path for f in run.findings}
@@ -81,10 +81,3 @@ def _where(seen: Seen, c: Compared) -> str:
 
 def _dtype(run: Run, seen: Seen, path: str) -> str:
     return str(dtype_of(labelled(seen.point.args, run.names)[path]))
-
-
-def _ratio(c: Compared) -> float:
-    """Error over bound; nothing where there is no finite bound, as autodiff is not finite itself."""
-    if not np.isfinite(c.bound):
-        return 0.0
-    return c.error / c.bound if c.bound > 0 else (0.0 if c.error == 0 else float("inf"))
