@@ -3,7 +3,8 @@
     python -m experiments.benchmark [--filter NAME] [--json FILE] [--rounds N]
 
 Each row times the forward and the backward pass of both sides, jitted, in float32, taking turns in
-one process. Ratios are hand-written / opponent: below 1 the hand-written side is faster or smaller.
+one process and writing their outputs to memory that is there. Ratios are hand-written / opponent: below 1
+the hand-written side is faster or smaller.
 Before a row is timed, both sides must give the same numbers. `experiments.benchmark_rows` says what
 the rows compute, `experiments.timing` how they are timed.
 """
@@ -100,8 +101,8 @@ def select(text: str, rows: dict[str, Any]) -> dict[str, Any]:
 def measure(name: str, row: Row, rounds: int, peak: float) -> list[Result]:
     """Check a row and time it: one result for each opponent."""
     functions = [row.by_hand, *row.opponents.values()]
-    programs, compile_s = zip(*(timing.compiled(f, row.args) for f in functions), strict=True)
-    outputs = [program(*row.args) for program in programs]
+    contestants = [timing.Contestant(f, row.args) for f in functions]
+    outputs = [contestant() for contestant in contestants]
     for opponent, output in zip(row.opponents, outputs[1:], strict=True):
         check_agreement(name, opponent, outputs[0], output)
     torch_call = benchmark_torch.call(name, row.args)
@@ -109,14 +110,13 @@ def measure(name: str, row: Row, rounds: int, peak: float) -> list[Result]:
         check_agreement(name, "PyTorch", outputs[0], torch_call())
     del outputs
 
-    calls = [lambda p=program: p(*row.args) for program in programs]
-    step_ms = 1e3 / row.steps * timing.take_turns(calls, rounds)
+    step_ms = 1e3 / row.steps * timing.take_turns(contestants, rounds)
     ms, *opponent_ms = np.median(step_ms, axis=0).tolist()
     _, *ratios = np.median(step_ms[:, :1] / step_ms, axis=0).tolist()
     torch_ms = None
     if torch_call is not None:  # apart, as idle threads of PyTorch spin and slow what runs next
         torch_ms = 1e3 / row.steps * float(np.median(timing.take_turns([torch_call], rounds)))
-    temp, *opponent_temp = [timing.temp_bytes(program) for program in programs]
+    temp, *opponent_temp = [contestant.temp_bytes for contestant in contestants]
     return [
         Result(
             name=name,
@@ -128,7 +128,7 @@ def measure(name: str, row: Row, rounds: int, peak: float) -> list[Result]:
             opponent_ms=opponent_ms[i],
             temp_bytes=temp,
             opponent_temp_bytes=opponent_temp[i],
-            compile_s=compile_s[0],
+            compile_s=contestants[0].compile_s,
             matmul_share=row.matmul_flops and row.matmul_flops / (ms / 1e3) / peak,
             torch_ms=torch_ms,
         )

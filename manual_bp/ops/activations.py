@@ -34,7 +34,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from manual_bp import checks
-from manual_bp.normal import distribution_and_density
+from manual_bp.normal import tail_and_density
 from manual_bp.precision import wide
 
 
@@ -185,18 +185,20 @@ silu = Activation(_silu_fwd, _silu_bwd)
 
 
 def _gelu_fwd(z: Z) -> tuple[Z, Z]:
-    """A = z P(z), P the normal distribution; saves z."""
+    """A = z P(z), P the normal distribution, which is its tail T(|z|) for z < 0; saves z."""
     checks.floating("gelu", z=z)
     x = wide(z)
-    return (x * distribution_and_density(x)[0]).astype(z.dtype), z
+    T, _ = tail_and_density(jnp.abs(x))
+    return (x * jnp.where(x < 0, T, 1 - T)).astype(z.dtype), z
 
 
 def _gelu_bwd(z: Z, da: Z) -> Z:
-    """Dz = (P(z) + z p(z)) da   (9), p the normal density."""
+    """Dz = (P(z) + z p(z)) da   (9), p the normal density; for z < 0 that is T(|z|) - |z| p(z)."""
     checks.cotangent("gelu", "da", da, z)
     x = wide(_recomputed(z))
-    P, p = distribution_and_density(x)
-    return (wide(da) * (P + x * p)).astype(z.dtype)
+    T, p = tail_and_density(jnp.abs(x))
+    below = T - jnp.abs(x) * p
+    return (wide(da) * jnp.where(x < 0, below, 1 - below)).astype(z.dtype)
 
 
 gelu = Activation(_gelu_fwd, _gelu_bwd)
