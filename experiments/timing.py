@@ -67,7 +67,7 @@ class Contestant:
         self.output = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, *args))
         start = time.perf_counter()
         lowered = jax.jit(over, donate_argnums=0, keep_unused=True).lower(self.output, *args)
-        self.program = lowered.compile()
+        self.program: Any = lowered.compile()
         self.compile_s = time.perf_counter() - start
         self.temp_bytes = int(self.program.memory_analysis().temp_size_in_bytes)
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jax_ref.verify.evaluate import Compared, Point
+from jax_ref.verify.evaluate import Compared, Point, Sides
 
 
 class Seen(NamedTuple):
@@ -16,11 +16,17 @@ class Seen(NamedTuple):
 
 
 class Context(NamedTuple):
-    """The reference, the arguments' names, and which of their leaves have the batch as leading axis."""
+    """What descriptions are made from.
+
+    `group` says which of the arguments' leaves have the batch as leading axis; `kept` is what was computed
+    for other leaves, by the identity of a `Seen`.
+    """
 
     reference: Callable[..., Any]
     names: tuple[str, ...]
+    both: Sides
     group: tuple[int, ...]
+    kept: dict[int, Any]
 
 
 class Change(NamedTuple):

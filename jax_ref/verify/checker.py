@@ -93,9 +93,20 @@ def _values(run: Run, args: tuple[PyTree, ...], output: PyTree) -> list[Point]:
 def _behaviour(run: Run, climbed: list[Point]) -> None:
     """How the pair behaves under JAX's transforms, and whether the reference is what it says."""
     bent = {f.path for f in run.not_linear}
-    right = {path: c for path, c in run.seen[0].cotangents.items() if not c.wrong and path not in bent}
+
+    def allowed(number: int, path: str, distance: float) -> float:
+        """Four times the bound; what is wrong anyhow may differ as it likes."""
+        point, seen = run.seen[number].point, run.seen[number].cotangents
+        c = seen.get(path)
+        if c is None or c.wrong or path in bent:
+            return float("inf")
+        if distance > 4 * c.bound:
+            _, kept = rounding.allowed_for(run.subject.reference, point, run.names, run.rng, [], {path: c})
+            c = kept[path]
+        return 4 * c.bound
+
     if run.settings.does("transforms"):
-        found = transforms.violations(run.subject, run.both, climbed, right, run.names)
+        found = transforms.violations(run.subject, run.both, climbed, allowed, run.names)
         run.findings.extend(f._replace(example=climbed[0].args) for f in found)
     if run.settings.does("reference"):
         with np.errstate(all="ignore"):  # an output may be infinite, where something is masked

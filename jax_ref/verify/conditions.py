@@ -1,31 +1,47 @@
 """Where a cotangent is wrong: the simplest condition on an input, or on the position, that says it."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
 
 from jax_ref.verify.oracle import dtype_of, is_floating
 
 Mask = np.ndarray
 
 
-def where(args: PyTree, named: dict[str, Any], wrong: Mask) -> Iterator[tuple[str, Mask]]:
-    """Conditions that could hold just where `wrong` does, each as text and as a mask of its shape.
+class Condition(NamedTuple):
+    """Text, a mask of where it holds, and whether it has a threshold, which may be another elsewhere."""
+
+    text: str
+    mask: Mask
+    threshold: bool = False
+
+    def same(self, other: "Condition") -> bool:
+        """The same condition, with whatever threshold."""
+        if not self.threshold:
+            return self.text == other.text
+        return other.threshold and self.text.rpartition(" ")[0] == other.text.rpartition(" ")[0]
+
+
+def where(named: dict[str, Any], wrong: Mask) -> Iterator[Condition]:
+    """Conditions that could hold just where `wrong` does.
 
     Positions first, then the inputs' values: thresholds lie between the values inside and outside.
     """
     if wrong.sum() == 1 and wrong.ndim:
-        yield f"at one entry, {tuple(map(int, np.argwhere(wrong)[0]))}", wrong
+        yield Condition(f"at one entry, {tuple(map(int, np.argwhere(wrong)[0]))}", wrong)
     for axis, size in enumerate(wrong.shape):
         if size > 1:
-            for text, index in (("first", 0), ("last", size - 1)):
+            at = np.flatnonzero(wrong.any(tuple(a for a in range(wrong.ndim) if a != axis)))
+            texts = {0: "the first", size - 1: "the last"}
+            for index in sorted({0, size - 1} | set(at[:1] if len(at) == 1 else ())):
                 mask = np.zeros(wrong.shape, bool)
                 mask[(slice(None),) * axis + (index,)] = True
-                yield f"in the {text} entry of axis {axis}", mask
+                which = f"{texts[index]} entry" if index in texts else f"entry {index}"
+                yield Condition(f"in {which} of axis {axis}", mask)
     for path, leaf in named.items():
         if not hasattr(leaf, "shape") or jnp.issubdtype(dtype_of(leaf), jax.dtypes.prng_key):
             continue
@@ -41,7 +57,7 @@ def where(args: PyTree, named: dict[str, Any], wrong: Mask) -> Iterator[tuple[st
             repeated = ids[(counts > 1) & (ids >= 0) & (ids < wrong.shape[0])]
             mask = np.zeros(wrong.shape, bool)
             mask[repeated] = True
-            yield f"in the rows that {path} names more than once", mask
+            yield Condition(f"in the rows that {path} names more than once", mask)
 
 
 def _alongside(path: str, values: np.ndarray, shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:
@@ -53,30 +69,27 @@ def _alongside(path: str, values: np.ndarray, shape: tuple[int, ...]) -> Iterato
         yield path, np.broadcast_to(spread, shape)
 
 
-def _of_values(path: str, x: np.ndarray, wrong: Mask) -> Iterator[tuple[str, Mask]]:
+def _of_values(path: str, x: np.ndarray, wrong: Mask) -> Iterator[Condition]:
     if x.dtype == bool:
-        yield f"where {path} holds", x
-        yield f"where {path} does not hold", ~x
+        yield Condition(f"where {path} holds", x)
+        yield Condition(f"where {path} does not hold", ~x)
         return
     if not is_floating(x):
         for value in np.unique(x[wrong])[:3]:
-            yield f"where {path} is {value}", x == value
+            yield Condition(f"where {path} is {value}", x == value)
         return
     x = x.astype(np.float64)
-    yield f"where {path} < 0", x < 0
-    yield f"where {path} > 0", x > 0
-    yield f"where {path} is 0", x == 0
-    inside, outside = np.abs(x[wrong]), np.abs(x[~wrong])
-    if inside.size and outside.size:
-        if inside.min() > outside.max():
-            yield f"where |{path}| > {_between(outside.max(), inside.min())}", np.abs(x) >= inside.min()
-        if inside.max() < outside.min():
-            yield f"where |{path}| < {_between(inside.max(), outside.min())}", np.abs(x) <= inside.max()
-        inside, outside = x[wrong], x[~wrong]
-        if inside.min() > outside.max():
-            yield f"where {path} > {_between(outside.max(), inside.min())}", x >= inside.min()
-        if inside.max() < outside.min():
-            yield f"where {path} < {_between(inside.max(), outside.min())}", x <= inside.max()
+    yield Condition(f"where {path} < 0", x < 0)
+    yield Condition(f"where {path} > 0", x > 0)
+    yield Condition(f"where {path} is 0", x == 0)
+    for name, values in ((f"|{path}|", np.abs(x)), (path, x)):
+        inside, outside = values[wrong], values[~wrong]
+        if inside.size and outside.size and inside.min() > outside.max():
+            text = f"where {name} > {_between(outside.max(), inside.min())}"
+            yield Condition(text, values >= inside.min(), threshold=True)
+        if inside.size and outside.size and inside.max() < outside.min():
+            text = f"where {name} < {_between(inside.max(), outside.min())}"
+            yield Condition(text, values <= inside.max(), threshold=True)
 
 
 def _between(low: float, high: float) -> str:

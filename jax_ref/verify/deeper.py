@@ -1,25 +1,33 @@
-"""Mistakes that show when the reference is taken apart: by examples, conditions, uses and reductions."""
+"""Mistakes that show when the reference is taken apart: by examples, conditions, uses and steps."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
 import numpy as np
 
-from jax_ref.verify import conditions, contributions, statistic, uses
+from jax_ref.verify import conditions, contributions, elsewhere, evaluate, jacobian, precision, steps, uses
 from jax_ref.verify.change import Change, Context, Seen
-from jax_ref.verify.evaluate import differentiated, widened
+from jax_ref.verify.evaluate import Compared
 from jax_ref.verify.structure import labelled
 
 Array = np.ndarray
 
+FADED = 0.01
+"""Share of the usual error below which an error is no longer one on one side of a threshold."""
+
 
 def changes(path: str, first: Seen, context: Context) -> Iterator[Change]:
-    """The cheapest to try first."""
+    """The cheapest and the plainest to try first."""
+    yield from _rounded(path, first, context)
     yield from _reduced(path, first, context)
     yield from _conditional(path, first, context.names)
-    yield from _frozen(path, first, context)
+    in_steps = list(_in_steps(path, first, context))
+    yield from (change for change in in_steps if change.kind == "statistic")
     yield from _counted(path, first, context)
+    yield from _elsewhere(path, first, context)
+    for text, predicted in jacobian.uses(context.reference, path, context.names):
+        yield Change("derivative", text, lambda s, p=predicted: p(s.point))
+    yield from (change for change in in_steps if change.kind != "statistic")
 
 
 def _once(of_seen: Callable[[Seen], Any]) -> Callable[[Seen], Any]:
@@ -73,37 +81,59 @@ def _conditional(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Cha
             np.abs(c.actual - c.exact) <= 2 * c.bound / np.sqrt(max(c.exact.size, 1)) + 1e-6 * np.abs(c.exact)
         )
 
-    wrong = wrong_entries(first)
+    wrong, c = wrong_entries(first), first.cotangents[path]
     if wrong.all() or not wrong.any():
         return
-    for text, mask in conditions.where(first.point.args, labelled(first.point.args, names), wrong):
+    for condition in conditions.where(labelled(first.point.args, names), wrong):
+        mask = condition.mask
         if not np.any(wrong & mask) or np.any(wrong & ~mask) or np.mean(wrong[mask]) < 0.5:
             continue
+        if not np.any(c.exact[~mask]) or (condition.threshold and _fades(c, wrong)):
+            continue
 
-        def predicted(s: Seen, text: str = text) -> Array | None:
+        def predicted(s: Seen, condition: conditions.Condition = condition) -> Array | None:
             """The cotangent itself, if it is wrong where the condition holds and nowhere else."""
-            found, named = wrong_entries(s), labelled(s.point.args, names)
-            same = [m for t, m in conditions.where(s.point.args, named, found) if _same(t, text)]
-            holds = any(not np.any(found & ~m) for m in same)
+            found = wrong_entries(s)
+            same = filter(condition.same, conditions.where(labelled(s.point.args, names), found))
+            holds = any(not np.any(found & ~other.mask) for other in same)
             return s.cotangents[path].actual if holds else None
 
-        yield Change("conditional", f"it is wrong only {text}", predicted)
+        yield Change("conditional", f"it is wrong only {condition.text}", predicted)
 
 
-def _same(text: str, other: str) -> bool:
-    """The same condition, with whatever threshold."""
-    return text.rpartition(" ")[0] == other.rpartition(" ")[0]
+def _fades(c: Compared, wrong: Array) -> bool:
+    """Whether the error is less and less towards the threshold, and so has none."""
+    relative = np.abs(c.actual - c.exact)[wrong] / (np.abs(c.exact)[wrong] + np.finfo(float).tiny)
+    return float(np.min(relative)) < FADED * float(np.median(relative))
 
 
-def _frozen(path: str, first: Seen, context: Context) -> Iterator[Change]:
-    with jax.enable_x64(True):
-        args = widened(first.point.args)
-        held = _attempt(lambda: list(statistic.frozen(context.reference, args))) or []
-    for text, function in held:
+def _rounded(path: str, first: Seen, context: Context) -> Iterator[Change]:
+    for dtype in precision.lost(first, path, context.both):
 
-        def predicted(s: Seen, function: Any = function) -> Array:
-            with jax.enable_x64(True):
-                args, d_output = widened((s.point.args, s.point.d_output))
-                return np.asarray(differentiated(function, args, d_output, context.names)[1][path])
+        def predicted(s: Seen, dtype: str = dtype) -> Array | None:
+            return s.cotangents[path].actual if dtype in precision.lost(s, path, context.both) else None
 
-        yield Change("statistic", f"it takes {text} for a constant", predicted)
+        yield Change("precision", f"it has the digits of {dtype} only", predicted)
+
+
+def _elsewhere(path: str, first: Seen, context: Context) -> Iterator[Change]:
+    for kind, text, moved in elsewhere.points(first.point, path, context.names):
+        yield Change(
+            kind, text, lambda s, m=moved: np.asarray(evaluate.exact(context.both, m(s.point))[1][path])
+        )
+
+
+def _in_steps(path: str, first: Seen, context: Context) -> Iterator[Change]:
+    """A mistake in one step; the gradients of all of them are computed once for a point."""
+
+    def computed(s: Seen) -> dict[steps.Mistake, dict[str, Array]]:
+        if id(s) not in context.kept:
+            gradients = _attempt(lambda: steps.gradients(context.reference, s.point, context.names))
+            context.kept[id(s)] = gradients or {}
+        return context.kept[id(s)]
+
+    def predicted(s: Seen, mistake: steps.Mistake) -> Array | None:
+        return computed(s).get(mistake, {}).get(path)
+
+    for mistake in computed(first):
+        yield Change(mistake.kind, mistake.text, lambda s, m=mistake: predicted(s, m))

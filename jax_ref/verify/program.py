@@ -1,7 +1,11 @@
-"""A reference run step by step, as its jaxpr says, so that single steps and single uses can be changed."""
+"""A reference as a list of steps, as its jaxpr has them, so that single steps and single uses can be changed.
 
-from collections.abc import Callable, Iterator
-from typing import Any
+Values are numbered: what a step reads are numbers of values, or constants as they are.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import PyTree
@@ -9,8 +13,45 @@ from jaxtyping import PyTree
 INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
 """Calls that are looked into, and the name of their program."""
 
-After = Callable[[Any, list[Any], list[Any]], list[Any]]
-"""`(equation, inputs, outputs) -> outputs`, called after each step."""
+
+class Constant(NamedTuple):
+    """A value that is written in the program."""
+
+    value: Any
+
+
+class Step(NamedTuple):
+    """An equation of the jaxpr; `within` are the call at the top that it is in, and the ways further in."""
+
+    equation: Any
+    within: tuple[Any, ...]
+    inputs: tuple[int | Constant, ...]
+    outputs: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """The primitive's name."""
+        return self.equation.primitive.name
+
+    def run(self, inputs: Sequence[Any]) -> list[Any]:
+        """The step's outputs."""
+        primitive = self.equation.primitive
+        outputs = primitive.bind(*inputs, **primitive.get_bind_params(self.equation.params))
+        return list(outputs) if primitive.multiple_results else [outputs]
+
+
+class Program(NamedTuple):
+    """The steps in their order, the numbers of the inputs and of the outputs, and the output's tree."""
+
+    steps: tuple[Step, ...]
+    captured: dict[int, Any]
+    inputs: tuple[int, ...]
+    outputs: tuple[int | Constant, ...]
+    tree: Any
+
+
+After = Callable[[Step, list[Any], list[Any]], list[Any]]
+"""`(step, inputs, outputs) -> outputs`, called after each step."""
 
 
 class Apart:
@@ -20,41 +61,53 @@ class Apart:
         self.copies = copies
 
 
-def opened(function: Callable[..., PyTree], *args: PyTree) -> Callable[[list[Any], After], PyTree]:
-    """`(leaves, after) -> output`: the program of `function(*args)`, to be run on other leaves of `args`."""
-    program, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
-    tree = jax.tree.structure(shapes)
+def opened(function: Callable[..., PyTree], *args: PyTree) -> Program:
+    """The program of `function(*args)`, with calls inlined; its inputs are the leaves of `args`."""
+    closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+    numbers, steps, captured = itertools.count(), [], {}
 
-    def run(leaves: list[Any], after: After) -> PyTree:
-        return jax.tree.unflatten(tree, _evaluate(program.jaxpr, program.consts, leaves, after))
+    def inlined(jaxpr: Any, consts: Any, given: Sequence[Any], within: tuple[Any, ...]) -> list[Any]:
+        known = dict(zip(jaxpr.invars, given, strict=True))
+        for var, value in zip(jaxpr.constvars, consts, strict=True):
+            known[var] = next(numbers)
+            captured[known[var]] = value
 
-    return run
+        def read(v: Any) -> int | Constant:
+            return Constant(v.val) if hasattr(v, "val") else known[v]
+
+        for index, equation in enumerate(jaxpr.eqns):
+            inputs, here = tuple(map(read, equation.invars)), (*within, index if within else equation)
+            if equation.primitive.name in INLINED:
+                inner = equation.params[INLINED[equation.primitive.name]]
+                outputs = inlined(inner.jaxpr, inner.consts, inputs, here)
+            else:
+                outputs = tuple(next(numbers) for _ in equation.outvars)
+                steps.append(Step(equation, here, inputs, outputs))
+            known |= dict(zip(equation.outvars, outputs, strict=True))
+        return [read(v) for v in jaxpr.outvars]
+
+    inputs = tuple(next(numbers) for _ in closed.jaxpr.invars)
+    outputs = inlined(closed.jaxpr, closed.consts, inputs, ())
+    return Program(tuple(steps), captured, inputs, tuple(outputs), jax.tree.structure(shapes))
 
 
-def unchanged(equation: Any, inputs: list[Any], outputs: list[Any]) -> list[Any]:
+def run(program: Program, leaves: Sequence[Any], after: After) -> PyTree:
+    """The program's output for other leaves."""
+    values = program.captured | dict(zip(program.inputs, leaves, strict=True))
+    for step in program.steps:
+        inputs = [_used(read(values, x)) for x in step.inputs]
+        values |= dict(zip(step.outputs, after(step, inputs, step.run(inputs)), strict=True))
+    return jax.tree.unflatten(program.tree, [_used(read(values, x)) for x in program.outputs])
+
+
+def unchanged(step: Step, inputs: list[Any], outputs: list[Any]) -> list[Any]:
     """An `After` that leaves each step as it is."""
     return outputs
 
 
-def _evaluate(jaxpr: Any, consts: Any, args: Any, after: After) -> list[Any]:
-    values: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
-    values |= dict(zip(jaxpr.invars, args, strict=True))
-
-    def read(v: Any) -> Any:
-        return v.val if hasattr(v, "val") else values[v]
-
-    for equation in jaxpr.eqns:
-        name, inputs = equation.primitive.name, [read(v) for v in equation.invars]
-        if name in INLINED:
-            inner = equation.params[INLINED[name]]
-            outputs = _evaluate(inner.jaxpr, inner.consts, inputs, after)
-        else:
-            inputs = [_used(x) for x in inputs]
-            outputs = equation.primitive.bind(*inputs, **equation.primitive.get_bind_params(equation.params))
-            outputs = outputs if equation.primitive.multiple_results else [outputs]
-            outputs = after(equation, inputs, outputs)
-        values |= dict(zip(equation.outvars, outputs, strict=True))
-    return [_used(read(v)) for v in jaxpr.outvars]
+def read(values: dict[int, Any], x: int | Constant) -> Any:
+    """The value of a number, or the constant."""
+    return x.value if isinstance(x, Constant) else values[x]
 
 
 def _used(x: Any) -> Any:

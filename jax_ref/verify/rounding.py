@@ -8,7 +8,6 @@ Simulation 35, 233-261.)
 """
 
 import functools
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import tolerance
+from jax_ref.verify import program, tolerance
 from jax_ref.verify.evaluate import Compared, Point, differentiated, widened
 from jax_ref.verify.oracle import is_floating
-from jax_ref.verify.program import opened
+from jax_ref.verify.program import Step, opened
 from jax_ref.verify.structure import labelled
 
 STEP = 2.0**-30
@@ -81,20 +80,26 @@ def _strayed(
 @functools.lru_cache(maxsize=32)
 def _with_errors(reference: Callable[..., PyTree], names: tuple[str, ...]) -> Any:
     def run(args: tuple[PyTree, ...], d_output: PyTree, seed: jax.Array) -> Any:
-        key, numbers = jax.random.key(seed), itertools.count()
-        plain = functools.partial(differentiated, reference, names=names)
+        plain = opened(functools.partial(differentiated, reference, names=names), args, d_output)
+        sizes = [v.aval.size for step in plain.steps if _rounds(step) for v in step.equation.outvars]
+        # all at once: to compile a random number generator for every step takes far longer than the rest
+        errors = 1 + STEP * jax.random.uniform(jax.random.key(seed), (sum(sizes),), jnp.float64, -1, 1)
+        starts = iter(np.cumsum([0, *sizes]).tolist())
 
-        def rounded(equation: Any, inputs: list[Any], outputs: list[Any]) -> list[Any]:
-            if equation.primitive.name in EXACT:
-                return outputs
-            return [_off(x, jax.random.fold_in(key, next(numbers))) for x in outputs]
+        def rounded(step: Step, inputs: list[Any], outputs: list[Any]) -> list[Any]:
+            return [_off(x, errors, next(starts)) for x in outputs] if _rounds(step) else outputs
 
-        return opened(plain, args, d_output)(jax.tree.leaves((args, d_output)), rounded)
+        return program.run(plain, jax.tree.leaves((args, d_output)), rounded)
 
     return jax.jit(run)
 
 
-def _off(x: Any, key: jax.Array) -> Any:
+def _rounds(step: Step) -> bool:
+    return step.name not in EXACT
+
+
+def _off(x: Any, errors: jax.Array, start: int) -> Any:
+    """An output times its errors, which begin at `start`."""
     if not is_floating(x):
         return x
-    return x * (1 + STEP * jax.random.uniform(key, jnp.shape(x), x.dtype, -1, 1))
+    return x * errors[start : start + x.size].reshape(x.shape).astype(x.dtype)

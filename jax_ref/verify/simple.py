@@ -5,11 +5,10 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from jax_ref.verify.change import Change, Seen
-from jax_ref.verify.oracle import dtype_of, is_floating
+from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.structure import labelled
 
 Array = np.ndarray
@@ -48,24 +47,7 @@ def changes(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
                 "exchanged", f"it is the cotangent of {other}", lambda s, o=other: s.cotangents[o].exact
             )
     yield from _added(path, first, names)
-    yield from _precision(path, first, names)
-
-
-def _precision(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
-    own = float(jnp.finfo(dtype_of(labelled(first.point.args, names)[path])).eps)
-    for dtype in (jnp.float16, jnp.bfloat16, jnp.float32):
-        if float(jnp.finfo(dtype).eps) <= own:
-            continue
-
-        def rounded(s: Seen, dtype: Any = dtype) -> Array | None:
-            """The cotangent itself, if most entries are off by that dtype's rounding, and none by more."""
-            c = s.cotangents[path]
-            eps, size = float(jnp.finfo(dtype).eps), np.max(np.abs(c.exact), initial=0)
-            off = np.abs(c.actual - c.exact)[c.exact != 0] / (size or 1)
-            rounding = off.size and np.max(off) <= 4 * eps and np.max(off) > eps / 50
-            return c.actual if rounding and np.mean(off > eps / 1000) > 0.5 else None
-
-        yield Change("precision", f"it has the digits of {jnp.dtype(dtype)} only", rounded)
+    yield from _multiplied(path, first, names)
 
 
 def _factor(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
@@ -107,6 +89,29 @@ def _added(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
             text,
             lambda s, n=name, f=factor: s.cotangents[path].exact + f * terms(s)[n].astype(np.float64),
         )
+
+
+def _multiplied(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
+    """It is multiplied or divided by an argument, or is not where it should be."""
+
+    def factor(s: Seen, name: str) -> Array | None:
+        """The argument, along the first or the last axes of the cotangent; None where it does not fit."""
+        shape, x = s.cotangents[path].exact.shape, np.asarray(labelled(s.point.args, names)[name], np.float64)
+        if x.shape == shape[: x.ndim]:
+            return x.reshape(x.shape + (1,) * (len(shape) - x.ndim))
+        return x if x.shape == shape[len(shape) - x.ndim :] else None
+
+    for name, leaf in labelled(first.point.args, names).items():
+        if not is_floating(leaf) or factor(first, name) is None or not np.all(leaf):
+            continue
+        for power, text in ((1, "multiplied by {}"), (-1, "divided by {}"), (2, "multiplied by {}^2")):
+
+            def predicted(s: Seen, name: str = name, power: int = power) -> Array | None:
+                x = factor(s, name)
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    return None if x is None else s.cotangents[path].exact * x**power
+
+            yield Change("factor", f"it is the right one {text.format(name)}", predicted)
 
 
 def _named(factor: float, seen: Seen, names: tuple[str, ...]) -> str:

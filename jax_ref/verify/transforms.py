@@ -1,6 +1,8 @@
 """The same under `jit` and `vmap`, twice the same, and the arguments as they were."""
 
 import copy
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_ref.verify import tolerance
-from jax_ref.verify.evaluate import Compared, Point, Sides, manual, x64_for
+from jax_ref.verify.evaluate import Point, Sides, manual, x64_for
 from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.report import Finding
 from jax_ref.verify.structure import match
@@ -19,10 +21,14 @@ def violations(
     subject: Subject,
     both: Sides,
     points: list[Point],
-    found: dict[str, Compared],
+    allowed: Callable[[int, str, float], float],
     names: tuple[str, ...],
 ) -> list[Finding]:
-    """What differs between two calls, under `jit` and eagerly, or under `vmap` and in a loop."""
+    """What differs between two calls, under `jit` and eagerly, or under `vmap` and in a loop.
+
+    `allowed(number, path, distance)` says how far apart two results may be, at one of the first two points
+    and for one leaf, that are so far apart.
+    """
     point = points[0]
     with x64_for((point.args, point.d_output)):
         before = copy.deepcopy([x for x in jax.tree.leaves(point.args) if isinstance(x, np.ndarray)])
@@ -39,13 +45,13 @@ def violations(
         if not _traces_the_same(subject, point):
             return [Finding("not deterministic", "", "two calls with the same arguments run other programs")]
         eager = match(point.args, subject.run(*on_device)[1], names)[0]
-        findings += _differ("under jit and without it", first, eager, found)
+        findings += _differ("under jit and without it", first, eager, functools.partial(allowed, 0))
         stacked = jax.tree.map(_stack, *[(p.args, p.d_output) for p in points[:2]])
         vmapped = both.mapped(*stacked)[1]
         one_by_one = [manual(both, p)[1] for p in points[:2]]
         for i, single in enumerate(one_by_one):
             row = {path: np.asarray(values)[i] for path, values in vmapped.items()}
-            findings += _differ("under vmap and one by one", single, row, found)
+            findings += _differ("under vmap and one by one", single, row, functools.partial(allowed, i))
     after = [x for x in jax.tree.leaves(point.args) if isinstance(x, np.ndarray)]
     if not all(np.array_equal(a, b) for a, b in zip(before, after, strict=True)):
         findings.append(Finding("transform", "", "the call changed its arguments in place"))
@@ -53,12 +59,13 @@ def violations(
 
 
 def _differ(
-    how: str, one: dict[str, Any], other: dict[str, Any], found: dict[str, Compared]
+    how: str, one: dict[str, Any], other: dict[str, Any], allowed: Callable[[str, float], float]
 ) -> list[Finding]:
+    apart = {path: tolerance.distance(one[path], other[path]) for path in one}
     return [
         Finding("transform", path, f"it differs {how}")
-        for path, c in found.items()
-        if tolerance.distance(one[path], other[path]) > 4 * c.bound
+        for path, distance in apart.items()
+        if distance > allowed(path, distance)
     ]
 
 

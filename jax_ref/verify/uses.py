@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.evaluate import Point, widened
-from jax_ref.verify.program import Apart, opened, unchanged
+from jax_ref.verify.program import Apart, opened, run, unchanged
 
 LIMIT = 32
 """The most uses told apart."""
@@ -23,10 +23,10 @@ def shares(reference: Callable[..., PyTree], point: Point, which: int) -> np.nda
     """(U, *shape): what each of its uses gives leaf number `which`; None for one use, or too many."""
     with jax.enable_x64(True):
         args, d_output = widened((point.args, point.d_output))
-        run, leaves = opened(reference, *args), jax.tree.leaves(args)
+        program, leaves = opened(reference, *args), jax.tree.leaves(args)
 
         def of_copies(copies: Any) -> PyTree:
-            return run([*leaves[:which], Apart(iter(copies)), *leaves[which + 1 :]], unchanged)
+            return run(program, [*leaves[:which], Apart(iter(copies)), *leaves[which + 1 :]], unchanged)
 
         taken = _count(of_copies, leaves[which])
         if not 1 < taken <= LIMIT:

@@ -25,13 +25,14 @@ def report(run: Run, examples: list[tuple[PyTree, ...]]) -> Report:
         for path, leaf in labelled(example, run.names).items()
         if is_floating(leaf)
     }
-    leaves = tuple(_leaf(run, path, dtype, leaf) for (path, dtype), leaf in rows.items())
+    kept: dict[int, Any] = {}
+    leaves = tuple(_leaf(run, path, dtype, leaf, kept) for (path, dtype), leaf in rows.items())
     return Report(
         run.subject.name, leaves, tuple(run.findings), tuple(run.undecided), tuple(dict.fromkeys(run.notes))
     )
 
 
-def _leaf(run: Run, path: str, dtype: str, leaf: Any) -> Leaf:
+def _leaf(run: Run, path: str, dtype: str, leaf: Any, kept: dict[int, Any]) -> Leaf:
     """The row of a leaf; its finding is added to the run's."""
     at = [s for s in run.seen if path in s.cotangents and _dtype(run, s, path) == dtype]
     found = Leaf(path, np.shape(leaf), dtype, float("nan"), float("nan"), "not looked at", "")
@@ -47,16 +48,16 @@ def _leaf(run: Run, path: str, dtype: str, leaf: Any) -> Leaf:
         run.notes.append(f"degenerate: the gradient of {path} is zero wherever it was looked at")
         verdict = "zero" if verdict == "right" else verdict
     if path not in named and (wrong or bent):
-        explained = _explain(run, path, wrong) if wrong else bent[0]
+        explained = _explain(run, path, wrong, kept) if wrong else bent[0]
         # a term that is added without the cotangent bends it too: the simpler words are the better ones
         run.findings.append(bent[0] if bent and explained.kind == "gradient" else explained)
     return found._replace(error=c.error, bound=c.bound, verdict=verdict, where=_where(worst, c))
 
 
-def _explain(run: Run, path: str, wrong: list[Seen]) -> Finding:
+def _explain(run: Run, path: str, wrong: list[Seen], kept: dict[int, Any]) -> Finding:
     """The finding for a leaf: what it is instead, or where it is wrong."""
     group = batches.group(run.subject.reference, wrong[0].point.args)
-    context = Context(run.subject.reference, run.names, group)
+    context = Context(run.subject.reference, run.names, run.both, group, kept)
     finding = diagnosis.diagnose(path, wrong, context)._replace(example=wrong[0].point.args)
     places = list(dict.fromkeys(s.point.name for s in wrong))
     if places[0] == "example":
