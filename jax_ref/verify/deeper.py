@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from jax_ref.verify import conditions, contributions, elsewhere, evaluate, jacobian, precision, steps, uses
+from jax_ref.verify import conditions, contributions, elsewhere, evaluate, jacobian, precision, sweep, uses
 from jax_ref.verify.change import Change, Context, Seen
 from jax_ref.verify.evaluate import Compared
+from jax_ref.verify.steps import Mistake
 from jax_ref.verify.structure import labelled
 
 Array = np.ndarray
@@ -126,13 +127,13 @@ def _elsewhere(path: str, first: Seen, context: Context) -> Iterator[Change]:
 def _in_steps(path: str, first: Seen, context: Context) -> Iterator[Change]:
     """A mistake in one step; the gradients of all of them are computed once for a point."""
 
-    def computed(s: Seen) -> dict[steps.Mistake, dict[str, Array]]:
+    def computed(s: Seen) -> dict[Mistake, dict[str, Array]]:
         if id(s) not in context.kept:
-            gradients = _attempt(lambda: steps.gradients(context.reference, s.point, context.names))
+            gradients = _attempt(lambda: sweep.gradients(context.reference, s.point, context.names))
             context.kept[id(s)] = gradients or {}
         return context.kept[id(s)]
 
-    def predicted(s: Seen, mistake: steps.Mistake) -> Array | None:
+    def predicted(s: Seen, mistake: Mistake) -> Array | None:
         return computed(s).get(mistake, {}).get(path)
 
     for mistake in computed(first):

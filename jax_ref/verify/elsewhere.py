@@ -34,12 +34,16 @@ def points(point: Point, path: str, names: tuple[str, ...]) -> Iterator[Elsewher
             continue
         where = f"output[{which}]" if len(outputs) > 1 else "the output"
         if len(outputs) > 1:
-            yield _of_cotangent(which, np.zeros_like, f"that of {where} is not used")
+            yield _of_cotangent(which, np.zeros_like, f"the cotangent of {where} is not used")
         if d.size > 1:
             mean = lambda d: np.full_like(d, d.astype(np.float64).mean())  # noqa: E731
-            yield _of_cotangent(which, mean, f"the mean of that of {where} is used for each of its entries")
+            yield _of_cotangent(
+                which, mean, f"each entry of the cotangent of {where} is taken for their mean"
+            )
             total = lambda d: np.full_like(d, d.astype(np.float64).sum())  # noqa: E731
-            yield _of_cotangent(which, total, f"the sum of that of {where} is used for each of its entries")
+            yield _of_cotangent(
+                which, total, f"each entry of the cotangent of {where} is taken for their sum"
+            )
 
 
 def _instead(leaf: Any) -> Iterator[tuple[str, Callable[[Any], Any]]]:

@@ -21,7 +21,7 @@ KINDS = {
     "reduction": "the examples' shares of a cotangent are reduced in a wrong way, or some are left out",
     "path": "the share of one use of the argument is missing, counted twice, or has the wrong sign",
     "statistic": "a reduction (a mean, a variance, a maximum) is taken for a constant",
-    "derivative": "the derivative of one step of the reference, or of the whole, is left out or another one",
+    "derivative": "the derivative of a step of the reference, or of the whole, is left out or is another one",
     "constant": "a cotangent is the right one without one of the reference's constants or masks",
     "input": "a cotangent is the right one for other values of another argument",
     "conditional": "a cotangent is right but where a condition on the inputs holds",

@@ -1,0 +1,131 @@
+"""The gradients that come of each of the mistakes in `steps`.
+
+The reference is differentiated step by step in reverse, each step by `jax.vjp`, and at one place of the
+source (at every turn of a loop) the cotangent of an input is another than the right one. A single program
+computes all of these gradients, one after the other: which mistake is made is an argument of it.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from jax_ref.verify import source
+from jax_ref.verify.evaluate import Point, widened
+from jax_ref.verify.oracle import is_floating
+from jax_ref.verify.program import Constant, Program, Step, opened, read
+from jax_ref.verify.steps import CHANGES, VALUES, Here, Mistake, mistakes
+from jax_ref.verify.structure import labelled
+
+LIMIT = 600
+"""The most mistakes tried."""
+
+ENTRIES = 10_000_000
+"""The most numbers in their gradients together."""
+
+
+def gradients(
+    reference: Callable[..., PyTree], point: Point, names: tuple[str, ...]
+) -> dict[Mistake, dict[str, np.ndarray]]:
+    """Each mistake, and the gradient that comes of it at a point: cotangents by path."""
+    with jax.enable_x64(True):
+        args, d_output = widened((point.args, point.d_output))
+        leaves = labelled(args, names)
+        wanted = {path: is_floating(x) for path, x in leaves.items()}
+        tried = mistakes(opened(reference, *args), list(wanted.values()))
+        entries = sum(np.size(x) for path, x in leaves.items() if wanted[path]) * len(tried)
+        if not 0 < len(tried) <= LIMIT or entries > ENTRIES:
+            return {}
+        computed = [np.asarray(x) for x in _all_of(reference)(args, d_output)]
+    paths = [path for path, flag in wanted.items() if flag]
+    return {
+        mistake: {path: x[i] for path, x in zip(paths, computed, strict=True)}
+        for i, mistake in enumerate(tried)
+    }
+
+
+@functools.lru_cache(maxsize=8)
+def _all_of(reference: Callable[..., PyTree]) -> Any:
+    """`(args, d_output)` -> for each floating leaf, its cotangents by all mistakes, stacked."""
+
+    def run(args: tuple[PyTree, ...], d_output: PyTree) -> list[Any]:
+        leaves, program = jax.tree.leaves(args), opened(reference, *args)
+        floating = [is_floating(x) for x in leaves]
+        tried = mistakes(program, floating)
+        return jax.lax.map(
+            lambda number: _sweep(program, leaves, floating, jax.tree.leaves(d_output), tried, number),
+            jnp.arange(len(tried)),
+        )
+
+    return jax.jit(run)
+
+
+def _sweep(
+    program: Program, leaves: list[Any], floating: list[bool], d_output: list[Any], tried: list[Mistake],
+    chosen: jax.Array,
+) -> list[Any]:  # fmt: skip
+    """The cotangents of the floating leaves, with the chosen one of the mistakes made."""
+    values = program.captured | dict(zip(program.inputs, leaves, strict=True))
+    moving = {number for number, flag in zip(program.inputs, floating, strict=True) if flag}
+    way_back = []
+    for step in program.steps:
+        inputs, place = [read(values, x) for x in step.inputs], source.place(step)
+        changes = [
+            (slot.number, i, m.change) for i, m in enumerate(tried) for slot in m.slots if slot.place == place
+        ]
+        for number, i, change in changes:
+            if change.name in VALUES:
+                instead = jnp.full_like(inputs[number], VALUES[change.name](step))
+                inputs[number] = jnp.where(chosen == i, instead, inputs[number])
+        with_cotangent = [
+            k
+            for k, x in enumerate(step.inputs)
+            if not isinstance(x, Constant) and x in moving and is_floating(inputs[k])
+        ]
+        if not with_cotangent:
+            values |= dict(zip(step.outputs, step.run(inputs), strict=True))
+            continue
+
+        def of_moving(*given: Any, step: Step = step, inputs: Any = inputs, at: Any = with_cotangent) -> Any:
+            replaced = dict(zip(at, given, strict=True))
+            return step.run([replaced.get(k, x) for k, x in enumerate(inputs)])
+
+        outputs, pull = jax.vjp(of_moving, *(inputs[k] for k in with_cotangent))
+        values |= dict(zip(step.outputs, outputs, strict=True))
+        moving |= set(step.outputs)
+        way_back.append((step, inputs, outputs, pull, with_cotangent, changes))
+    d_values: dict[int, Any] = {}
+    _add(d_values, program.outputs, d_output)
+    for step, inputs, outputs, pull, with_cotangent, changes in reversed(way_back):
+        if not any(number in d_values for number in step.outputs):
+            continue
+        d_outputs = [_cotangent(d_values.pop(n, None), x) for n, x in zip(step.outputs, outputs, strict=True)]
+        d_inputs = dict(zip(with_cotangent, pull(d_outputs), strict=True))
+        for number, i, change in changes:
+            if change.name in CHANGES and number in d_inputs:
+                here = Here(step, inputs, outputs, number, d_outputs, d_inputs[number])
+                instead = CHANGES[change.name](here, *change.options)
+                d_inputs[number] = jnp.where(chosen == i, instead, d_inputs[number])
+        _add(d_values, [step.inputs[k] for k in d_inputs], list(d_inputs.values()))
+    return [
+        d_values.get(number, jnp.zeros_like(x))
+        for number, x, flag in zip(program.inputs, leaves, floating, strict=True)
+        if flag
+    ]
+
+
+def _add(d_values: dict[int, Any], numbers: Any, cotangents: list[Any]) -> None:
+    """Add cotangents to those that are there; constants and integers have none."""
+    for number, d in zip(numbers, cotangents, strict=True):
+        if not isinstance(number, Constant) and d.dtype != jax.dtypes.float0:
+            d_values[number] = d_values[number] + d if number in d_values else d
+
+
+def _cotangent(d: Any, output: Any) -> Any:
+    if not is_floating(output):
+        return np.zeros(jnp.shape(output), jax.dtypes.float0)
+    return jnp.zeros_like(output) if d is None else d
