@@ -218,20 +218,20 @@ MISTAKES = {
         "SiLU", lambda x: jnp.where(x > 1, 1.01, 1) * _silu_slope(x), "conditional"
     ),
     "one at zero": _slope("SiLU", lambda x: jnp.where(x == 0, 1, _silu_slope(x)), "conditional"),
-    "slope at the output": _instead("SiLU", lambda x, dy: _silu_bwd(_silu_fwd(x)[0], dy), "gradient"),
+    "slope at the output": _instead("SiLU", lambda x, dy: _silu_bwd(_silu_fwd(x)[0], dy), "derivative"),
     "slope in float16": _slope(
         "SiLU", lambda x: _silu_slope(x.astype(jnp.float16)).astype(x.dtype), "precision", "not finite"
     ),
-    "slope of the approximation by tanh": _slope("GELU", _gelu_slope_by_tanh, "gradient"),
+    "slope of the approximation by tanh": _slope("GELU", _gelu_slope_by_tanh),
     "density forgotten": _slope("GELU", _gelu_probability, "path"),
-    "off by 1e-4 in one column": _at(
-        0, "GELU", lambda c: c.at[:, 2].multiply(1.0001), "conditional", "gradient"
-    ),
+    "off by 1e-4 in one column": _at(0, "GELU", lambda c: c.at[:, 2].multiply(1.0001), "conditional"),
     "output's cotangent rounded": _by("GELU", lambda d: jnp.round(64 * d) / 64, "not linear", "precision"),
     "gate and value exchanged": _instead(
         "gated unit", lambda r, d: tuple(_gated_bwd(r, d)[i] for i in (0, 2, 1)), "exchanged"
     ),
-    "gate by its sigmoid": _instead("gated unit", lambda r, d: _gated_bwd(r, d, jax.nn.sigmoid), "gradient"),
+    "gate by its sigmoid": _instead(
+        "gated unit", lambda r, d: _gated_bwd(r, d, jax.nn.sigmoid), "derivative"
+    ),
     "input through the value only": _from(
         0,
         "gated unit",
@@ -243,24 +243,22 @@ MISTAKES = {
     ),
     "kept not divided": _at(0, _MASK, lambda c: c * KEEP, "factor"),
     "mask forgotten": _from(0, _MASK, lambda r, d, c: d / KEEP, "conditional"),
-    "mask turned round": _from(0, _MASK, lambda r, d, c: _masked_bwd(~r, d)[0], "gradient", "conditional"),
+    "mask turned round": _from(0, _MASK, lambda r, d, c: _masked_bwd(~r, d)[0], "input"),
     "cotangent for the mask": _from(1, _MASK, lambda r, d, c: d, "structure"),
-    "another draw": _from(0, _KEY, _kept_anew, "gradient"),
+    "another draw": _from(0, _KEY, _kept_anew),
     "divided twice": _at(0, _KEY, lambda c: c / KEEP, "factor"),
-    "summed forwards": _instead(
-        _SUM, lambda r, d: narrow(d.dtype, jnp.cumsum(wide(d), 1)), "gradient", "flipped"
-    ),
+    "summed forwards": _instead(_SUM, lambda r, d: narrow(d.dtype, jnp.cumsum(wide(d), 1)), "derivative"),
     "not turned back": _at(0, _SUM, lambda c: c[:, ::-1], "flipped"),
     "own step left out": _from(0, _SUM, lambda r, d, c: c - d, "shifted", "added term"),
     "summed over the rows": _instead(
         _SUM, lambda r, d: narrow(d.dtype, jnp.cumsum(wide(d)[::-1], 0)[::-1]), "reduction"
     ),
-    "not summed": _from(0, _SUM, lambda r, d, c: d, "gradient", "reduction"),
+    "not summed": _from(0, _SUM, lambda r, d, c: d, "derivative"),
     "last step wrong": _at(0, _SUM, lambda c: c.at[:, -1].multiply(2), "conditional"),
     "length constant": _from(0, _UNIT, lambda r, d, c: (wide(d) * r[1]).astype(d.dtype), "statistic"),
-    "length squared": _from(0, _UNIT, lambda r, d, c: (wide(c) * r[1]).astype(c.dtype), "gradient"),
+    "length squared": _from(0, _UNIT, lambda r, d, c: (wide(c) * r[1]).astype(c.dtype)),
     "projected on all rows": _from(0, _UNIT, _unit_over_all, "reduction"),
-    "epsilon forgotten": _from(0, _UNIT, _unit_without_epsilon, "not finite", "gradient"),
+    "epsilon forgotten": _from(0, _UNIT, _unit_without_epsilon, "constant"),
     "last row of an odd batch": _at(
         0, _UNIT, lambda c: c.at[len(c) // 2 * 2 :].multiply(0.5), "batch", "conditional"
     ),
@@ -269,5 +267,5 @@ MISTAKES = {
     "small leaf a percent off": _at(0, "two scales", _small(lambda c: 1.01 * c), "factor"),
     "small leaf missing": _at(0, "two scales", lambda c: {"large": c["large"]}, "structure"),
     "small leaf None": _at(0, "two scales", _small(lambda c: None), "structure"),
-    "small leaf by its sine": _from(0, "two scales", _small_by_its_sine, "gradient"),
+    "small leaf by its sine": _from(0, "two scales", _small_by_its_sine),
 }

@@ -20,7 +20,10 @@ class Original(NamedTuple):
 
 
 class Planted(NamedTuple):
-    """One mistake: the original it is in, the wrong pair, and the kinds of `verify.KINDS` that name it."""
+    """One mistake: the original it is in, the wrong pair, and the kinds of `verify.KINDS` that name it.
+
+    "gradient" names none. There are no kinds where the vocabulary has no other word for the mistake.
+    """
 
     original: str
     fwd: Callable[..., Any]

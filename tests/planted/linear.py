@@ -228,7 +228,7 @@ _EQUAL = "dense with bias, as many outputs as examples"
 _ROOT = "dense over the root of the width"
 _BLOCK = "residual block"
 _TABLE = "embedding tied to the projection"
-_ENTRY = ("conditional", "gradient")
+_ENTRY = ("conditional",)
 _SHARE = ("path",)
 
 MISTAKES = {
@@ -265,7 +265,7 @@ MISTAKES = {
     ),
     "weight transposed": _at(1, _SQUARE, jnp.transpose, "transposed"),
     "input by the weight not transposed": _from(
-        0, _SQUARE, lambda r, d, c: _dense_bwd((r[0], r[1].T), d)[0], "transposed", "gradient"
+        0, _SQUARE, lambda r, d, c: _dense_bwd((r[0], r[1].T), d)[0], "input"
     ),
     "bias not summed": _from(2, _BIAS, lambda r, d, c: d, "structure", "reduction"),
     "bias with an axis of length one": _at(2, _BIAS, lambda c: c[None], "structure"),
@@ -283,8 +283,8 @@ MISTAKES = {
     "skip path forgotten": _from(0, _BLOCK, lambda r, d, c: c - d, "added term"),
     "skip path twice": _from(0, _BLOCK, lambda r, d, c: c + d, "added term"),
     "branch forgotten": _from(0, _BLOCK, lambda r, d, c: d, "path"),
-    "derivative of tanh at its input": _instead(_BLOCK, _derivative_of_tanh_at_its_input, "gradient"),
-    "derivative of tanh forgotten": _from(1, _BLOCK, _derivative_of_tanh_forgotten, "gradient"),
+    "derivative of tanh at its input": _instead(_BLOCK, _derivative_of_tanh_at_its_input, "derivative"),
+    "derivative of tanh forgotten": _from(1, _BLOCK, _derivative_of_tanh_forgotten, "derivative"),
     "updated before propagating": _instead(_BLOCK, _updated_before_propagating, "not linear"),
     "lookup forgotten": _from(0, _TABLE, lambda r, d, c: _shares(r, d)[1].astype(d.dtype), *_SHARE),
     "projection forgotten": _from(0, _TABLE, lambda r, d, c: c - _shares(r, d)[1].astype(d.dtype), *_SHARE),

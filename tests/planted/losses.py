@@ -246,45 +246,43 @@ _MSE = "mean squared error"
 
 MISTAKES = {
     "probabilities without the label": _instead(
-        _CE, lambda r, d: ((wide(d)[:, None] * r[0]).astype(d.dtype), None), "conditional", "gradient"
+        _CE, lambda r, d: ((wide(d)[:, None] * r[0]).astype(d.dtype), None), "derivative"
     ),
-    "labels one too small": _instead(_CE, lambda r, d: _cross_entropy_bwd((r[0], r[1] - 1), d), "gradient"),
+    "labels one too small": _instead(_CE, lambda r, d: _cross_entropy_bwd((r[0], r[1] - 1), d)),
     "label 0 taken for padding": _from(
         0, _CE, lambda r, d, c: jnp.where(r[1][:, None] == 0, 0, c), "conditional"
     ),
     "cross-entropy without its cotangent": _by(_CE, jnp.ones_like, "cotangent ignored"),
     "cross-entropy by the mean cotangent": _by(
-        _CE, lambda d: jnp.full_like(d, d.mean()), "reduction", "gradient"
+        _CE, lambda d: jnp.full_like(d, d.mean()), "cotangent ignored"
     ),
     "cross-entropy over the number of examples": _by(_CE, lambda d: d / d.size, "factor"),
     "cotangent for the labels": _from(1, _CE, lambda r, d, c: jnp.zeros_like(r[0][:, 0]), "structure"),
     "integer cotangent for the labels": _from(1, _CE, lambda r, d, c: jnp.zeros_like(r[1]), "structure"),
     "softmax without its maximum": Planted(_CE, _naive_softmax, _cross_entropy_bwd, ("not finite",)),
-    "smoothing forgotten": _from(0, _MEAN, _plain, "gradient"),
-    "smoothing spares the label": _from(0, _MEAN, _smoothing_spares_the_label, "gradient"),
+    "smoothing forgotten": _from(0, _MEAN, _plain),
+    "smoothing spares the label": _from(0, _MEAN, _smoothing_spares_the_label),
     "mean over examples twice": _from(0, _MEAN, lambda r, d, c: c / len(r[1]), "factor", "reduction"),
-    "weights forgotten": _from(0, _WEIGHTED, _plain, "gradient"),
+    "weights forgotten": _from(0, _WEIGHTED, _plain, "input"),
     "weights over their number": _from(
-        0, _WEIGHTED, lambda r, d, c: (wide(c) * r[2].mean()).astype(d.dtype), "factor", "gradient"
+        0, _WEIGHTED, lambda r, d, c: (wide(c) * r[2].mean()).astype(d.dtype), "factor"
     ),
     "sum of the weights constant": _from(
-        2, _WEIGHTED, lambda r, d, c: (wide(d) * r[3] / r[2].sum()).astype(d.dtype), "statistic"
+        2, _WEIGHTED, lambda r, d, c: (wide(d) * r[3] / r[2].sum()).astype(d.dtype), "path"
     ),
     "weights taken for data": _at(2, _WEIGHTED, jnp.zeros_like, "zero"),
     "z-loss forgotten": _instead(_Z, lambda r, d: _cross_entropy_bwd(r[:2], d), "statistic", "path"),
-    "temperature forgotten": _from(0, _T, lambda r, d, c: c * r[2], "factor", "gradient"),
+    "temperature forgotten": _from(0, _T, lambda r, d, c: c * r[2], "factor"),
     "temperature negated": _at(2, _T, jnp.negative, "sign"),
-    "temperature not squared": _from(2, _T, lambda r, d, c: c * r[2], "factor", "gradient"),
+    "temperature not squared": _from(2, _T, lambda r, d, c: c * r[2], "factor"),
     "temperature averaged": _from(2, _T, lambda r, d, c: c / d.shape[0], "reduction", "factor"),
     "shift not summed": _from(1, _T, lambda r, d, c: _temperature_bwd(r, d)[0], "structure", "reduction"),
     "second distribution constant": _at(1, _KL, jnp.zeros_like, "zero"),
     "first distribution's sum constant": _from(
         0, _KL, _divergence_by(lambda p, q, log_ratio: p * (log_ratio + 1)), "statistic"
     ),
-    "divergence not subtracted": _from(
-        0, _KL, _divergence_by(lambda p, q, log_ratio: p * log_ratio), "gradient"
-    ),
-    "divergence the other way": _from(0, _KL, _divergence_by(lambda p, q, _: p - q), "gradient"),
+    "divergence not subtracted": _from(0, _KL, _divergence_by(lambda p, q, log_ratio: p * log_ratio)),
+    "divergence the other way": _from(0, _KL, _divergence_by(lambda p, q, _: p - q)),
     "distributions exchanged": _instead(_KL, lambda r, d: _divergence_bwd(r, d)[::-1], "exchanged"),
     "quadratic beyond the threshold": _from(0, "Huber", _outside(lambda e: e), "conditional"),
     "zero beyond the threshold": _from(0, "Huber", _outside(jnp.zeros_like), "conditional"),

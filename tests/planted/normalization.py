@@ -237,10 +237,8 @@ AXIS = ("reduction",)
 MISTAKES = {
     "layer norm: the mean is a constant": _layer(partial(layer_norm_bwd, mean=False), CONSTANT),
     "layer norm: the variance is a constant": _layer(partial(layer_norm_bwd, variance=False), CONSTANT),
-    "layer norm: eps is forgotten": _layer(partial(layer_norm_bwd, eps=0.0), ("conditional", "gradient")),
-    "layer norm: the gain is forgotten in dx": _layer(
-        partial(layer_norm_bwd, with_gain=False), ("gradient",)
-    ),
+    "layer norm: eps is forgotten": _layer(partial(layer_norm_bwd, eps=0.0), ("constant",)),
+    "layer norm: the gain is forgotten in dx": _layer(partial(layer_norm_bwd, with_gain=False), ("input",)),
     "layer norm: the backward's means are of columns": _layer(partial(layer_norm_bwd, sums_over=0), AXIS),
     "layer norm: the gain's is a mean over rows": _layer(
         edited(layer_norm_bwd, lambda r, dy, dx, dg, db: (dx, dg / len(dy), db)), ("reduction", "factor")
@@ -261,14 +259,12 @@ MISTAKES = {
     "batch norm: the statistics are constants": _batch(
         partial(batch_norm_bwd, mean=False, variance=False), CONSTANT
     ),
-    "batch norm: n - 1 for n": _batch(partial(batch_norm_bwd, ddof=1), ("gradient",)),
+    "batch norm: n - 1 for n": _batch(partial(batch_norm_bwd, ddof=1), ()),
     "batch norm: the backward's means are of rows": _batch(partial(batch_norm_bwd, sums_over=1), AXIS),
     "batch norm: gain and bias exchanged": _batch(
         edited(batch_norm_bwd, lambda r, dy, dx, dg, db: (dx, db, dg)), ("exchanged",)
     ),
-    "batch norm: the gain's from x, not from x hat": _batch(
-        edited(batch_norm_bwd, _gain_from_inputs), ("gradient",)
-    ),
+    "batch norm: the gain's from x, not from x hat": _batch(edited(batch_norm_bwd, _gain_from_inputs), ()),
     "batch norm: a batch of one is divided by sqrt(eps)": _batch(
         edited(batch_norm_bwd, _constant_for_one_row), ("batch",)
     ),
@@ -279,9 +275,9 @@ MISTAKES = {
         edited(batch_norm_bwd, _sums_in_bfloat16), ("precision",)
     ),
     "RMS norm: the mean square is a constant": _rms(partial(rms_norm_bwd, through=False), CONSTANT),
-    "RMS norm: not divided by the width": _rms(partial(rms_norm_bwd, size=1), ("reduction", "gradient")),
-    "RMS norm: one power of the root for three": _rms(partial(rms_norm_bwd, power=1), ("gradient",)),
-    "RMS norm: centred like layer norm": _rms(partial(rms_norm_bwd, centre=True), ("added term", "gradient")),
+    "RMS norm: not divided by the width": _rms(partial(rms_norm_bwd, size=1), ("derivative",)),
+    "RMS norm: one power of the root for three": _rms(partial(rms_norm_bwd, power=1), ()),
+    "RMS norm: centred like layer norm": _rms(partial(rms_norm_bwd, centre=True), ("added term",)),
     "RMS norm: the root from x hat over x": _rms(partial(rms_norm_bwd, divided=True), ("not finite",)),
     "group norm: the backward's means are of one channel": _group(partial(group_norm_bwd, axes=(1,)), AXIS),
     "group norm: the backward's means are of all channels": _group(
@@ -296,5 +292,5 @@ MISTAKES = {
         ("not finite",),
     ),
     "unit rows: the length is a constant": _unit(partial(unit_rows_bwd, project=False), CONSTANT),
-    "unit rows: projected, and not divided": _unit(partial(unit_rows_bwd, divide=False), ("gradient",)),
+    "unit rows: projected, and not divided": _unit(partial(unit_rows_bwd, divide=False), ("derivative",)),
 }

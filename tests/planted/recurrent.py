@@ -184,31 +184,31 @@ _lstm = partial(Planted, "LSTM", lstm_fwd)
 
 MISTAKES = {
     "moving average: not carried through time": _average(
-        partial(moving_average_bwd, carried=False), ("gradient", "conditional")
+        partial(moving_average_bwd, carried=False), ("derivative",)
     ),
     "moving average: from the first step to the last": _average(
-        partial(moving_average_bwd, reverse=False), ("flipped", "gradient")
+        partial(moving_average_bwd, reverse=False), ("derivative",)
     ),
     "moving average: 1 - a is forgotten in dx": _average(
-        partial(moving_average_bwd, kept_in_dx=False), ("gradient",)
+        partial(moving_average_bwd, kept_in_dx=False), ("derivative",)
     ),
     "moving average: the decay's without the sigmoid's slope": _average(
-        partial(moving_average_bwd, slope=jnp.ones_like), ("gradient",)
+        partial(moving_average_bwd, slope=jnp.ones_like), ("derivative",)
     ),
     "moving average: the decay's without the first step": _average(
-        partial(moving_average_bwd, first=1), ("conditional", "gradient")
+        partial(moving_average_bwd, first=1), ("conditional",)
     ),
     "moving average: the slope by exp overflows": _average(
         partial(moving_average_bwd, slope=lambda d: jnp.exp(-d) / (1 + jnp.exp(-d)) ** 2), ("not finite",)
     ),
-    "RNN: not carried through time": _rnn(partial(rnn_bwd, carried=False), ("gradient", "zero")),
+    "RNN: not carried through time": _rnn(partial(rnn_bwd, carried=False), ("zero",)),
     "RNN: the last step is skipped": _rnn(_last_step_skipped, ("reduction",)),
-    "RNN: the first step is skipped": _rnn(partial(rnn_bwd, first=1), ("conditional", "gradient")),
+    "RNN: the first step is skipped": _rnn(partial(rnn_bwd, first=1), ("conditional",)),
     "RNN: the weights' of the last step only": _rnn(partial(rnn_bwd, of_weights=slice(-1, None)), ("path",)),
-    "RNN: tanh' of the step before": _rnn(partial(rnn_bwd, values=slice(-1)), ("shifted", "gradient")),
-    "RNN: u is not transposed": _rnn(partial(rnn_bwd, transposed=False), ("transposed", "gradient")),
+    "RNN: tanh' of the step before": _rnn(partial(rnn_bwd, values=slice(-1)), ("shifted",)),
+    "RNN: u is not transposed": _rnn(partial(rnn_bwd, transposed=False), ("derivative",)),
     "RNN: the cotangent of u from h after the step": _rnn(
-        partial(rnn_bwd, inputs=slice(1, None)), ("shifted", "gradient")
+        partial(rnn_bwd, inputs=slice(1, None)), ("shifted",)
     ),
     "RNN: clipped at one": _rnn(partial(rnn_bwd, limit=1.0), ("not linear",)),
     "RNN: the start's is zero": _rnn(
@@ -223,20 +223,20 @@ MISTAKES = {
         ),
         ("added term", "not linear"),
     ),
-    "LSTM: g and o exchanged": _lstm(partial(lstm_bwd, order=(0, 1, 3, 2)), ("exchanged", "gradient")),
-    "LSTM: i and f exchanged": _lstm(partial(lstm_bwd, order=(1, 0, 2, 3)), ("exchanged", "gradient")),
+    "LSTM: g and o exchanged": _lstm(partial(lstm_bwd, order=(0, 1, 3, 2)), ("exchanged",)),
+    "LSTM: i and f exchanged": _lstm(partial(lstm_bwd, order=(1, 0, 2, 3)), ("exchanged",)),
     "LSTM: the path through the forget gate is forgotten": _lstm(
-        partial(lstm_bwd, forget=lambda dc, f: jnp.zeros_like(dc)), ("gradient", "conditional")
+        partial(lstm_bwd, forget=lambda dc, f: jnp.zeros_like(dc)), ("derivative",)
     ),
     "LSTM: the cell's is not multiplied by the forget gate": _lstm(
-        partial(lstm_bwd, forget=lambda dc, f: dc), ("gradient", "conditional")
+        partial(lstm_bwd, forget=lambda dc, f: dc), ("derivative",)
     ),
-    "LSTM: tanh' of the cell is forgotten": _lstm(partial(lstm_bwd, slope_of_cell=False), ("gradient",)),
+    "LSTM: tanh' of the cell is forgotten": _lstm(partial(lstm_bwd, slope_of_cell=False), ("derivative",)),
     "LSTM: a sigmoid's slope for the candidate": _lstm(
-        partial(lstm_bwd, slope_of_g=lambda g: g * (1 - g)), ("gradient",)
+        partial(lstm_bwd, slope_of_g=lambda g: g * (1 - g)), ("derivative",)
     ),
     "LSTM: the last cell's cotangent is ignored": _lstm(
-        partial(lstm_bwd, with_c=False), ("cotangent ignored", "gradient")
+        partial(lstm_bwd, with_c=False), ("cotangent ignored",)
     ),
     "LSTM: the bias's of the last step": _lstm(partial(lstm_bwd, last=slice(-1, None)), ("path",)),
 }

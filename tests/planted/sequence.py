@@ -114,15 +114,13 @@ MISTAKES = {
         edited(embedding_bwd, lambda r, dy, dtable, _: (dtable, jnp.zeros(r[1].shape, dy.dtype))),
         ("structure",),
     ),
-    "rotary: the backward turns the same way": _rotary(
-        lambda _, dy: (_rotate(dy, 1),), ("sign", "conditional", "gradient")
-    ),
+    "rotary: the backward turns the same way": _rotary(lambda _, dy: (_rotate(dy, 1),), ("derivative",)),
     "rotary: the backward's positions begin with one": _rotary(
-        lambda _, dy: (_rotate(dy, -1, start=1),), ("shifted", "gradient")
+        lambda _, dy: (_rotate(dy, -1, start=1),), ("shifted",)
     ),
-    "rotary: neighbouring features are paired": _rotary(_neighbouring_pairs, ("gradient", "transposed")),
+    "rotary: neighbouring features are paired": _rotary(_neighbouring_pairs, ("transposed",)),
     "rotary: the angles of twice the width": _rotary(
-        lambda _, dy: (_rotate(dy, -1, base_of=2),), ("gradient", "conditional")
+        lambda _, dy: (_rotate(dy, -1, base_of=2),), ("conditional",)
     ),
-    "rotary: not turned back": _rotary(lambda _, dy: (dy,), ("gradient", "conditional")),
+    "rotary: not turned back": _rotary(lambda _, dy: (dy,), ("derivative",)),
 }
