@@ -11,7 +11,6 @@ from jax_ref.verify import steps
 RNG = np.random.default_rng(0)
 OFF_DIAGONAL = ~np.eye(4, dtype=bool)
 X, W = RNG.normal(size=(4, 4)), RNG.normal(size=(4, 4))
-SKIP = dict.fromkeys(("transforms", "reference", "batches", "shrinking"), "to be quick")
 
 
 def network(x, w):
@@ -48,7 +47,7 @@ def report_on(**changes):
     return verify.check(
         lambda x, w: (network(x, w), (x, w)),
         lambda residuals, dy: by_hand(*residuals, **changes)(dy),
-        X, W, reference=network, skip=SKIP,
+        X, W, reference=network, level="quick",
     )  # fmt: skip
 
 

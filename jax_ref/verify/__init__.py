@@ -7,7 +7,8 @@
 
 `args` are one example; other values, shapes and cotangents are made from it. `oracle` differentiates the
 reference in float64, `inputs` and `points` make arguments, `tolerance` says how far from the oracle a
-gradient may be, and `report.KINDS` is the vocabulary of what can be wrong.
+gradient may be, `steps` lists what is tried to explain a wrong one, and `report.KINDS` is the vocabulary of
+what can be wrong.
 """
 
 from jax_ref.verify import inputs, oracle, tolerance

@@ -6,8 +6,8 @@ computes all of these gradients, one after the other: which mistake is made is a
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from jax_ref.verify import source
 from jax_ref.verify.evaluate import Point, widened
 from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.program import Constant, Program, Step, opened, read
-from jax_ref.verify.steps import CHANGES, VALUES, Here, Mistake, mistakes
+from jax_ref.verify.steps import CHANGES, VALUES, Change, Here, Mistake, mistakes
 from jax_ref.verify.structure import labelled
 
 LIMIT = 600
@@ -64,58 +64,80 @@ def _all_of(reference: Callable[..., PyTree]) -> Any:
     return jax.jit(run)
 
 
+class Done(NamedTuple):
+    """A step on the way there, as the way back needs it; `moving` are the inputs that have a cotangent."""
+
+    step: Step
+    inputs: list[Any]
+    outputs: list[Any]
+    moving: list[int]
+    pull: Callable[..., Any]
+
+
 def _sweep(
     program: Program, leaves: list[Any], floating: list[bool], d_output: list[Any], tried: list[Mistake],
     chosen: jax.Array,
 ) -> list[Any]:  # fmt: skip
     """The cotangents of the floating leaves, with the chosen one of the mistakes made."""
-    values = program.captured | dict(zip(program.inputs, leaves, strict=True))
-    moving = {number for number, flag in zip(program.inputs, floating, strict=True) if flag}
-    way_back = []
-    for step in program.steps:
-        inputs, place = [read(values, x) for x in step.inputs], source.place(step)
-        changes = [
-            (slot.number, i, m.change) for i, m in enumerate(tried) for slot in m.slots if slot.place == place
-        ]
-        for number, i, change in changes:
-            if change.name in VALUES:
-                instead = jnp.full_like(inputs[number], VALUES[change.name](step))
-                inputs[number] = jnp.where(chosen == i, instead, inputs[number])
-        with_cotangent = [
-            k
-            for k, x in enumerate(step.inputs)
-            if not isinstance(x, Constant) and x in moving and is_floating(inputs[k])
-        ]
-        if not with_cotangent:
-            values |= dict(zip(step.outputs, step.run(inputs), strict=True))
-            continue
+    made = [(slot, i, mistake.change) for i, mistake in enumerate(tried) for slot in mistake.slots]
 
-        def of_moving(*given: Any, step: Step = step, inputs: Any = inputs, at: Any = with_cotangent) -> Any:
-            replaced = dict(zip(at, given, strict=True))
-            return step.run([replaced.get(k, x) for k, x in enumerate(inputs)])
+    def here(step: Step) -> list[tuple[int, Change, jax.Array]]:
+        """The number of the input, what is changed, and whether it is chosen."""
+        place = source.place(step)
+        return [(slot.number, change, chosen == i) for slot, i, change in made if slot.place == place]
 
-        outputs, pull = jax.vjp(of_moving, *(inputs[k] for k in with_cotangent))
-        values |= dict(zip(step.outputs, outputs, strict=True))
-        moving |= set(step.outputs)
-        way_back.append((step, inputs, outputs, pull, with_cotangent, changes))
+    there = list(_way_there(program, leaves, floating, here))
     d_values: dict[int, Any] = {}
     _add(d_values, program.outputs, d_output)
-    for step, inputs, outputs, pull, with_cotangent, changes in reversed(way_back):
-        if not any(number in d_values for number in step.outputs):
-            continue
-        d_outputs = [_cotangent(d_values.pop(n, None), x) for n, x in zip(step.outputs, outputs, strict=True)]
-        d_inputs = dict(zip(with_cotangent, pull(d_outputs), strict=True))
-        for number, i, change in changes:
-            if change.name in CHANGES and number in d_inputs:
-                here = Here(step, inputs, outputs, number, d_outputs, d_inputs[number])
-                instead = CHANGES[change.name](here, *change.options)
-                d_inputs[number] = jnp.where(chosen == i, instead, d_inputs[number])
-        _add(d_values, [step.inputs[k] for k in d_inputs], list(d_inputs.values()))
+    for done in reversed(there):
+        if any(number in d_values for number in done.step.outputs):
+            _step_back(done, d_values, here(done.step))
     return [
         d_values.get(number, jnp.zeros_like(x))
         for number, x, flag in zip(program.inputs, leaves, floating, strict=True)
         if flag
     ]
+
+
+def _way_there(
+    program: Program, leaves: list[Any], floating: list[bool], here: Callable[[Step], Any]
+) -> Iterator[Done]:
+    """The steps that depend on a floating input, with constants and masks changed where that is chosen."""
+    values = program.captured | dict(zip(program.inputs, leaves, strict=True))
+    depend = {number for number, flag in zip(program.inputs, floating, strict=True) if flag}
+    for step in program.steps:
+        inputs = [read(values, x) for x in step.inputs]
+        for number, change, is_chosen in here(step):
+            if change.name in VALUES:
+                instead = jnp.full_like(inputs[number], VALUES[change.name](step))
+                inputs[number] = jnp.where(is_chosen, instead, inputs[number])
+        numbered = [(k, x) for k, x in enumerate(step.inputs) if not isinstance(x, Constant)]
+        moving = [k for k, x in numbered if x in depend and is_floating(inputs[k])]
+
+        def of_moving(*given: Any, step: Step = step, inputs: Any = inputs, moving: Any = moving) -> Any:
+            replaced = dict(zip(moving, given, strict=True))
+            return step.run([replaced.get(k, x) for k, x in enumerate(inputs)])
+
+        if moving:
+            outputs, pull = jax.vjp(of_moving, *(inputs[k] for k in moving))
+            depend |= set(step.outputs)
+            yield Done(step, inputs, outputs, moving, pull)
+        else:
+            outputs = step.run(inputs)
+        values |= dict(zip(step.outputs, outputs, strict=True))
+
+
+def _step_back(done: Done, d_values: dict[int, Any], here: list[tuple[int, Change, jax.Array]]) -> None:
+    """Take the cotangents of a step's outputs out of `d_values`, and add those of its inputs."""
+    given = zip(done.step.outputs, done.outputs, strict=True)
+    d_outputs = [_cotangent(d_values.pop(number, None), x) for number, x in given]
+    d_inputs = dict(zip(done.moving, done.pull(d_outputs), strict=True))
+    for number, change, is_chosen in here:
+        if change.name in CHANGES and number in d_inputs:
+            at = Here(done.step, done.inputs, done.outputs, number, d_outputs, d_inputs[number])
+            instead = CHANGES[change.name](at, *change.options)
+            d_inputs[number] = jnp.where(is_chosen, instead, d_inputs[number])
+    _add(d_values, [done.step.inputs[k] for k in d_inputs], list(d_inputs.values()))
 
 
 def _add(d_values: dict[int, Any], numbers: Any, cotangents: list[Any]) -> None:
