@@ -1,14 +1,13 @@
 """What comes of the Jacobian of the whole reference, used otherwise than it should be: dx = J^T dy."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.evaluate import Point, differentiated, widened
-from jax_ref.verify.structure import labelled
+from jax_ref.verify.structure import labelled, with_leaf
 
 Array = np.ndarray
 
@@ -37,7 +36,7 @@ def uses(
         with jax.enable_x64(True):
             args, d_output = widened((point.args, point.d_output))
             leaf = labelled(args, names)[path]
-            along = jax.jvp(lambda x: reference(*_with(args, names, path, x)), (leaf,), (d_output,))
+            along = jax.jvp(lambda x: reference(*with_leaf(args, names, path, x)), (leaf,), (d_output,))
             return np.asarray(along[1])
 
     def diagonal(point: Point) -> Array | None:
@@ -54,17 +53,10 @@ def uses(
             return None
         with jax.enable_x64(True):
             args, d_output = widened((point.args, point.d_output))
-            moved = _with(args, names, path, reference(*args))
+            moved = with_leaf(args, names, path, reference(*args))
             return np.asarray(differentiated(reference, moved, d_output, names)[1][path])
 
     yield "the Jacobian is left out: it is the cotangent of the output", identity
     yield "the Jacobian is not transposed", turned
     yield "only the Jacobian's diagonal is used", diagonal
     yield "the Jacobian is taken at the output, not at the input", at_output
-
-
-def _with(args: Any, names: tuple[str, ...], path: str, x: Any) -> Any:
-    """The arguments with another leaf at `path`."""
-    leaves, tree = jax.tree.flatten(args)
-    which = list(labelled(args, names)).index(path)
-    return jax.tree.unflatten(tree, [*leaves[:which], x, *leaves[which + 1 :]])

@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 
 from jax_ref.verify.differences import ROUNDING
 from jax_ref.verify.evaluate import Compared, Point, inner, magnitude, widened
-from jax_ref.verify.structure import labelled
+from jax_ref.verify.structure import labelled, with_leaf
 
 LIMIT = 256
 """Entries looked at, those with the largest errors first."""
@@ -102,14 +102,11 @@ def _of_leaf(
     reference: Callable[..., PyTree], args: Any, d_output: PyTree, names: tuple[str, ...], path: str
 ) -> tuple[jax.Array, Callable[[jax.Array], jax.Array]]:
     """A leaf, and <reference, d_output> as a function of it."""
-    leaves, tree = jax.tree.flatten(args)
-    which = list(labelled(args, names)).index(path)
 
     def value(leaf: jax.Array) -> jax.Array:
-        given = jax.tree.unflatten(tree, [*leaves[:which], leaf, *leaves[which + 1 :]])
-        return inner(reference(*given), d_output)
+        return inner(reference(*with_leaf(args, names, path, leaf)), d_output)
 
-    return leaves[which], value
+    return labelled(args, names)[path], value
 
 
 def _noise(reference: Callable[..., PyTree], args: Any, d_output: PyTree) -> Any:

@@ -19,6 +19,13 @@ def labelled(args: tuple[PyTree, ...], names: tuple[str, ...]) -> dict[str, Any]
     return found
 
 
+def with_leaf(args: tuple[PyTree, ...], names: tuple[str, ...], path: str, x: Any) -> tuple[PyTree, ...]:
+    """The arguments with another leaf at `path`."""
+    leaves, tree = jax.tree.flatten(args)
+    which = list(labelled(args, names)).index(path)
+    return jax.tree.unflatten(tree, [*leaves[:which], x, *leaves[which + 1 :]])
+
+
 def match(
     args: tuple[PyTree, ...], cotangents: Any, names: tuple[str, ...]
 ) -> tuple[dict[str, Any], list[Finding]]:
