@@ -64,14 +64,21 @@ def _sides(subject: Subject, names: tuple[str, ...]) -> Sides:
         output, cotangents = subject.run(args, d_output)
         return output, match(args, cotangents, names)[0]
 
+    what = "fwd" if subject.own_forward else "the reference"
+    return Sides(jax.jit(manual), _autodiff(subject.reference, names, what), jax.jit(jax.vmap(manual)))
+
+
+@functools.lru_cache(maxsize=32)
+def _autodiff(reference: Callable[..., PyTree], names: tuple[str, ...], what: str) -> Callable[..., Any]:
+    """The oracle's side; one program for all backward passes that are held against the same reference."""
+
     def autodiff(args: tuple[PyTree, ...], d_output: PyTree) -> Any:
         try:
-            return differentiated(subject.reference, args, d_output, names)
+            return differentiated(reference, args, d_output, names)
         except Exception as error:  # of the user's code, or of JAX for what has no derivative
-            what = "fwd" if subject.own_forward else "the reference"
             raise TypeError(f"verify: JAX cannot differentiate {what}: {error}") from error
 
-    return Sides(jax.jit(manual), jax.jit(autodiff), jax.jit(jax.vmap(manual)))
+    return jax.jit(autodiff)
 
 
 def differentiated(
