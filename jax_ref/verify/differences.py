@@ -9,6 +9,9 @@ STEPS = tuple(2.0**-k for k in range(4, 17))
 BEND = 3
 """Which of the steps the bend is taken at, and again four steps on, where it is 16 times less if smooth."""
 
+JUMP = 1000
+"""How many times what rounding makes of it a jump of the slope is, if it is one."""
+
 ROUNDING = 1e-14
 """Relative error of a value of the reference, generously."""
 
@@ -18,12 +21,15 @@ def slope(value: Callable[[float], float], size: float) -> tuple[float, float]:
 
     Richardson's (4 D(h/2) - D(h))/3 for a row of halved steps; the estimate is how far neighbours in the
     row disagree, and where they disagree least is the step taken. It is infinite at a kink, where the slopes
-    to both sides stay apart as the step shrinks.
+    to both sides stay apart as the step shrinks: for a kink alone from step to step, and for a few among many
+    smooth terms (ties of some of many maxima) where what is left of their difference at no step is not zero.
     """
     above, below = (np.array([value(sign * h) for h in STEPS]) for sign in (1, -1))
     steps, rounding = np.array(STEPS), ROUNDING * size
-    bends = np.abs(above - 2 * value(0.0) + below) / steps
-    if bends[BEND + 4] > 0.3 * bends[BEND] + rounding / STEPS[BEND + 4]:
+    bends = (above - 2 * value(0.0) + below) / steps
+    alone = np.abs(bends[BEND + 4]) > 0.3 * np.abs(bends[BEND]) + rounding / STEPS[BEND + 4]
+    jump = 2 * bends[-1] - bends[-2]  # a smooth bend shrinks with the step, and so goes out
+    if alone or abs(jump) > JUMP * rounding / STEPS[-1]:
         return float("nan"), float("inf")
     central = (above - below) / (2 * steps)
     extrapolated = (4 * central[1:] - central[:-1]) / 3
