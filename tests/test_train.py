@@ -287,6 +287,15 @@ def test_bad_rates_files(tmp_path, arrays, message):
         optimizers.read_rates(str(tmp_path / "rates.npz"), mlp.init(jax.random.key(0), [3, 2]))
 
 
+@pytest.fixture
+def heeds_ctrl_c():
+    """The usual handler: what a shell runs in the background ignores the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_outside_the_loop_exits_with_130(capsys):
     def main():
         signal.raise_signal(signal.SIGINT)
