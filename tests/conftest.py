@@ -37,7 +37,9 @@ class ByWork(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         """`dense-0]` of `tests/test_gradients.py::test_eager_equals_jit[dense-0]`, or the file."""
         file, _, test = nodeid.partition("::")
-        if "studies/" in file or file.endswith(("test_errata.py", "test_textbook_proof.py")):
+        if "studies/" in file or file.endswith(
+            ("test_errata.py", "test_named_steps.py", "test_textbook_proof.py")
+        ):
             return file
         return test.partition("[")[2] if file.endswith("test_gradients.py") else nodeid
 
