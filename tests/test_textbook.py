@@ -74,7 +74,7 @@ def _one_gradient(data: st.DataObject, depth: int, head: str) -> None:
 
 
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("depth", range(1, 6))
+@pytest.mark.parametrize("depth", [1, 2, 3, 5])
 @settings(max_examples=1)
 @given(data=st.data())
 def test_all_forms_are_one_gradient(depth, head, data):
