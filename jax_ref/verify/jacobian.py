@@ -1,6 +1,7 @@
 """What comes of the Jacobian of the whole reference, used otherwise than it should be: dx = J^T dy."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,40 +24,37 @@ def uses(
     There must be one output of the leaf's shape.
     """
 
-    def fits(point: Point) -> bool:
-        shape = getattr(point.d_output, "shape", None)
-        return shape == np.shape(labelled(point.args, names)[path])
+    def predicted(use: Callable[[Any, Array], Any]) -> Callable[[Point], Array | None]:
+        """What a use of the arguments and the cotangent, both in float64, gives at a point."""
 
-    def identity(point: Point) -> Array | None:
-        return np.asarray(point.d_output).astype(np.float64) if fits(point) else None
+        def at(point: Point) -> Array | None:
+            if getattr(point.d_output, "shape", None) != np.shape(labelled(point.args, names)[path]):
+                return None
+            with jax.enable_x64(True):
+                found = use(*widened((point.args, point.d_output)))
+                return None if found is None else np.asarray(found)
 
-    def turned(point: Point) -> Array | None:
-        if not fits(point):
+        return at
+
+    def turned(args: Any, d_output: Array) -> Any:
+        leaf = labelled(args, names)[path]
+        return jax.jvp(lambda x: reference(*with_leaf(args, names, path, x)), (leaf,), (d_output,))[1]
+
+    def diagonal(args: Any, d_output: Array) -> Any:
+        if d_output.size > LIMIT:
             return None
-        with jax.enable_x64(True):
-            args, d_output = widened((point.args, point.d_output))
-            leaf = labelled(args, names)[path]
-            along = jax.jvp(lambda x: reference(*with_leaf(args, names, path, x)), (leaf,), (d_output,))
-            return np.asarray(along[1])
+        one_at_a_time = np.eye(d_output.size).reshape(-1, *d_output.shape) * d_output
+        each = jax.vmap(lambda d: differentiated(reference, args, d, names)[1][path])(one_at_a_time)
+        return each.reshape(d_output.size, -1).diagonal().reshape(d_output.shape)
 
-    def diagonal(point: Point) -> Array | None:
-        if not fits(point) or np.size(point.d_output) > LIMIT:
-            return None
-        with jax.enable_x64(True):
-            args, d_output = widened((point.args, point.d_output))
-            one_at_a_time = np.eye(d_output.size).reshape(-1, *d_output.shape) * d_output
-            each = jax.vmap(lambda d: differentiated(reference, args, d, names)[1][path])(one_at_a_time)
-            return np.asarray(each).reshape(d_output.size, -1).diagonal().reshape(d_output.shape)
+    def at_output(args: Any, d_output: Array) -> Any:
+        moved = with_leaf(args, names, path, reference(*args))
+        return differentiated(reference, moved, d_output, names)[1][path]
 
-    def at_output(point: Point) -> Array | None:
-        if not fits(point):
-            return None
-        with jax.enable_x64(True):
-            args, d_output = widened((point.args, point.d_output))
-            moved = with_leaf(args, names, path, reference(*args))
-            return np.asarray(differentiated(reference, moved, d_output, names)[1][path])
-
-    yield "the Jacobian is left out: it is the cotangent of the output", identity
-    yield "the Jacobian is not transposed", turned
-    yield "only the Jacobian's diagonal is used", diagonal
-    yield "the Jacobian is taken at the output, not at the input", at_output
+    for text, use in (
+        ("the Jacobian is left out: it is the cotangent of the output", lambda args, d_output: d_output),
+        ("the Jacobian is not transposed", turned),
+        ("only the Jacobian's diagonal is used", diagonal),
+        ("the Jacobian is taken at the output, not at the input", at_output),
+    ):
+        yield text, predicted(use)
