@@ -14,7 +14,7 @@ from jax_ref.verify.subject import Subject
 QUICK = ("moved",)
 LEVELS = {
     "quick": QUICK,
-    "default": ("moved", "small", "large", "saturated", "offset", "tiny variance", "rounded", "zero rows"),
+    "default": tuple(points.LADDER),
     "thorough": tuple(points.LADDER) * 4,
 }
 """The rungs of the ladder that each level climbs."""
