@@ -4,9 +4,18 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import batches, differences, kinks, linearity, points, rounding, tolerance, transforms
-from jax_ref.verify.change import Seen
-from jax_ref.verify.evaluate import Point, compare, exact, inner, magnitude, sides, widened, x64_for
+from jax_ref.verify import (
+    batches,
+    differences,
+    digits,
+    linearity,
+    points,
+    rounding,
+    tolerance,
+    transforms,
+)
+from jax_ref.verify.evaluate import Point, in_float64, inner, magnitude, sides, widened, x64_for
+from jax_ref.verify.look import look
 from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.report import Finding
 from jax_ref.verify.run import LEVELS, QUICK, Run, Settings
@@ -21,7 +30,8 @@ def run_checks(subject: Subject, examples: list[tuple[PyTree, ...]], settings: S
     if subject.own_forward:
         notes.append("no reference was given: the forward pass is its own, and was not checked")
     rng = np.random.default_rng(settings.seed)
-    run = Run(subject, settings, names, sides(subject, names), rng, [], [], [], [], notes)
+    both = sides(subject, names, examples[0])
+    run = Run(subject, settings, names, both, rng, [], [], [], [], notes + digits.notes(both.digits))
     for number, example in enumerate(examples):
         args = points.spread(example, run.rng)
         output = _structure(run, args)
@@ -101,7 +111,9 @@ def _behaviour(run: Run, climbed: list[Point]) -> None:
         if c is None or c.wrong or path in bent:
             return float("inf")
         if distance > 4 * c.bound:
-            _, kept = rounding.allowed_for(run.subject.reference, point, run.names, run.rng, [], {path: c})
+            _, kept = rounding.allowed_for(
+                run.subject.reference, point, run.names, run.rng, run.both.digits, [], {path: c}
+            )
             c = kept[path]
         return 4 * c.bound
 
@@ -114,30 +126,15 @@ def _behaviour(run: Run, climbed: list[Point]) -> None:
 
 
 def _look(run: Run, point: Point) -> None:
-    """Compare at one point, and take out what lies at a kink."""
-    outputs, cotangents = compare(run.both, point, run.rng)
-    if any(c.wrong for c in (*outputs, *cotangents.values())):
-        outputs, cotangents = rounding.allowed_for(
-            run.subject.reference, point, run.names, run.rng, outputs, cotangents
-        )
+    """Look at one point, and note what was seen."""
+    outputs, seen, undecided = look(run, point)
     for number, c in enumerate(outputs):
         where = f"output[{number}]" if len(outputs) > 1 else "output"
         if c.wrong and run.settings.does("forward") and where not in {f.path for f in run.findings}:
             text = f"it differs from the reference's by {c.error:.1e}; allowed {c.bound:.1e} ({point.name})"
             run.findings.append(Finding("forward", where, text, point.args))
-    decided = {}
-    for path, c in cotangents.items():
-        if c.wrong and run.settings.kinks == "undecided":
-            kink = kinks.undecided(run.subject.reference, run.names, point, path, c)
-            if kink.any():
-                first = tuple(map(int, np.argwhere(kink)[0]))
-                run.undecided.append(
-                    f"{path}{list(first)} ({point.name}): the reference has a kink there; found "
-                    f"{c.actual[first]:.6g}, autodiff {c.exact[first]:.6g}"
-                )
-                c = c._replace(actual=np.where(kink, c.exact, c.actual))
-        decided[path] = c
-    run.seen.append(Seen(point, decided))
+    run.undecided.extend(undecided)
+    run.seen.append(seen)
 
 
 def _reference(run: Run, point: Point) -> None:
@@ -145,19 +142,17 @@ def _reference(run: Run, point: Point) -> None:
     direction = jax.tree.map(
         lambda x: run.rng.normal(size=np.shape(x)) if is_floating(x) else np.zeros(()), point.args
     )
-    cotangents = next(s for s in run.seen if s.point is point).cotangents
-    along = labelled(direction, run.names)
-    if set(cotangents) != {path for path, x in labelled(point.args, run.names).items() if is_floating(x)}:
-        return
-    by_autodiff = sum(float(np.vdot(c.exact, along[path])) for path, c in cotangents.items())
-    size = sum(tolerance.size(c.exact) * tolerance.size(along[path]) for path, c in cotangents.items())
+    output, cotangents = in_float64(run.both, point)
+    by_leaf = {path: (np.asarray(c), labelled(direction, run.names)[path]) for path, c in cotangents.items()}
+    by_autodiff = sum(float(np.vdot(c, along)) for c, along in by_leaf.values())
+    size = sum(tolerance.size(c) * tolerance.size(along) for c, along in by_leaf.values())
     start, d_output = widened((point.args, point.d_output))
 
     def value(h: float) -> float:
         moved = jax.tree.map(lambda x, dx: x + h * dx if is_floating(x) else x, start, direction)
-        return float(inner(widened(exact(run.both, Point("", moved, d_output))[0]), d_output))
+        return float(inner(widened(in_float64(run.both, Point("", moved, d_output))[0]), d_output))
 
-    terms = jax.tree.map(magnitude, (widened(exact(run.both, point)[0]), d_output))
+    terms = jax.tree.map(magnitude, (widened(output), d_output))
     by_difference, error = differences.slope(value, float(inner(*terms)))
     if abs(by_difference - by_autodiff) > 20 * error + 1e-6 * size:
         text = (

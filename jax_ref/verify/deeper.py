@@ -109,10 +109,10 @@ def _fades(c: Compared, wrong: Array) -> bool:
 
 
 def _rounded(path: str, first: Seen, context: Context) -> Iterator[Change]:
-    for dtype in precision.lost(first, path, context.both):
+    for dtype in precision.lost(first, path, context):
 
         def predicted(s: Seen, dtype: str = dtype) -> Array | None:
-            return s.cotangents[path].actual if dtype in precision.lost(s, path, context.both) else None
+            return s.cotangents[path].actual if dtype in precision.lost(s, path, context) else None
 
         yield Change("precision", f"it has the digits of {dtype} only", predicted)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from jax_ref.verify import deeper, simple, tolerance
 from jax_ref.verify.change import Change, Context, Seen
+from jax_ref.verify.evaluate import Compared
 from jax_ref.verify.report import Finding
 
 TINY = 1e-150
@@ -21,7 +22,7 @@ POINTS = 2
 def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
     """The first of the changes that holds at all the points, or that none does."""
     worst = seen[0].cotangents[path]
-    if not np.all(np.isfinite(worst.actual[np.isfinite(worst.exact)])):
+    if not finite(worst):
         bad = np.argwhere(~np.isfinite(worst.actual) & np.isfinite(worst.exact))
         first = tuple(map(int, bad[0]))
         text = f"NaN or infinite at {len(bad)} of {worst.actual.size} entries, first at {first}"
@@ -29,10 +30,30 @@ def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
     for change in itertools.chain(
         simple.changes(path, seen[0], context.names), deeper.changes(path, seen[0], context)
     ):
-        if all(_holds(change, path, s) for s in seen[:POINTS]):
+        # of few entries many things hold by chance: a condition must hold wherever it is wrong
+        if all(_holds(change, path, s) for s in (seen if change.kind == "conditional" else seen[:POINTS])):
             return Finding(change.kind, path, change.text)
-    relative = worst.error / max(tolerance.size(worst.exact), TINY)
-    return Finding("gradient", path, f"off by {relative:.1e} of its norm; no simple change makes it right")
+    return Finding(
+        "gradient", path, f"off by {_relative(worst)} of its norm; no simple change makes it right"
+    )
+
+
+def lost(path: str, found: Compared, dtype: str) -> Finding:
+    """The finding for what is right in float64."""
+    text = (
+        f"it is right in float64, but off by {_relative(found)} of its norm in {dtype}: rounding on the way "
+        "costs it more digits than it costs autodiff"
+    )
+    return Finding("precision", path, text)
+
+
+def finite(found: Compared) -> bool:
+    """Whether it is finite where the right one is."""
+    return bool(np.all(np.isfinite(found.actual[np.isfinite(found.exact)])))
+
+
+def _relative(found: Compared) -> str:
+    return f"{found.error / max(tolerance.size(found.exact), TINY):.1e}"
 
 
 def _holds(change: Change, path: str, seen: Seen) -> bool:

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import inputs, oracle, tolerance
+from jax_ref.verify import digits, inputs, oracle, tolerance
+from jax_ref.verify.digits import Digits
 from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.structure import labelled, match
 from jax_ref.verify.subject import Subject
@@ -46,26 +47,31 @@ class Compared(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """The two sides compiled: `(args, d_output) -> (output, {path: cotangent})`; and the first mapped."""
+    """The two sides compiled: `(args, d_output) -> (output, {path: cotangent})`; and the first mapped.
+
+    `digits` are those of the second.
+    """
 
     manual: Callable[..., Any]
     autodiff: Callable[..., Any]
     mapped: Callable[..., Any]
+    digits: Digits
 
 
-def sides(subject: Subject, names: tuple[str, ...]) -> Sides:
+def sides(subject: Subject, names: tuple[str, ...], example: tuple[PyTree, ...]) -> Sides:
     """Both sides of a subject as jitted functions; one program for each shape and dtype."""
-    return _sides(subject, names)
+    manual, autodiff, mapped = _sides(subject, names)
+    return Sides(manual, autodiff, mapped, digits.of(subject.reference, widened(example)))
 
 
 @functools.lru_cache(maxsize=32)
-def _sides(subject: Subject, names: tuple[str, ...]) -> Sides:
+def _sides(subject: Subject, names: tuple[str, ...]) -> tuple[Callable[..., Any], ...]:
     def manual(args: tuple[PyTree, ...], d_output: PyTree) -> Any:
         output, cotangents = subject.run(args, d_output)
         return output, match(args, cotangents, names)[0]
 
     what = "fwd" if subject.own_forward else "the reference"
-    return Sides(jax.jit(manual), _autodiff(subject.reference, names, what), jax.jit(jax.vmap(manual)))
+    return jax.jit(manual), _autodiff(subject.reference, names, what), jax.jit(jax.vmap(manual))
 
 
 @functools.lru_cache(maxsize=32)
@@ -91,14 +97,25 @@ def differentiated(
 
 def manual(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
     """The hand-written side at a point, in the dtypes of the point."""
-    with jax.enable_x64(_has_float64((point.args, point.d_output))):
+    with x64_for((point.args, point.d_output)):
         return both.manual(point.args, point.d_output)
 
 
 def exact(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
-    """The oracle at a point, in float64 whatever the process is set to."""
+    """The oracle at a point: in float64, but in the point's own dtypes where it draws random numbers."""
+    return _own(both, point) if both.digits.draws else in_float64(both, point)
+
+
+def in_float64(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
+    """Autodiff at a point, in float64 whatever the process is set to."""
     with jax.enable_x64(True):
         return both.autodiff(*widened((point.args, point.d_output)))
+
+
+def _own(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
+    """Autodiff at a point, in the dtypes of the point."""
+    with x64_for((point.args, point.d_output)):
+        return both.autodiff(point.args, point.d_output)
 
 
 def compare(
@@ -107,27 +124,28 @@ def compare(
     """The output's leaves, and each argument's leaf by its path, against the oracle.
 
     Beside what `tolerance` allows, a result may stray twice as far as the oracle does when the arguments
-    move by a unit in the last place: nobody can do better who rounds on the way.
+    move by a unit in the last place: nobody can do better who rounds on the way. No more digits are asked for
+    than the oracle has.
     """
     output, cotangents = manual(both, point)
     near = [point, *(point._replace(args=inputs.nearby(point.args, rng)) for _ in range(NEIGHBOURS))]
     oracles = [exact(both, p) for p in near]
-    narrow = not _has_float64((point.args, point.d_output))
     largest = max((float(np.max(np.abs(_f64(x)), initial=0)) for x in _floats(point.args)), default=1.0)
 
     @functools.cache
     def own() -> list[Any]:
         """Autodiff in the dtypes of the point: compiled only for what needs its leave."""
-        return [both.autodiff(p.args, p.d_output) for p in near]
+        return [_own(both, p) for p in near]
 
     def compared(pick: Callable[[Any], Any], cotangent: PyTree) -> Compared:
         truth, actual = _f64(pick(oracles[0])), pick((output, cotangents))
         moved = 2 * max(tolerance.distance(_f64(pick(o)), truth) for o in oracles[1:])
-        if not narrow:
+        dtype = digits.coarser(actual.dtype, both.digits.dtype)
+        if dtype == np.float64:
             return Compared(_f64(actual), truth, tolerance.bound64(truth, cotangent, largest) + moved)
 
         def within(autodiff_error: float) -> Compared:
-            allowed = tolerance.bound(truth, autodiff_error, actual.dtype, cotangent, largest)
+            allowed = tolerance.bound(truth, autodiff_error, dtype, cotangent, largest)
             return Compared(_f64(actual), truth, allowed + moved)
 
         return within(_furthest(pick, own(), oracles)) if within(0.0).wrong else within(0.0)
@@ -135,7 +153,7 @@ def compare(
     def equal(pick: Callable[[Any], Any]) -> Compared:
         """Integers and booleans of an output, which must be those of the reference in the same dtype."""
         actual, truth = _f64(pick((output, cotangents))), _f64(pick(oracles[0]))
-        if narrow and np.any(actual != truth):
+        if np.any(actual != truth):
             truth = _f64(pick(own()[0]))
         return Compared(actual, truth, 0.0)
 

@@ -45,12 +45,17 @@ def redraw(example: PyTree, rung: str, rng: np.random.Generator) -> PyTree:
 
 
 def nearby(args: PyTree, rng: np.random.Generator) -> PyTree:
-    """`args` with every floating point value moved by at most a unit in its last place."""
+    """`args` with every floating point value moved by at most a unit in the last place of the finest dtype.
+
+    So are values of a coarser one beside it as they are: they are not rounded on the way.
+    """
+    floating = [x.dtype for x in jax.tree.leaves(args) if jnp.issubdtype(x.dtype, jnp.floating)]
+    unit = min((float(jnp.finfo(dtype).eps) for dtype in floating), default=0.0)
 
     def leaf(x: np.ndarray) -> np.ndarray:
         if not jnp.issubdtype(x.dtype, jnp.floating):
             return x
-        step = rng.integers(-1, 2, x.shape) * float(jnp.finfo(x.dtype).eps)
+        step = rng.integers(-1, 2, x.shape) * unit
         return (np.asarray(x, np.float64) * (1 + step)).astype(x.dtype)
 
     return jax.tree.map(leaf, args)

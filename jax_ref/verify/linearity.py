@@ -11,7 +11,11 @@ from jax_ref.verify import tolerance
 from jax_ref.verify.evaluate import Compared, Point, Sides, manual
 from jax_ref.verify.report import Finding
 
-SCALES = (-1.0, 100.0, -100.0, 0.0)
+SCALES = (-1.0, 128.0, -128.0, 0.0)
+"""Powers of two: a cotangent times one of them is exact in every dtype."""
+
+GRID = 16
+"""One over the distance of the values of cotangents here, which go to +-2: no sum of two is rounded."""
 
 ROOM = 0.01
 """Share of the dtype's range that is looked at: what is summed on the way may be larger than the sum."""
@@ -22,11 +26,17 @@ def violations(
 ) -> list[Finding]:
     """What is not linear, each leaf once; `found` are the cotangents at the point."""
     findings: dict[str, Finding] = {}
-    _, base = manual(both, point)
-    _, other = manual(both, point._replace(d_output=_map(lambda d: rng.normal(size=d.shape), point.d_output)))
-    second = _map(lambda d: rng.normal(size=d.shape), point.d_output)
+
+    def drawn() -> PyTree:
+        return _map(
+            lambda d: np.clip(np.round(GRID * rng.normal(size=d.shape)) / GRID, -2, 2), point.d_output
+        )
+
+    first, second = drawn(), drawn()
+    _, base = manual(both, point._replace(d_output=first))
+    _, other = manual(both, point._replace(d_output=second))
     for scale in SCALES:
-        _, scaled = manual(both, point._replace(d_output=_map(lambda d, s=scale: s * d, point.d_output)))
+        _, scaled = manual(both, point._replace(d_output=_map(lambda d, s=scale: s * d, first)))
         for path, c in found.items():
             expected = scale * np.asarray(base[path], np.float64)
             if np.max(np.abs(expected), initial=0) > ROOM * float(jnp.finfo(base[path].dtype).max):
@@ -42,11 +52,9 @@ def violations(
                     else f"for {scale:g} times the cotangent of the output it is not {scale:g} times as large"
                 )
                 findings[path] = Finding(kind, path, text)
-    _, alone = manual(both, point._replace(d_output=second))
-    both_added = jax.tree.map(_add, point.d_output, second)
-    _, summed = manual(both, point._replace(d_output=both_added))
+    _, summed = manual(both, point._replace(d_output=jax.tree.map(_add, first, second)))
     for path, c in found.items():
-        expected = np.asarray(base[path], np.float64) + np.asarray(alone[path], np.float64)
+        expected = np.asarray(base[path], np.float64) + np.asarray(other[path], np.float64)
         if tolerance.distance(summed[path], expected) > 16 * c.bound and path not in findings:
             text = "for the sum of two cotangents of the output it is not the sum of the two results"
             findings[path] = Finding("not linear", path, text)

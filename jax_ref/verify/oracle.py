@@ -28,7 +28,8 @@ def value_and_vjp(
 ) -> tuple[PyTree, tuple[PyTree, ...]]:
     """The output of `function(*args)`, and the cotangents: a tree for each argument.
 
-    Leaves that are not floating point have None in place of a cotangent.
+    `d_output` is taken in the dtypes of the output, which a function may fix for itself. Leaves that are not
+    floating point have None in place of a cotangent.
     """
     leaves, tree = jax.tree.flatten(args)
     flags = [is_floating(leaf) for leaf in leaves]
@@ -39,5 +40,7 @@ def value_and_vjp(
         return function(*jax.tree.unflatten(tree, merged))
 
     output, vjp = jax.vjp(of_floating, *(x for x, flag in zip(leaves, flags, strict=True) if flag))
-    remaining = iter(vjp(d_output))
+    remaining = iter(
+        vjp(jax.tree.map(lambda d, y: d.astype(y.dtype) if is_floating(y) else d, d_output, output))
+    )
     return output, jax.tree.unflatten(tree, [next(remaining) if flag else None for flag in flags])

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_ref.verify import tolerance
-from jax_ref.verify.change import Seen
+from jax_ref.verify.change import Context, Seen
 from jax_ref.verify.evaluate import Point, Sides, exact, manual
 from jax_ref.verify.oracle import dtype_of, is_floating
+from jax_ref.verify.structure import labelled
 
 NARROWER = (jnp.float32, jnp.float16, jnp.bfloat16)
 
@@ -24,18 +25,18 @@ CHANGED = 0.3
 """How much of the error is another one where the arguments are moved, if it is rounding."""
 
 
-def lost(seen: Seen, path: str, both: Sides) -> list[str]:
+def lost(seen: Seen, path: str, context: Context) -> list[str]:
     """The dtypes, narrower than the leaf's, whose digits it may have; the one that fits best first."""
     c = seen.cotangents[path]
     error = c.actual - c.exact
     relative = tolerance.size(error) / max(tolerance.size(c.exact), 1e-150)
-    own = max(float(jnp.finfo(dtype_of(x)).eps) for x in jax.tree.leaves(seen.point.args) if is_floating(x))
+    own = float(jnp.finfo(dtype_of(labelled(seen.point.args, context.names)[path])).eps)
     fitting = {}
     for dtype in NARROWER:
         eps = float(jnp.finfo(dtype).eps)
         if eps > own and eps / RANGE < relative < eps * RANGE and np.all(np.isfinite(error)):
             near = _near(seen.point, eps)
-            moved = tolerance.distance(_error(both, near, path), error)
+            moved = tolerance.distance(_error(context.both, near, path), error)
             if moved > CHANGED * tolerance.size(error):
                 fitting[jnp.dtype(dtype).name] = abs(np.log(relative / eps))
     return sorted(fitting, key=lambda dtype: fitting[dtype])

@@ -1,10 +1,10 @@
 """How far rounding on the way carries a gradient: the oracle with a random error in each of its steps.
 
-The steps of the oracle, of the reference and of its derivative, are each multiplied by 1 + STEP r with r
-uniform in [-1, 1]. STEP is far above the rounding of float64, so that what comes of it can be measured there,
-and what rounding does is as much smaller, or larger, as its unit is. So are estimated cancellations, which no
-bound from the sizes of the arguments knows. (Stochastic arithmetic: Vignes 1993, Mathematics and Computers in
-Simulation 35, 233-261.)
+The steps of the oracle, of the reference and of its derivative, are each multiplied by 1 + s r with r uniform
+in [-1, 1]. The size s is far above the rounding of float64, or of the dtype that the reference has inside, so
+that what comes of it can be measured, and what rounding does is as much smaller, or larger, as its unit is.
+So are estimated cancellations, which no bound from the sizes of the arguments knows. (Stochastic arithmetic:
+Vignes 1993, Mathematics and Computers in Simulation 35, 233-261.)
 """
 
 import functools
@@ -16,13 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import program, tolerance
+from jax_ref.verify import digits, program, tolerance
+from jax_ref.verify.digits import Digits
 from jax_ref.verify.evaluate import Compared, Point, differentiated, widened
 from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.program import Step, opened
 from jax_ref.verify.structure import labelled
 
-STEP = 2.0**-30
+SIZE = 30 / 52
+"""The power of the machine epsilon that the errors have: 2^-30 in float64."""
 
 TRIES = 3
 
@@ -44,22 +46,29 @@ def allowed_for(
     point: Point,
     names: tuple[str, ...],
     rng: np.random.Generator,
+    reached: Digits,
     outputs: list[Compared],
     cotangents: dict[str, Compared],
 ) -> tuple[list[Compared], dict[str, Compared]]:
-    """The same, with bounds widened by what rounding may do at this point."""
+    """The same, with bounds widened by what rounding may do at this point; `reached` are the oracle's digits.
+
+    With errors, a reference that draws random numbers in float64 would draw others: there nothing is allowed.
+    """
+    if reached.draws:
+        return outputs, cotangents
     leaves, given = jax.tree.leaves(point.d_output), labelled(point.args, names)
+    step = float(jnp.finfo(reached.dtype).eps) ** SIZE
     try:
-        strayed = _strayed(reference, point, names, rng)
+        strayed = _strayed(reference, point, names, rng, step)
     except Exception:  # a program with parts that cannot be run one by one
         return outputs, cotangents
 
     def widen(c: Compared, like: Any, pick: Callable[[Any], Any]) -> Compared:
         if not is_floating(like):
             return c
-        unit = float(jnp.finfo(like.dtype).eps) / 2
+        unit = float(jnp.finfo(digits.coarser(like.dtype, reached.dtype)).eps) / 2
         far = max(tolerance.distance(pick(s), c.exact) for s in strayed)
-        return c._replace(bound=c.bound + (MARGIN * far * unit / STEP if np.isfinite(far) else 0.0))
+        return c._replace(bound=c.bound + (MARGIN * far * unit / step if np.isfinite(far) else 0.0))
 
     return (
         [widen(c, leaves[i], lambda s, i=i: jax.tree.leaves(s[0])[i]) for i, c in enumerate(outputs)],
@@ -68,22 +77,26 @@ def allowed_for(
 
 
 def _strayed(
-    reference: Callable[..., PyTree], point: Point, names: tuple[str, ...], rng: np.random.Generator
+    reference: Callable[..., PyTree],
+    point: Point,
+    names: tuple[str, ...],
+    rng: np.random.Generator,
+    step: float,
 ) -> list[tuple[PyTree, dict[str, Any]]]:
-    """Output and cotangents by path of the oracle with errors of `STEP`, for a few draws of them."""
+    """Output and cotangents by path of the oracle with errors of `step`, for a few draws of them."""
     with jax.enable_x64(True):
         args, d_output = widened((point.args, point.d_output))
         seeds = rng.integers(2**31, size=TRIES)
-        return [_with_errors(reference, names)(args, d_output, seed) for seed in seeds]
+        return [_with_errors(reference, names)(args, d_output, step, seed) for seed in seeds]
 
 
 @functools.lru_cache(maxsize=32)
 def _with_errors(reference: Callable[..., PyTree], names: tuple[str, ...]) -> Any:
-    def run(args: tuple[PyTree, ...], d_output: PyTree, seed: jax.Array) -> Any:
+    def run(args: tuple[PyTree, ...], d_output: PyTree, size: jax.Array, seed: jax.Array) -> Any:
         plain = opened(functools.partial(differentiated, reference, names=names), args, d_output)
         sizes = [v.aval.size for step in plain.steps if _rounds(step) for v in step.equation.outvars]
         # all at once: to compile a random number generator for every step takes far longer than the rest
-        errors = 1 + STEP * jax.random.uniform(jax.random.key(seed), (sum(sizes),), jnp.float64, -1, 1)
+        errors = 1 + size * jax.random.uniform(jax.random.key(seed), (sum(sizes),), jnp.float64, -1, 1)
         starts = iter(np.cumsum([0, *sizes]).tolist())
 
         def rounded(step: Step, inputs: list[Any], outputs: list[Any]) -> list[Any]:

@@ -53,7 +53,7 @@ def violations(
             row = {path: np.asarray(values)[i] for path, values in vmapped.items()}
             findings += _differ("under vmap and one by one", single, row, functools.partial(allowed, i))
     after = [x for x in jax.tree.leaves(point.args) if isinstance(x, np.ndarray)]
-    if not all(np.array_equal(a, b) for a, b in zip(before, after, strict=True)):
+    if not all(_same(a, b) for a, b in zip(before, after, strict=True)):
         findings.append(Finding("transform", "", "the call changed its arguments in place"))
     return list({f.path: f for f in findings}.values())
 

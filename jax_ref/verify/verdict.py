@@ -1,11 +1,11 @@
 """From what was seen to a report: the worst of every leaf, and what each wrong one is instead."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import batches, diagnosis
+from jax_ref.verify import batches, diagnosis, look
 from jax_ref.verify.change import Context, Seen
 from jax_ref.verify.evaluate import Compared
 from jax_ref.verify.oracle import dtype_of, is_floating
@@ -17,6 +17,13 @@ NAMED = 3
 """Points named in a finding; of more it says how many there are."""
 
 
+class Found(NamedTuple):
+    """What was computed for other leaves, by the identity of a `Seen`: for diagnosis, and it in float64."""
+
+    kept: dict[int, Any]
+    finer: dict[int, Seen | None]
+
+
 def report(run: Run, examples: list[tuple[PyTree, ...]]) -> Report:
     """A row for each leaf in each dtype it was looked at in."""
     rows = {
@@ -25,14 +32,14 @@ def report(run: Run, examples: list[tuple[PyTree, ...]]) -> Report:
         for path, leaf in labelled(example, run.names).items()
         if is_floating(leaf)
     }
-    kept: dict[int, Any] = {}
-    leaves = tuple(_leaf(run, path, dtype, leaf, kept) for (path, dtype), leaf in rows.items())
+    found = Found({}, {})
+    leaves = tuple(_leaf(run, path, dtype, leaf, found) for (path, dtype), leaf in rows.items())
     return Report(
         run.subject.name, leaves, tuple(run.findings), tuple(run.undecided), tuple(dict.fromkeys(run.notes))
     )
 
 
-def _leaf(run: Run, path: str, dtype: str, leaf: Any, kept: dict[int, Any]) -> Leaf:
+def _leaf(run: Run, path: str, dtype: str, leaf: Any, before: Found) -> Leaf:
     """The row of a leaf; its finding is added to the run's."""
     at = [s for s in run.seen if path in s.cotangents and _dtype(run, s, path) == dtype]
     found = Leaf(path, np.shape(leaf), dtype, float("nan"), float("nan"), "not looked at", "")
@@ -48,17 +55,15 @@ def _leaf(run: Run, path: str, dtype: str, leaf: Any, kept: dict[int, Any]) -> L
         run.notes.append(f"degenerate: the gradient of {path} is zero wherever it was looked at")
         verdict = "zero" if verdict == "right" else verdict
     if path not in named and (wrong or bent):
-        explained = _explain(run, path, wrong, kept) if wrong else bent[0]
+        explained = _explain(run, path, wrong, before) if wrong else bent[0]
         # a term that is added without the cotangent bends it too: the simpler words are the better ones
         run.findings.append(bent[0] if bent and explained.kind == "gradient" else explained)
     return found._replace(error=c.error, bound=c.bound, verdict=verdict, where=_where(worst, c))
 
 
-def _explain(run: Run, path: str, wrong: list[Seen], kept: dict[int, Any]) -> Finding:
+def _explain(run: Run, path: str, wrong: list[Seen], before: Found) -> Finding:
     """The finding for a leaf: what it is instead, or where it is wrong."""
-    group = batches.group(run.subject.reference, wrong[0].point.args)
-    context = Context(run.subject.reference, run.names, run.both, group, kept)
-    finding = diagnosis.diagnose(path, wrong, context)._replace(example=wrong[0].point.args)
+    finding = _diagnosed(run, path, wrong, before)._replace(example=wrong[0].point.args)
     places = list(dict.fromkeys(s.point.name for s in wrong))
     if places[0] == "example":
         return finding
@@ -69,6 +74,26 @@ def _explain(run: Run, path: str, wrong: list[Seen], kept: dict[int, Any]) -> Fi
     return finding._replace(
         text=f"{finding.text} (right at the example, wrong at: {', '.join(places[:NAMED])}{more})"
     )
+
+
+def _diagnosed(run: Run, path: str, wrong: list[Seen], before: Found) -> Finding:
+    """What it is in float64, which tells a mistake from rounding; or in its own dtype, if that says more."""
+    group = batches.group(run.subject.reference, wrong[0].point.args)
+    context = Context(run.subject.reference, run.names, run.both, group, before.kept)
+    worst = wrong[0].cotangents[path]
+    narrow = _dtype(run, wrong[0], path) != "float64" and diagnosis.finite(worst)
+    finer = [s for s in (_finer(run, seen, before) for seen in wrong) if s] if narrow else []
+    still = [s for s in finer if s.cotangents[path].wrong]
+    if finer and not still:
+        return diagnosis.lost(path, worst, _dtype(run, wrong[0], path))
+    found = diagnosis.diagnose(path, still, context) if still else None
+    return found if found and found.kind != "gradient" else diagnosis.diagnose(path, wrong, context)
+
+
+def _finer(run: Run, seen: Seen, before: Found) -> Seen | None:
+    if id(seen) not in before.finer:
+        before.finer[id(seen)] = look.in_float64(run, seen)
+    return before.finer[id(seen)]
 
 
 def _where(seen: Seen, c: Compared) -> str:

@@ -1,0 +1,68 @@
+"""How exact an oracle can be: not more than the reference, if that fixes a dtype or draws random numbers."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import DTypeLike, PyTree
+
+DRAW = ("random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform")
+"""Steps that draw random numbers: for the same key others in float64."""
+
+
+class Digits(NamedTuple):
+    """The coarsest dtype that float64 is rounded to in a reference, and whether it draws random numbers."""
+
+    dtype: np.dtype
+    draws: bool
+
+
+def of(reference: Callable[..., PyTree], args: PyTree) -> Digits:
+    """Those of a reference for arguments in float64."""
+    with jax.enable_x64(True):
+        try:
+            steps = list(_steps(jax.make_jaxpr(reference)(*args).jaxpr))
+        except Exception:  # it cannot be called so, which is told elsewhere
+            steps = []
+    dtype = jnp.dtype(jnp.float64)
+    for step in steps:
+        if any(_dtype(v) == jnp.float64 for v in step.invars):
+            for v in step.outvars:
+                dtype = coarser(dtype, _dtype(v)) if jnp.issubdtype(_dtype(v), jnp.floating) else dtype
+    return Digits(dtype, any(step.primitive.name in DRAW for step in steps))
+
+
+def coarser(one: DTypeLike, other: DTypeLike) -> np.dtype:
+    """The one of two floating dtypes that has fewer digits."""
+    return max(jnp.dtype(one), jnp.dtype(other), key=lambda dtype: jnp.finfo(dtype).eps)
+
+
+def notes(found: Digits) -> list[str]:
+    """What the report says of it."""
+    if found.draws:
+        return [
+            "the reference draws random numbers, which are others in float64: the oracle is autodiff in its "
+            "own dtypes"
+        ]
+    if found.dtype != jnp.float64:
+        return [f"the reference rounds to {found.dtype.name} inside: no more digits are asked for"]
+    return []
+
+
+def _steps(jaxpr: Any) -> Iterator[Any]:
+    """The equations of a program, and of the programs within."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program):
+            if _is_program(inner):
+                yield from _steps(getattr(inner, "jaxpr", inner))
+
+
+def _is_program(x: Any) -> bool:
+    return hasattr(x, "eqns") or hasattr(x, "jaxpr")
+
+
+def _dtype(v: Any) -> Any:
+    return getattr(v.aval, "dtype", np.bool_)

@@ -1,0 +1,40 @@
+"""A look at one point: both sides compared, with what rounding may do, without what lies at a kink."""
+
+import numpy as np
+
+from jax_ref.verify import kinks, rounding
+from jax_ref.verify.change import Seen
+from jax_ref.verify.evaluate import Compared, Point, compare, widened
+from jax_ref.verify.run import Run
+
+
+def look(run: Run, point: Point) -> tuple[list[Compared], Seen, list[str]]:
+    """The output's leaves, the cotangents, and a line for each of these that is undecided."""
+    outputs, cotangents = compare(run.both, point, run.rng)
+    if any(c.wrong for c in (*outputs, *cotangents.values())):
+        outputs, cotangents = rounding.allowed_for(
+            run.subject.reference, point, run.names, run.rng, run.both.digits, outputs, cotangents
+        )
+    decided, undecided = {}, []
+    for path, c in cotangents.items():
+        if c.wrong and run.settings.kinks == "undecided":
+            kink = kinks.undecided(run.subject.reference, run.names, point, path, c)
+            if kink.any():
+                first = tuple(map(int, np.argwhere(kink)[0]))
+                undecided.append(
+                    f"{path}{list(first)} ({point.name}): the reference has a kink there; found "
+                    f"{c.actual[first]:.6g}, autodiff {c.exact[first]:.6g}"
+                )
+                c = c._replace(actual=np.where(kink, c.exact, c.actual))
+        decided[path] = c
+    return outputs, Seen(point, decided), undecided
+
+
+def in_float64(run: Run, seen: Seen) -> Seen | None:
+    """The same point in float64, where it was in another dtype; None where the functions do not take that."""
+    args, d_output = widened((seen.point.args, seen.point.d_output))
+    try:
+        finer = look(run, seen.point._replace(args=args, d_output=d_output))[1]
+    except Exception:  # of the user's code, which may be made for one dtype only
+        return None
+    return finer if finer.cotangents.keys() == seen.cotangents.keys() else None
