@@ -17,11 +17,12 @@ FADED = 0.01
 """Share of the usual error below which an error is no longer one on one side of a threshold."""
 
 
-def changes(path: str, first: Seen, context: Context) -> Iterator[Change]:
+def changes(path: str, seen: list[Seen], context: Context) -> Iterator[Change]:
     """The cheapest and the plainest to try first."""
+    first = seen[0]
     yield from _rounded(path, first, context)
     yield from _reduced(path, first, context)
-    yield from _conditional(path, first, context.names)
+    yield from _conditional(path, seen, context.names)
     in_steps = list(_in_steps(path, first, context))
     yield from (change for change in in_steps if change.kind == "statistic")
     yield from _counted(path, first, context)
@@ -73,8 +74,11 @@ def _attempt(taken_apart: Callable[[], Any]) -> Any:
         return None
 
 
-def _conditional(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
-    """Right but where a condition holds: on a position, or on an input of the same shape."""
+def _conditional(path: str, seen: list[Seen], names: tuple[str, ...]) -> Iterator[Change]:
+    """Right but where a condition holds: on a position, or on an input of the same shape.
+
+    The condition is read off the first point where some entries are right and some wrong.
+    """
 
     def wrong_entries(s: Seen) -> Array:
         c = s.cotangents[path]
@@ -82,9 +86,11 @@ def _conditional(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Cha
             np.abs(c.actual - c.exact) <= 2 * c.bound / np.sqrt(max(c.exact.size, 1)) + 1e-6 * np.abs(c.exact)
         )
 
-    wrong, c = wrong_entries(first), first.cotangents[path]
-    if wrong.all() or not wrong.any():
+    partly = (s for s in seen if wrong_entries(s).any() and not wrong_entries(s).all())
+    first = next(partly, None)
+    if first is None:
         return
+    wrong, c = wrong_entries(first), first.cotangents[path]
     for condition in conditions.where(labelled(first.point.args, names), wrong):
         mask = condition.mask
         if not np.any(wrong & mask) or np.any(wrong & ~mask) or np.mean(wrong[mask]) < 0.5:
@@ -96,7 +102,8 @@ def _conditional(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Cha
             """The cotangent itself, if it is wrong where the condition holds and nowhere else."""
             found = wrong_entries(s)
             same = filter(condition.same, conditions.where(labelled(s.point.args, names), found))
-            holds = any(not np.any(found & ~other.mask) for other in same)
+            beyond = condition.threshold and found.all()  # as far as can be seen
+            holds = beyond or any(not np.any(found & ~other.mask) for other in same)
             return s.cotangents[path].actual if holds else None
 
         yield Change("conditional", f"it is wrong only {condition.text}", predicted)

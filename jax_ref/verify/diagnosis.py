@@ -1,11 +1,12 @@
 """What a wrong cotangent is instead: the simplest change that makes it right, claimed only if it does.
 
-A description is tried on two points with other values and other cotangents of the output, and holds only
-if the same change, with the same number in it, brings both within the bound of the oracle.
+A description is tried on points with other values and other cotangents of the output, and holds only if the
+same change, with the same number in it, brings all of them within the bound of the oracle.
 """
 
 import itertools
 
+import jax
 import numpy as np
 
 from jax_ref.verify import deeper, simple, tolerance
@@ -15,8 +16,11 @@ from jax_ref.verify.report import Finding
 
 TINY = 1e-150
 
-POINTS = 2
-"""Points at which a change must hold."""
+AT_KINKS = ("rounded", "zero rows")
+"""Points at which a change need not hold: what was found at kinks is not known there."""
+
+EVERYWHERE = ("zero", "conditional")
+"""Kinds that must hold wherever it is wrong: of few entries, or far out, they often do by chance."""
 
 
 def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
@@ -27,11 +31,11 @@ def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
         first = tuple(map(int, bad[0]))
         text = f"NaN or infinite at {len(bad)} of {worst.actual.size} entries, first at {first}"
         return Finding("not finite", path, text)
+    compared = _compared(seen)
     for change in itertools.chain(
-        simple.changes(path, seen[0], context.names), deeper.changes(path, seen[0], context)
+        simple.changes(path, seen[0], context.names), deeper.changes(path, seen, context)
     ):
-        # of few entries many things hold by chance: a condition must hold wherever it is wrong
-        if all(_holds(change, path, s) for s in (seen if change.kind == "conditional" else seen[:POINTS])):
+        if all(_holds(change, path, s) for s in (seen if change.kind in EVERYWHERE else compared)):
             return Finding(change.kind, path, change.text)
     return Finding(
         "gradient", path, f"off by {_relative(worst)} of its norm; no simple change makes it right"
@@ -54,6 +58,16 @@ def finite(found: Compared) -> bool:
 
 def _relative(found: Compared) -> str:
     return f"{found.error / max(tolerance.size(found.exact), TINY):.1e}"
+
+
+def _compared(seen: list[Seen]) -> list[Seen]:
+    """Those at which a change must hold: the first two, and the others of the first's shapes without kinks."""
+
+    def shapes(s: Seen) -> list[tuple[int, ...]]:
+        return [np.shape(x) for x in jax.tree.leaves(s.point.args)]
+
+    later = (s for s in seen[2:] if s.point.name not in AT_KINKS)
+    return [*seen[:2], *(s for s in later if shapes(s) == shapes(seen[0]))]
 
 
 def _holds(change: Change, path: str, seen: Seen) -> bool:
