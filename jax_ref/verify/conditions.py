@@ -97,5 +97,5 @@ def _between(low: float, high: float) -> str:
     for digits in range(1, 8):
         text = f"{(low + high) / 2:.{digits}g}"
         if low <= float(text) <= high:
-            return text
+            return f"{float(text):.7g}"
     return f"{(low + high) / 2:.7g}"

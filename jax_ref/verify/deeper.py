@@ -75,10 +75,7 @@ def _attempt(taken_apart: Callable[[], Any]) -> Any:
 
 
 def _conditional(path: str, seen: list[Seen], names: tuple[str, ...]) -> Iterator[Change]:
-    """Right but where a condition holds: on a position, or on an input of the same shape.
-
-    The condition is read off the first point where some entries are right and some wrong.
-    """
+    """Right but where a condition holds: on a position, or on an input of the same shape."""
 
     def wrong_entries(s: Seen) -> Array:
         c = s.cotangents[path]
@@ -86,17 +83,7 @@ def _conditional(path: str, seen: list[Seen], names: tuple[str, ...]) -> Iterato
             np.abs(c.actual - c.exact) <= 2 * c.bound / np.sqrt(max(c.exact.size, 1)) + 1e-6 * np.abs(c.exact)
         )
 
-    partly = (s for s in seen if wrong_entries(s).any() and not wrong_entries(s).all())
-    first = next(partly, None)
-    if first is None:
-        return
-    wrong, c = wrong_entries(first), first.cotangents[path]
-    for condition in conditions.where(labelled(first.point.args, names), wrong):
-        mask = condition.mask
-        if not np.any(wrong & mask) or np.any(wrong & ~mask) or np.mean(wrong[mask]) < 0.5:
-            continue
-        if not np.any(c.exact[~mask]) or (condition.threshold and _fades(c, wrong)):
-            continue
+    for condition in _conditions(path, seen, names, wrong_entries):
 
         def predicted(s: Seen, condition: conditions.Condition = condition) -> Array | None:
             """The cotangent itself, if it is wrong where the condition holds and nowhere else."""
@@ -107,6 +94,22 @@ def _conditional(path: str, seen: list[Seen], names: tuple[str, ...]) -> Iterato
             return s.cotangents[path].actual if holds else None
 
         yield Change("conditional", f"it is wrong only {condition.text}", predicted)
+
+
+def _conditions(
+    path: str, seen: list[Seen], names: tuple[str, ...], wrong_entries: Callable[[Seen], Array]
+) -> Iterator[conditions.Condition]:
+    """Those that could hold, read off the points where some entries are right, not all for being zero."""
+    for s in seen:
+        wrong, c = wrong_entries(s), s.cotangents[path]
+        if wrong.all() or not wrong.any():
+            continue
+        for condition in conditions.where(labelled(s.point.args, names), wrong):
+            mask = condition.mask
+            if not np.any(wrong & mask) or np.any(wrong & ~mask) or np.mean(wrong[mask]) < 0.5:
+                continue
+            if np.any(c.exact[~mask]) and not (condition.threshold and _fades(c, wrong)):
+                yield condition
 
 
 def _fades(c: Compared, wrong: Array) -> bool:

@@ -61,7 +61,7 @@ def _relative(found: Compared) -> str:
 
 
 def _compared(seen: list[Seen]) -> list[Seen]:
-    """Those at which a change must hold: the first two, and the others of the first's shapes without kinks."""
+    """Where a change must hold: at the first two, and at the others of the first's shapes without kinks."""
 
     def shapes(s: Seen) -> list[tuple[int, ...]]:
         return [np.shape(x) for x in jax.tree.leaves(s.point.args)]
