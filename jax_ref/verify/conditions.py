@@ -34,14 +34,12 @@ def where(named: dict[str, Any], wrong: Mask) -> Iterator[Condition]:
     if wrong.sum() == 1 and wrong.ndim:
         yield Condition(f"at one entry, {tuple(map(int, np.argwhere(wrong)[0]))}", wrong)
     for axis, size in enumerate(wrong.shape):
-        if size > 1:
-            at = np.flatnonzero(wrong.any(tuple(a for a in range(wrong.ndim) if a != axis)))
-            texts = {0: "the first", size - 1: "the last"}
-            for index in sorted({0, size - 1} | set(at[:1] if len(at) == 1 else ())):
-                mask = np.zeros(wrong.shape, bool)
-                mask[(slice(None),) * axis + (index,)] = True
-                which = f"{texts[index]} entry" if index in texts else f"entry {index}"
-                yield Condition(f"in {which} of axis {axis}", mask)
+        at = np.flatnonzero(wrong.any(tuple(a for a in range(wrong.ndim) if a != axis)))
+        single = {f"entry {i}": i for i in at if len(at) == 1}
+        for which, index in ({"the first entry": 0, "the last entry": size - 1} | single).items():
+            mask = np.zeros(wrong.shape, bool)
+            mask[(slice(None),) * axis + (index,)] = True
+            yield Condition(f"in {which} of axis {axis}", mask)
     for path, leaf in named.items():
         if not hasattr(leaf, "shape") or jnp.issubdtype(dtype_of(leaf), jax.dtypes.prng_key):
             continue

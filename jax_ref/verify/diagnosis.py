@@ -16,9 +16,6 @@ from jax_ref.verify.report import Finding
 
 TINY = 1e-150
 
-AT_KINKS = ("rounded", "zero rows")
-"""Points at which a change need not hold: what was found at kinks is not known there."""
-
 EVERYWHERE = ("zero", "conditional")
 """Kinds that must hold wherever it is wrong: of few entries, or far out, they often do by chance."""
 
@@ -32,10 +29,11 @@ def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
         text = f"NaN or infinite at {len(bad)} of {worst.actual.size} entries, first at {first}"
         return Finding("not finite", path, text)
     compared = _compared(seen)
+    points = {"precision": seen[:2]} | dict.fromkeys(EVERYWHERE, seen)
     for change in itertools.chain(
         simple.changes(path, seen[0], context.names), deeper.changes(path, seen, context)
     ):
-        if all(_holds(change, path, s) for s in (seen if change.kind in EVERYWHERE else compared)):
+        if all(_holds(change, path, s) for s in points.get(change.kind, compared)):
             return Finding(change.kind, path, change.text)
     return Finding(
         "gradient", path, f"off by {_relative(worst)} of its norm; no simple change makes it right"
@@ -66,7 +64,7 @@ def _compared(seen: list[Seen]) -> list[Seen]:
     def shapes(s: Seen) -> list[tuple[int, ...]]:
         return [np.shape(x) for x in jax.tree.leaves(s.point.args)]
 
-    later = (s for s in seen[2:] if s.point.name not in AT_KINKS)
+    later = (s for s in seen[2:] if s.point.name not in deeper.AT_KINKS)
     return [*seen[:2], *(s for s in later if shapes(s) == shapes(seen[0]))]
 
 

@@ -16,7 +16,11 @@ from jax_ref.verify.structure import labelled, with_leaf
 LIMIT = 256
 """Entries looked at, those with the largest errors first."""
 
-STEP = 1e-6
+STEP, NEARER = 1e-6, 4
+"""The step to each side, and how many times smaller a second one is."""
+
+SAME = 0.3
+"""How much of the jump the slopes may change by from the one step to the other: of a bend it is 3/4."""
 
 FAR = 10
 """Jumps of the slope that an answer at a kink may be off the middle: no convention is further away."""
@@ -31,9 +35,12 @@ def undecided(
     looked_at = np.argsort(-off)[:LIMIT]
     with jax.enable_x64(True):
         args, d_output = widened((point.args, point.d_output))
-        left, right, noise = map(np.asarray, _one_sided(reference, names, path)(args, d_output, looked_at))
+        slopes = _one_sided(reference, names, path)
+        left_far, right_far, _ = map(np.asarray, slopes(args, d_output, looked_at, STEP))
+        left, right, noise = map(np.asarray, slopes(args, d_output, looked_at, STEP / NEARER))
     size, jump = np.maximum(np.abs(left), np.abs(right)), np.abs(left - right)
-    bent = jump > 1e-3 * size + 1e-4 * np.max(size, initial=0.0) + noise
+    changed = np.abs(left - left_far) + np.abs(right - right_far)
+    bent = (jump > 1e-3 * size + 1e-4 * np.max(size, initial=0.0) + noise) & (changed < SAME * jump + noise)
     near = np.abs(found.actual.ravel()[looked_at] - (left + right) / 2) <= FAR * jump
     kinks, mask = np.zeros(off.shape), np.zeros(off.shape, bool)
     kinks[looked_at] = bent
@@ -68,15 +75,15 @@ def _refuted(
 
 @functools.lru_cache(maxsize=32)
 def _one_sided(reference: Callable[..., PyTree], names: tuple[str, ...], path: str) -> Any:
-    """`(args, d_output, entries) -> (left, right, noise)`: one-sided differences by entries of a leaf."""
+    """`(args, d_output, entries, step) -> (left, right, noise)`: one-sided slopes by entries of a leaf."""
 
-    def differences(args: tuple[PyTree, ...], d_output: PyTree, entries: jax.Array) -> Any:
+    def differences(args: tuple[PyTree, ...], d_output: PyTree, entries: jax.Array, step: jax.Array) -> Any:
         leaf, value = _of_leaf(reference, args, d_output, names, path)
 
         def moved(entry: jax.Array, shift: jax.Array) -> jax.Array:
             return value(leaf.ravel().at[entry].add(shift).reshape(leaf.shape))
 
-        steps = STEP * jnp.maximum(1, jnp.abs(leaf.ravel()[entries]))
+        steps = step * jnp.maximum(1, jnp.abs(leaf.ravel()[entries]))
         here = value(leaf)
         below = jax.lax.map(lambda e: moved(e[0], -e[1]), (entries, steps), batch_size=64)
         above = jax.lax.map(lambda e: moved(e[0], e[1]), (entries, steps), batch_size=64)
