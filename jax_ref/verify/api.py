@@ -14,6 +14,7 @@ from jax_ref.verify.checker import run_checks
 from jax_ref.verify.oracle import dtype_of
 from jax_ref.verify.report import Report
 from jax_ref.verify.run import Settings
+from jax_ref.verify.structure import kind, labelled
 from jax_ref.verify.subject import Subject
 
 Examples = Sequence[tuple[PyTree, ...]] | Any
@@ -114,6 +115,8 @@ def _run(
     examples: Examples,
     dtypes: Sequence[DTypeLike],
 ) -> Report:
+    if not isinstance(settings.seed, int | np.integer) or settings.seed < 0:
+        raise ValueError(f"verify: seed was {settings.seed!r}; expected an integer from 0")
     _choice("level", settings.level, run.LEVELS)
     _choice("kinks", settings.kinks, run.KINKS)
     _reasons(settings.skip)
@@ -124,7 +127,9 @@ def _run(
     given = [args, *examples] if args else list(examples)
     if not given:
         raise TypeError("verify: no arguments were given; expected an example of the function's arguments")
-    prepared = [jax.tree.map(_array, example) for example in given]
+    prepared = [_prepared(example, what) for example in given]
+    if isinstance(dtypes, str) or not isinstance(dtypes, Sequence):
+        raise TypeError(f"verify: dtypes was {dtypes!r}; expected a list, as [jnp.float32, jnp.bfloat16]")
     if dtypes:
         prepared = [_cast(example, dtype) for dtype in dtypes for example in prepared]
     report = verdict.report(run_checks(what, prepared, settings), prepared)
@@ -148,18 +153,35 @@ def _cast(example: tuple[PyTree, ...], dtype: DTypeLike) -> tuple[PyTree, ...]:
     return oracle.cast(example, dtype)
 
 
-def _array(leaf: Any) -> Any:
+def _prepared(example: Any, what: Subject) -> tuple[PyTree, ...]:
+    """The arguments of one example as arrays."""
+    if not isinstance(example, tuple | list):
+        raise TypeError(f"verify: an example was {kind(example)}; expected a tuple of arguments")
+    named = labelled(tuple(example), what.names(len(example)))
+    arrays = [_array(name, leaf) for name, leaf in named.items()]
+    if not any(map(oracle.is_floating, arrays)):
+        raise TypeError("verify: no argument is of floating point; expected one, to differentiate by")
+    return jax.tree.unflatten(jax.tree.structure(tuple(example)), arrays)
+
+
+def _array(name: str, leaf: Any) -> Any:
     """A leaf as NumPy holds it in the dtype that JAX would give it; PRNG keys as they are."""
+    hint = (
+        "; is it the reference? that is given as reference=..."
+        if callable(leaf)
+        else ("; what is no array is bound with functools.partial")
+    )
+    unfit = TypeError(f"verify: {name} was {leaf!r}; expected an array or a pytree of arrays{hint}")
     try:
         dtype = dtype_of(leaf)
     except TypeError:
-        raise TypeError(f"verify: an argument was {leaf!r}; expected arrays or pytrees of arrays") from None
+        raise unfit from None
     if jnp.issubdtype(dtype, jax.dtypes.prng_key):
         return leaf
     if not jnp.issubdtype(dtype, np.number) and not jnp.issubdtype(dtype, np.bool_):
-        raise TypeError(f"verify: an argument was {leaf!r}; expected arrays or pytrees of arrays")
+        raise unfit
     if jnp.issubdtype(dtype, jnp.complexfloating):
-        raise TypeError("verify: an argument is complex; expected real floating point, integers or booleans")
+        raise TypeError(f"verify: {name} is complex; expected real floating point, integers or booleans")
     return np.asarray(leaf, jax.dtypes.canonicalize_dtype(dtype))
 
 

@@ -7,12 +7,20 @@ import numpy as np
 
 from jax_ref.verify.evaluate import Compared, Point, Sides
 
+AT_KINKS = ("rounded", "zero rows")
+"""Rungs of the ladder where zeros and ties are met."""
+
 
 class Seen(NamedTuple):
     """One point with what was found there, by path."""
 
     point: Point
     cotangents: dict[str, Compared]
+
+
+def off_kinks(seen: list[Seen]) -> list[Seen]:
+    """Those without many zeros and ties, if there are any: at these, much is right or wrong by chance."""
+    return [s for s in seen if s.point.name not in AT_KINKS] or seen
 
 
 class Context(NamedTuple):

@@ -6,21 +6,23 @@ from jaxtyping import PyTree
 
 from jax_ref.verify import (
     batches,
-    differences,
     digits,
     linearity,
     points,
+    reference,
     rounding,
-    tolerance,
     transforms,
 )
-from jax_ref.verify.evaluate import Point, in_float64, inner, magnitude, sides, widened, x64_for
+from jax_ref.verify.evaluate import Point, sides, x64_for
 from jax_ref.verify.look import look
 from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.report import Finding
 from jax_ref.verify.run import LEVELS, QUICK, Run, Settings
-from jax_ref.verify.structure import labelled, match
+from jax_ref.verify.structure import match
 from jax_ref.verify.subject import Subject
+
+TRACED = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
+"""What JAX raises where a traced value is used as a plain one."""
 
 
 def run_checks(subject: Subject, examples: list[tuple[PyTree, ...]], settings: Settings) -> Run:
@@ -53,13 +55,15 @@ def _structure(run: Run, args: tuple[PyTree, ...]) -> PyTree | None:
 
     with x64_for(args):
         output = _shapes(run, args)
+        if not any(map(is_floating, jax.tree.leaves(output))):
+            raise TypeError("verify: no output is of floating point; expected one, to differentiate")
         try:
             own = jax.eval_shape(run.subject.forward, *args)
             found = _another_output(own, output)
             if not found:
                 jax.eval_shape(traced, args, points.cotangent(output, run.rng))
         except Exception as error:  # the user's code may raise anything
-            run.findings.append(Finding("raises", "", f"{type(error).__name__}: {error}", args))
+            run.findings.append(Finding("raises", "", _told(error), args))
             return None
     run.findings.extend(f._replace(example=args) for f in found)
     return None if "forward" in {f.kind for f in found} else output
@@ -80,8 +84,19 @@ def _shapes(run: Run, args: tuple[PyTree, ...]) -> PyTree:
         what = "fwd" if run.subject.own_forward else "the reference"
         raise TypeError(
             f"verify: {what} could not be called with the {len(args)} arguments of the example: "
-            f"{type(error).__name__}: {error}"
+            f"{_told(error)}"
         ) from error
+
+
+def _told(error: Exception) -> str:
+    """An error in a line or more; of one that comes of tracing, what to do."""
+    text = f"{type(error).__name__}: {error}"
+    if not isinstance(error, TRACED):
+        return text
+    return (
+        f"{text}\nArguments are traced: bind what must be a plain value with functools.partial, and compute "
+        "with jax.numpy."
+    )
 
 
 def _values(run: Run, args: tuple[PyTree, ...], output: PyTree) -> list[Point]:
@@ -95,8 +110,11 @@ def _values(run: Run, args: tuple[PyTree, ...], output: PyTree) -> list[Point]:
         found = linearity.violations(run.both, climbed[0], base, run.rng)
         run.not_linear.extend(f._replace(example=args) for f in found)
     if run.settings.does("batches"):
-        for point in batches.resized(run.subject.reference, args, run.rng):
+        resized = batches.resized(run.subject.reference, args, run.rng)
+        for point in resized:
             _look(run, point)
+        if not resized:
+            run.notes.append("no batch axis was found: the sizes are those of the example")
     return climbed
 
 
@@ -122,7 +140,7 @@ def _behaviour(run: Run, climbed: list[Point]) -> None:
         run.findings.extend(f._replace(example=climbed[0].args) for f in found)
     if run.settings.does("reference"):
         with np.errstate(all="ignore"):  # an output may be infinite, where something is masked
-            _reference(run, climbed[0])
+            run.findings.extend(reference.violations(run.both, climbed[0], run.names, run.rng))
 
 
 def _look(run: Run, point: Point) -> None:
@@ -135,28 +153,3 @@ def _look(run: Run, point: Point) -> None:
             run.findings.append(Finding("forward", where, text, point.args))
     run.undecided.extend(undecided)
     run.seen.append(seen)
-
-
-def _reference(run: Run, point: Point) -> None:
-    """Whether the reference's derivative by JAX is that of its values."""
-    direction = jax.tree.map(
-        lambda x: run.rng.normal(size=np.shape(x)) if is_floating(x) else np.zeros(()), point.args
-    )
-    output, cotangents = in_float64(run.both, point)
-    by_leaf = {path: (np.asarray(c), labelled(direction, run.names)[path]) for path, c in cotangents.items()}
-    by_autodiff = sum(float(np.vdot(c, along)) for c, along in by_leaf.values())
-    size = sum(tolerance.size(c) * tolerance.size(along) for c, along in by_leaf.values())
-    start, d_output = widened((point.args, point.d_output))
-
-    def value(h: float) -> float:
-        moved = jax.tree.map(lambda x, dx: x + h * dx if is_floating(x) else x, start, direction)
-        return float(inner(widened(in_float64(run.both, Point("", moved, d_output))[0]), d_output))
-
-    terms = jax.tree.map(magnitude, (widened(output), d_output))
-    by_difference, error = differences.slope(value, float(inner(*terms)))
-    if abs(by_difference - by_autodiff) > 20 * error + 1e-6 * size:
-        text = (
-            f"its derivative by JAX is {by_autodiff:.6g}, that of its values {by_difference:.6g} "
-            f"(±{error:.1e}) along a random direction: has it a gradient of its own, or a stop_gradient?"
-        )
-        run.findings.append(Finding("reference", "", text, point.args))

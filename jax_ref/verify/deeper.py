@@ -6,15 +6,12 @@ from typing import Any
 import numpy as np
 
 from jax_ref.verify import conditions, contributions, elsewhere, evaluate, jacobian, precision, sweep, uses
-from jax_ref.verify.change import Change, Context, Seen
+from jax_ref.verify.change import Change, Context, Seen, off_kinks
 from jax_ref.verify.evaluate import Compared
 from jax_ref.verify.steps import Mistake
 from jax_ref.verify.structure import labelled
 
 Array = np.ndarray
-
-AT_KINKS = ("rounded", "zero rows")
-"""Points with many zeros and ties, where much is right by chance, and at kinks not known."""
 
 FADED = 0.01
 """Share of the usual error below which an error is no longer one on one side of a threshold."""
@@ -106,16 +103,18 @@ def _conditions(
 
     One such point shows no threshold: of few entries, those that are wrong often are the largest by chance.
     """
-    plain = [s for s in seen if s.point.name not in AT_KINKS] or seen
-    partly = [s for s in plain if wrong_entries(s).any() and not wrong_entries(s).all()]
+    partly = [s for s in off_kinks(seen) if wrong_entries(s).any() and not wrong_entries(s).all()]
+    yielded: set[str] = set()
     for s in partly:
         wrong, c = wrong_entries(s), s.cotangents[path]
         for condition in conditions.where(labelled(s.point.args, names), wrong):
             mask = condition.mask
-            if not np.any(wrong & mask) or np.any(wrong & ~mask) or np.mean(wrong[mask]) < 0.5:
+            telling = mask & ((c.exact != 0) | wrong)  # a zero may be one for other reasons
+            if not np.any(telling) or np.any(wrong & ~mask) or np.mean(wrong[telling]) < 0.5:
                 continue
             doubtful = condition.threshold and (len(partly) == 1 or _fades(c, wrong))
-            if np.any(c.exact[~mask]) and not doubtful:
+            if np.any(c.exact[~mask]) and not doubtful and condition.text not in yielded:
+                yielded.add(condition.text)
                 yield condition
 
 

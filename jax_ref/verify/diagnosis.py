@@ -10,14 +10,14 @@ import jax
 import numpy as np
 
 from jax_ref.verify import deeper, simple, tolerance
-from jax_ref.verify.change import Change, Context, Seen
+from jax_ref.verify.change import AT_KINKS, Change, Context, Seen, off_kinks
 from jax_ref.verify.evaluate import Compared
 from jax_ref.verify.report import Finding
 
 TINY = 1e-150
 
 EVERYWHERE = ("zero", "conditional")
-"""Kinds that must hold wherever it is wrong: of few entries, or far out, they often do by chance."""
+"""Kinds that must hold wherever it is wrong, off kinks: of few entries, or far out, they do by chance."""
 
 
 def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
@@ -29,7 +29,7 @@ def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
         text = f"NaN or infinite at {len(bad)} of {worst.actual.size} entries, first at {first}"
         return Finding("not finite", path, text)
     compared = _compared(seen)
-    points = {"precision": seen[:2]} | dict.fromkeys(EVERYWHERE, seen)
+    points = {"precision": seen[:2]} | dict.fromkeys(EVERYWHERE, off_kinks(seen))
     for change in itertools.chain(
         simple.changes(path, seen[0], context.names), deeper.changes(path, seen, context)
     ):
@@ -59,13 +59,13 @@ def _relative(found: Compared) -> str:
 
 
 def _compared(seen: list[Seen]) -> list[Seen]:
-    """Where a change must hold: at the first two, and at the others of the first's shapes without kinks."""
+    """Where a change must hold: at the first two, and at the others of the first's shapes, off kinks."""
 
     def shapes(s: Seen) -> list[tuple[int, ...]]:
         return [np.shape(x) for x in jax.tree.leaves(s.point.args)]
 
-    later = (s for s in seen[2:] if s.point.name not in deeper.AT_KINKS)
-    return [*seen[:2], *(s for s in later if shapes(s) == shapes(seen[0]))]
+    later = [s for s in seen[2:] if shapes(s) == shapes(seen[0]) and s.point.name not in AT_KINKS]
+    return [*seen[:2], *later]
 
 
 def _holds(change: Change, path: str, seen: Seen) -> bool:

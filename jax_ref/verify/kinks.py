@@ -30,7 +30,8 @@ def undecided(
     reference: Callable[..., PyTree], names: tuple[str, ...], point: Point, path: str, found: Compared
 ) -> np.ndarray:
     """Which entries of a leaf that disagree with the oracle lie at a kink of the reference, as a mask."""
-    off = np.abs(found.actual - found.exact).ravel()
+    with np.errstate(invalid="ignore"):
+        off = np.abs(found.actual - found.exact).ravel()
     off[~np.isfinite(off)] = 0
     looked_at = np.argsort(-off)[:LIMIT]
     with jax.enable_x64(True):

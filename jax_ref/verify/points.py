@@ -72,7 +72,7 @@ def climb(
 
     def moved(rung: Rung) -> tuple[PyTree, ...]:
         def leaf(x: Any) -> Any:
-            return rung(rng, x.astype(np.float64)).astype(x.dtype) if is_floating(x) else x
+            return rung(rng, x.astype(np.float64)).astype(x.dtype) if is_floating(x) and x.size else x
 
         return jax.tree.map(leaf, args)
 

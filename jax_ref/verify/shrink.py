@@ -77,7 +77,8 @@ def _shows(subject: Subject, args: Args, finding: Finding, settings: Settings) -
         return False
     if finding.kind in BEFORE_VALUES:
         return (finding.kind, finding.path) in {(f.kind, f.path) for f in run.findings}
-    return run.wrong(finding.path)
+    misshapen = any(f.kind == "structure" and f.path == finding.path for f in run.findings)
+    return run.wrong(finding.path) and not misshapen
 
 
 def _smaller(subject: Subject, finding: Finding, shows: Shows) -> Args:

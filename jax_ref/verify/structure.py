@@ -1,5 +1,6 @@
 """The cotangents' tree, shapes and dtypes against their arguments', leaf by leaf and by name."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,11 +11,13 @@ from jax_ref.verify.oracle import dtype_of, is_floating
 from jax_ref.verify.report import Finding
 
 
-def labelled(args: tuple[PyTree, ...], names: tuple[str, ...]) -> dict[str, Any]:
+def labelled(
+    args: tuple[PyTree, ...], names: tuple[str, ...], is_leaf: Callable[[Any], bool] | None = None
+) -> dict[str, Any]:
     """Every leaf of the arguments by its path, as in `params.w`."""
     found = {}
     for name, arg in zip(names, args, strict=True):
-        for path, leaf in jax.tree_util.tree_leaves_with_path(arg):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(arg, is_leaf=is_leaf):
             found[_join(name, path)] = leaf
     return found
 
@@ -30,16 +33,17 @@ def match(
     args: tuple[PyTree, ...], cotangents: Any, names: tuple[str, ...]
 ) -> tuple[dict[str, Any], list[Finding]]:
     """The cotangent of each floating leaf that has a right one, and what is wrong with the others."""
-    if not isinstance(cotangents, tuple) or len(cotangents) != len(args):
-        found = f"{len(cotangents)}" if isinstance(cotangents, tuple) else f"a {type(cotangents).__name__}"
+    if not isinstance(cotangents, tuple | list) or len(cotangents) != len(args):
+        found = f"{len(cotangents)}" if isinstance(cotangents, tuple | list) else kind(cotangents)
         text = f"the backward returned {found}; expected a tuple of {len(args)}, one entry for each argument"
         return {}, [Finding("structure", "", text)]
     right, findings = {}, []
     for name, arg, cotangent in zip(names, args, cotangents, strict=True):
-        given = {
-            _join(name, path): leaf
-            for path, leaf in jax.tree_util.tree_leaves_with_path(cotangent, is_leaf=lambda x: x is None)
-        }
+        given = labelled((cotangent,), (name,), is_leaf=_is_none)
+        trees = [jax.tree.structure(tree, is_leaf=_is_none) for tree in (arg, cotangent)]
+        if trees[0] != trees[1] and given.keys() == labelled((arg,), (name,), is_leaf=_is_none).keys():
+            text = f"the cotangent is {trees[1]}; expected {trees[0]}, as the argument is"
+            findings.append(Finding("structure", name, text))
         for path, leaf in jax.tree_util.tree_leaves_with_path(arg):
             where = _join(name, path)
             value, key = _covering(given, where)
@@ -54,6 +58,15 @@ def match(
                 text = f"a cotangent of shape {np.shape(value)} belongs to no leaf of the argument"
                 findings.append(Finding("structure", where, text))
     return right, findings
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def kind(x: Any) -> str:
+    """What a thing is, in words: an array also while it is traced."""
+    return "an array" if hasattr(x, "shape") else f"a {type(x).__name__}"
 
 
 def _problem(leaf: Any, cotangent: Any, present: bool) -> str | None:

@@ -14,6 +14,7 @@ import jax
 from jaxtyping import PyTree
 
 from jax_ref.verify.oracle import is_floating, value_and_vjp
+from jax_ref.verify.structure import kind
 
 
 class Subject(NamedTuple):
@@ -29,7 +30,19 @@ class Subject(NamedTuple):
     """The call of the verifier as text, with `{args}` where its arguments go."""
 
 
-@functools.lru_cache(maxsize=32)
+def _kept(make: Callable[..., Subject]) -> Callable[..., Subject]:
+    """The same subject for the same functions and settings, if all of them can be told from others."""
+    cached = functools.lru_cache(maxsize=32)(make)
+
+    @functools.wraps(make)
+    def kept(*given: Any, **static: Any) -> Subject:
+        told_apart = all(map(_is_hashable, (*given, *static.values())))
+        return (cached if told_apart else make)(*given, **static)
+
+    return kept
+
+
+@_kept
 def of_pair(fwd: Callable[..., Any], bwd: Callable[..., Any], reference: Any) -> Subject:
     """`fwd(*args) -> (output, residuals)` and `bwd(residuals, d_output)`, as `jax.custom_vjp` has them."""
     _callable("fwd", fwd)
@@ -47,7 +60,7 @@ def of_pair(fwd: Callable[..., Any], bwd: Callable[..., Any], reference: Any) ->
     return _subject(fwd, forward, run, reference, call)
 
 
-@functools.lru_cache(maxsize=32)
+@_kept
 def of_op(op: Any, reference: Any, /, **static: Any) -> Subject:
     """An object with `fwd([params,] *inputs, **static)` and `bwd([params,] residuals, d_output, **static)`.
 
@@ -87,7 +100,7 @@ def of_op(op: Any, reference: Any, /, **static: Any) -> Subject:
     return _subject(op.fwd, forward, run, plain, call)
 
 
-@functools.lru_cache(maxsize=32)
+@_kept
 def of_function(f: Callable[..., Any], reference: Any) -> Subject:
     """A function with its own `jax.custom_vjp`, against a plain one."""
     _callable("f", f)
@@ -124,7 +137,23 @@ def _subject(function: Any, forward: Any, run: Any, reference: Any, call: str) -
         fitting = parameters if len(parameters) >= count and "args" not in parameters[:count] else []
         return tuple(fitting[:count]) or tuple(f"args[{i}]" for i in range(count))
 
-    return Subject(name, forward, run, reference or forward, reference is None, names, call)
+    plain = _hashable(forward if reference is None else reference)
+    return Subject(name, _hashable(forward), run, plain, reference is None, names, call)
+
+
+def _is_hashable(x: Any) -> bool:
+    try:
+        hash(x)
+    except TypeError:
+        return False
+    return True
+
+
+def _hashable(function: Any) -> Any:
+    """The function, or one that calls it: by the hash is found what was compiled for it."""
+    if _is_hashable(function):
+        return function
+    return functools.wraps(function)(lambda *args, **kwargs: function(*args, **kwargs))
 
 
 def _callable(name: str, value: Any) -> None:
@@ -134,6 +163,6 @@ def _callable(name: str, value: Any) -> None:
 
 def _two(returned: Any) -> tuple[Any, Any]:
     if not isinstance(returned, tuple) or len(returned) != 2:
-        found = f"{len(returned)} things" if isinstance(returned, tuple) else type(returned).__name__
+        found = f"{len(returned)} things" if isinstance(returned, tuple) else kind(returned)
         raise TypeError(f"verify: fwd returned {found}; expected (output, residuals)")
     return returned

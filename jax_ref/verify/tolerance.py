@@ -21,13 +21,15 @@ def distance(actual: ArrayLike, oracle: ArrayLike) -> float:
     """Euclidean distance in float64; equal infinities and NaNs at the same place count as equal."""
     a, e = np.asarray(actual, np.float64), np.asarray(oracle, np.float64)
     same = (a == e) | (np.isnan(a) & np.isnan(e))
-    return float(np.linalg.norm(np.subtract(a, e, where=~same, out=np.zeros(a.shape)).ravel()))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.linalg.norm(np.subtract(a, e, where=~same, out=np.zeros(a.shape)).ravel()))
 
 
 def size(oracle: ArrayLike) -> float:
     """Euclidean norm in float64 of the finite entries."""
     e = np.asarray(oracle, np.float64)
-    return float(np.linalg.norm(e[np.isfinite(e)]))
+    with np.errstate(over="ignore"):
+        return float(np.linalg.norm(e[np.isfinite(e)]))
 
 
 def bound64(oracle: ArrayLike, d_output: ArrayLike, largest: float = 1.0) -> float:

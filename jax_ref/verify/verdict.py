@@ -51,7 +51,7 @@ def _leaf(run: Run, path: str, dtype: str, leaf: Any, before: Found) -> Leaf:
     bent = [f for f in run.not_linear if f.path == path]
     named = {f.path for f in run.findings}
     verdict = "wrong" if wrong or bent or path in named else "right"
-    if not any(np.any(s.cotangents[path].exact) for s in at):
+    if np.size(leaf) and not any(np.any(s.cotangents[path].exact) for s in at):
         run.notes.append(f"degenerate: the gradient of {path} is zero wherever it was looked at")
         verdict = "zero" if verdict == "right" else verdict
     if path not in named and (wrong or bent):
