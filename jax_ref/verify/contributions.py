@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.evaluate import Point, differentiated, widened
+from jax_ref.verify.oracle import wide
 
 Array = np.ndarray
 
@@ -31,7 +32,7 @@ def along(
 
     A cotangent is linear in that of the output: it is the sum over entries of what their cotangents give.
     """
-    with jax.enable_x64(True):
+    with wide():
         args, d_output = widened((point.args, point.d_output))
 
         def alone(d: Array) -> Array:

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import DTypeLike, PyTree
 
+from jax_ref.verify.oracle import wide
+
 DRAW = ("random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform")
 """Steps that draw random numbers: for the same key others in float64."""
 
@@ -21,7 +23,7 @@ class Digits(NamedTuple):
 
 def of(reference: Callable[..., PyTree], args: PyTree) -> Digits:
     """Those of a reference for arguments in float64."""
-    with jax.enable_x64(True):
+    with wide():
         try:
             steps = list(_steps(jax.make_jaxpr(reference)(*args).jaxpr))
         except Exception:  # it cannot be called so, which is told elsewhere

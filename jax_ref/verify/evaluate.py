@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 from jax_ref.verify import digits, inputs, oracle, tolerance
 from jax_ref.verify.digits import Digits
-from jax_ref.verify.oracle import is_floating
+from jax_ref.verify.oracle import is_floating, wide
 from jax_ref.verify.structure import labelled, match
 from jax_ref.verify.subject import Subject
 
@@ -108,7 +108,7 @@ def exact(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
 
 def in_float64(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
     """Autodiff at a point, in float64 whatever the process is set to."""
-    with jax.enable_x64(True):
+    with wide():
         return both.autodiff(*widened((point.args, point.d_output)))
 
 

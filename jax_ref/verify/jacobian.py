@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.evaluate import Point, differentiated, widened
+from jax_ref.verify.oracle import wide
 from jax_ref.verify.structure import labelled, with_leaf
 
 Array = np.ndarray
@@ -30,7 +31,7 @@ def uses(
         def at(point: Point) -> Array | None:
             if getattr(point.d_output, "shape", None) != np.shape(labelled(point.args, names)[path]):
                 return None
-            with jax.enable_x64(True):
+            with wide():
                 found = use(*widened((point.args, point.d_output)))
                 return None if found is None else np.asarray(found)
 

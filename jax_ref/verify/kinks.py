@@ -9,15 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.differences import ROUNDING
 from jax_ref.verify.evaluate import Compared, Point, inner, magnitude, widened
+from jax_ref.verify.oracle import wide
 from jax_ref.verify.structure import labelled, with_leaf
 
 LIMIT = 256
 """Entries looked at, those with the largest errors first."""
 
-STEP, NEARER = 1e-6, 4
-"""The step to each side, and how many times smaller a second one is."""
+STEP, NEARER = 3 / 8, 4
+"""The power of the machine epsilon that is the step to each side, and how much smaller a second one is."""
+
+ROUNDING = 50
+"""Relative error of a value of the reference, in machine epsilons, generously."""
 
 SAME = 0.3
 """How much of the jump the slopes may change by from the one step to the other: of a bend it is 3/4."""
@@ -27,18 +30,27 @@ FAR = 10
 
 
 def undecided(
-    reference: Callable[..., PyTree], names: tuple[str, ...], point: Point, path: str, found: Compared
+    reference: Callable[..., PyTree],
+    names: tuple[str, ...],
+    point: Point,
+    path: str,
+    found: Compared,
+    unit: float,
 ) -> np.ndarray:
-    """Which entries of a leaf that disagree with the oracle lie at a kink of the reference, as a mask."""
+    """Which entries of a leaf that disagree with the oracle lie at a kink of the reference, as a mask.
+
+    `unit` is the machine epsilon of the oracle.
+    """
     with np.errstate(invalid="ignore"):
         off = np.abs(found.actual - found.exact).ravel()
     off[~np.isfinite(off)] = 0
     looked_at = np.argsort(-off)[:LIMIT]
-    with jax.enable_x64(True):
+    with wide():
         args, d_output = widened((point.args, point.d_output))
         slopes = _one_sided(reference, names, path)
-        left_far, right_far, _ = map(np.asarray, slopes(args, d_output, looked_at, STEP))
-        left, right, noise = map(np.asarray, slopes(args, d_output, looked_at, STEP / NEARER))
+        step = unit**STEP
+        left_far, right_far, _ = map(np.asarray, slopes(args, d_output, looked_at, step, unit))
+        left, right, noise = map(np.asarray, slopes(args, d_output, looked_at, step / NEARER, unit))
     size, jump = np.maximum(np.abs(left), np.abs(right)), np.abs(left - right)
     changed = np.abs(left - left_far) + np.abs(right - right_far)
     bent = (jump > 1e-3 * size + 1e-4 * np.max(size, initial=0.0) + noise) & (changed < SAME * jump + noise)
@@ -46,7 +58,7 @@ def undecided(
     kinks, mask = np.zeros(off.shape), np.zeros(off.shape, bool)
     kinks[looked_at] = bent
     mask[looked_at] = bent & near & (off[looked_at] > 0)
-    if mask.any() and _refuted(reference, names, point, path, found, kinks.reshape(found.exact.shape)):
+    if mask.any() and _refuted(reference, names, point, path, found, kinks.reshape(found.exact.shape), unit):
         mask[:] = False
     return mask.reshape(found.actual.shape)
 
@@ -58,15 +70,16 @@ def _refuted(
     path: str,
     found: Compared,
     kinks: np.ndarray,
+    unit: float,
 ) -> bool:
     """Whether no convention allows what was found, as the reference is smooth when all `kinks` move as one.
 
     So a maximum may give its cotangent to any of several equal entries, or a share to each, but not all of it
     to each: when they grow together it grows as fast as one.
     """
-    with jax.enable_x64(True):
+    with wide():
         args, d_output = widened((point.args, point.d_output))
-        sides = _along(reference, names, path)(args, d_output, kinks)
+        sides = _along(reference, names, path)(args, d_output, kinks, unit)
     left, right, noise = map(float, sides)
     rounding = found.bound * np.sqrt(np.sum(kinks))
     tolerated = 1e-3 * max(abs(left), abs(right)) + noise + rounding
@@ -76,9 +89,11 @@ def _refuted(
 
 @functools.lru_cache(maxsize=32)
 def _one_sided(reference: Callable[..., PyTree], names: tuple[str, ...], path: str) -> Any:
-    """`(args, d_output, entries, step) -> (left, right, noise)`: one-sided slopes by entries of a leaf."""
+    """`(args, d_output, entries, step, unit) -> (left, right, noise)`: slopes to both sides by entries."""
 
-    def differences(args: tuple[PyTree, ...], d_output: PyTree, entries: jax.Array, step: jax.Array) -> Any:
+    def differences(
+        args: tuple[PyTree, ...], d_output: PyTree, entries: jax.Array, step: jax.Array, unit: jax.Array
+    ) -> Any:
         leaf, value = _of_leaf(reference, args, d_output, names, path)
 
         def moved(entry: jax.Array, shift: jax.Array) -> jax.Array:
@@ -88,20 +103,22 @@ def _one_sided(reference: Callable[..., PyTree], names: tuple[str, ...], path: s
         here = value(leaf)
         below = jax.lax.map(lambda e: moved(e[0], -e[1]), (entries, steps), batch_size=64)
         above = jax.lax.map(lambda e: moved(e[0], e[1]), (entries, steps), batch_size=64)
-        return (here - below) / steps, (above - here) / steps, _noise(reference, args, d_output) / steps
+        noise = unit * _noise(reference, args, d_output)
+        return (here - below) / steps, (above - here) / steps, noise / steps
 
     return jax.jit(differences)
 
 
 @functools.lru_cache(maxsize=32)
 def _along(reference: Callable[..., PyTree], names: tuple[str, ...], path: str) -> Any:
-    """`(args, d_output, direction) -> (left, right, noise)`: the same along a direction of the whole leaf."""
+    """`(args, d_output, direction, unit) -> (left, right, noise)`: the same along a direction of the leaf."""
 
-    def differences(args: tuple[PyTree, ...], d_output: PyTree, direction: jax.Array) -> Any:
+    def differences(args: tuple[PyTree, ...], d_output: PyTree, direction: jax.Array, unit: jax.Array) -> Any:
         leaf, value = _of_leaf(reference, args, d_output, names, path)
-        step = STEP * jnp.maximum(1, jnp.max(jnp.abs(leaf)))
+        step = unit**STEP * jnp.maximum(1, jnp.max(jnp.abs(leaf)))
         below, here, above = (value(leaf + sign * step * direction) for sign in (-1, 0, 1))
-        return (here - below) / step, (above - here) / step, _noise(reference, args, d_output) / step
+        noise = unit * _noise(reference, args, d_output)
+        return (here - below) / step, (above - here) / step, noise / step
 
     return jax.jit(differences)
 
@@ -118,5 +135,5 @@ def _of_leaf(
 
 
 def _noise(reference: Callable[..., PyTree], args: Any, d_output: PyTree) -> Any:
-    """The rounding error of <reference, d_output>."""
+    """The rounding error of <reference, d_output>, in machine epsilons."""
     return ROUNDING * inner(*(jax.tree.map(magnitude, tree) for tree in (reference(*args), d_output)))

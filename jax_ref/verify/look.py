@@ -1,5 +1,6 @@
 """A look at one point: both sides compared, with what rounding may do, without what lies at a kink."""
 
+import jax.numpy as jnp
 import numpy as np
 
 from jax_ref.verify import kinks, rounding
@@ -15,10 +16,11 @@ def look(run: Run, point: Point) -> tuple[list[Compared], Seen, list[str]]:
         outputs, cotangents = rounding.allowed_for(
             run.subject.reference, point, run.names, run.rng, run.both.digits, outputs, cotangents
         )
+    unit = float(jnp.finfo(run.both.digits.dtype).eps)
     decided, undecided = {}, []
     for path, c in cotangents.items():
         if c.wrong and run.settings.kinks == "undecided":
-            kink = kinks.undecided(run.subject.reference, run.names, point, path, c)
+            kink = kinks.undecided(run.subject.reference, run.names, point, path, c, unit)
             if kink.any():
                 first = tuple(map(int, np.argwhere(kink)[0]))
                 undecided.append(

@@ -1,6 +1,7 @@
 """The gradient to believe: `jax.vjp` of the reference, in the dtypes of its arguments."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -16,6 +17,13 @@ def is_floating(leaf: Any) -> bool:
 def dtype_of(leaf: Any) -> Any:
     """The dtype of an array, of a PRNG key or of a Python number."""
     return leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)
+
+
+@contextlib.contextmanager
+def wide() -> Iterator[None]:
+    """A context with float64, whatever the process is set to, that mixes with what else a function has."""
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 def cast(tree: PyTree, dtype: DTypeLike) -> PyTree:

@@ -19,7 +19,7 @@ from jaxtyping import PyTree
 from jax_ref.verify import digits, program, tolerance
 from jax_ref.verify.digits import Digits
 from jax_ref.verify.evaluate import Compared, Point, differentiated, widened
-from jax_ref.verify.oracle import is_floating
+from jax_ref.verify.oracle import is_floating, wide
 from jax_ref.verify.program import Step, opened
 from jax_ref.verify.structure import labelled
 
@@ -84,7 +84,7 @@ def _strayed(
     step: float,
 ) -> list[tuple[PyTree, dict[str, Any]]]:
     """Output and cotangents by path of the oracle with errors of `step`, for a few draws of them."""
-    with jax.enable_x64(True):
+    with wide():
         args, d_output = widened((point.args, point.d_output))
         seeds = rng.integers(2**31, size=TRIES)
         return [_with_errors(reference, names)(args, d_output, step, seed) for seed in seeds]

@@ -16,7 +16,7 @@ from jaxtyping import PyTree
 
 from jax_ref.verify import source
 from jax_ref.verify.evaluate import Point, widened
-from jax_ref.verify.oracle import is_floating
+from jax_ref.verify.oracle import is_floating, wide
 from jax_ref.verify.program import Constant, Program, Step, opened, read
 from jax_ref.verify.steps import CHANGES, VALUES, Change, Here, Mistake, mistakes
 from jax_ref.verify.structure import labelled
@@ -32,7 +32,7 @@ def gradients(
     reference: Callable[..., PyTree], point: Point, names: tuple[str, ...]
 ) -> dict[Mistake, dict[str, np.ndarray]]:
     """Each mistake, and the gradient that comes of it at a point: cotangents by path."""
-    with jax.enable_x64(True):
+    with wide():
         args, d_output = widened((point.args, point.d_output))
         leaves = labelled(args, names)
         wanted = {path: is_floating(x) for path, x in leaves.items()}

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.evaluate import Point, widened
+from jax_ref.verify.oracle import wide
 from jax_ref.verify.program import Apart, opened, run, unchanged
 
 LIMIT = 32
@@ -21,7 +22,7 @@ LIMIT = 32
 
 def shares(reference: Callable[..., PyTree], point: Point, which: int) -> np.ndarray | None:
     """(U, *shape): what each of its uses gives leaf number `which`; None for one use, or too many."""
-    with jax.enable_x64(True):
+    with wide():
         args, d_output = widened((point.args, point.d_output))
         program, leaves = opened(reference, *args), jax.tree.leaves(args)
 
