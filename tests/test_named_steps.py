@@ -105,3 +105,55 @@ def test_a_mistake_is_named(change):
     findings = [f for f in report_on(**changes).findings if f.kind == kind]
     assert findings
     assert text in findings[0].text
+
+
+def recurrent(xs, w):
+    """h_t = tanh(h_{t-1} w + x_t) from h_0 = 0; all h."""
+
+    def step(h, x):
+        h = jnp.tanh(jnp.dot(h, w) + x)
+        return h, h
+
+    return jax.lax.scan(step, jnp.zeros_like(xs[0]), xs)[1]
+
+
+def recurrent_by_hand(residuals, d_hs, *, turned=True, carried=1.0, steps_of_w=slice(None)):
+    hs, w = residuals
+
+    def step(dh, at):
+        h, d_output = at
+        dz = (d_output + dh) * (1 - h * h)
+        return carried * (dz @ (w.T if turned else w)), dz
+
+    _, dz = jax.lax.scan(step, jnp.zeros_like(hs[0]), (hs, d_hs), reverse=True)
+    before = jnp.concatenate([jnp.zeros_like(hs[:1]), hs[:-1]])
+    return dz, jnp.einsum("ti,tj->ij", before[steps_of_w], dz[steps_of_w])
+
+
+IN_A_LOOP = {
+    "right": ({}, None, ""),
+    "not transposed": (
+        {"turned": False},
+        "derivative",
+        "the Jacobian of the matrix product in `jnp.dot(h, w)`",
+    ),
+    "not carried": ({"carried": 0.0}, "derivative", "the derivative of the"),
+    "the last step": ({"steps_of_w": slice(-1, None)}, "path", "only use 5 of 5 of the argument"),
+}
+
+
+@pytest.mark.parametrize("mistake", IN_A_LOOP)
+def test_a_mistake_in_a_loop_is_named(mistake):
+    changes, kind, text = IN_A_LOOP[mistake]
+    xs = np.random.default_rng(1).normal(size=(5, 4))
+
+    def fwd(xs, w):
+        hs = recurrent(xs, w)
+        return hs, (hs, w)
+
+    report = verify.check(
+        fwd, lambda residuals, d: recurrent_by_hand(residuals, d, **changes), xs, W, reference=recurrent,
+        level="quick",
+    )  # fmt: skip
+    assert report.ok is (kind is None), str(report)
+    assert kind is None or any(f.kind == kind and text in f.text for f in report.findings), str(report)

@@ -13,24 +13,23 @@ Mask = np.ndarray
 
 
 class Condition(NamedTuple):
-    """Text, a mask of where it holds, and whether it has a threshold, which may be another elsewhere."""
+    """Text and a mask of where it holds."""
 
     text: str
     mask: Mask
-    threshold: bool = False
 
-    def same(self, other: "Condition") -> bool:
-        """The same condition, with whatever threshold."""
-        if not self.threshold:
-            return self.text == other.text
-        return other.threshold and self.text.rpartition(" ")[0] == other.text.rpartition(" ")[0]
+
+class Threshold(NamedTuple):
+    """Text without the number, a mask of where it holds, and two values that the number lies between."""
+
+    text: str
+    mask: Mask
+    low: float
+    high: float
 
 
 def where(named: dict[str, Any], wrong: Mask) -> Iterator[Condition]:
-    """Conditions that could hold just where `wrong` does.
-
-    Positions first, then the inputs' values: thresholds lie between the values inside and outside.
-    """
+    """Conditions without a threshold that could hold just where `wrong` does: positions, then values."""
     if wrong.sum() == 1 and wrong.ndim:
         yield Condition(f"at one entry, {tuple(map(int, np.argwhere(wrong)[0]))}", wrong)
     for axis, size in enumerate(wrong.shape):
@@ -40,16 +39,12 @@ def where(named: dict[str, Any], wrong: Mask) -> Iterator[Condition]:
             mask = np.zeros(wrong.shape, bool)
             mask[(slice(None),) * axis + (index,)] = True
             yield Condition(f"in {which} of axis {axis}", mask)
+    for name, x in _values(named, wrong.shape):
+        yield from _of_values(name, x, wrong)
     for path, leaf in named.items():
-        if not hasattr(leaf, "shape") or jnp.issubdtype(dtype_of(leaf), jax.dtypes.prng_key):
+        if not _has_values(leaf):
             continue
         values = np.asarray(leaf)
-        for text, x in _alongside(path, values, wrong.shape):
-            yield from _of_values(text, x, wrong)
-        for other, leaf in named.items():
-            same = values.shape == np.shape(leaf) == wrong.shape
-            if same and other > path and is_floating(leaf) and is_floating(values):
-                yield from _of_values(f"{path} - {other}", values - np.asarray(leaf), wrong)
         if np.issubdtype(values.dtype, np.integer) and wrong.ndim:
             ids, counts = np.unique(values, return_counts=True)
             repeated = ids[(counts > 1) & (ids >= 0) & (ids < wrong.shape[0])]
@@ -58,42 +53,60 @@ def where(named: dict[str, Any], wrong: Mask) -> Iterator[Condition]:
             yield Condition(f"in the rows that {path} names more than once", mask)
 
 
-def _alongside(path: str, values: np.ndarray, shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:
-    """The input itself where it has the shape, and spread over the last axes where it has fewer."""
-    if values.shape == shape:
-        yield path, values
-    elif values.ndim and values.ndim < len(shape) and values.shape == shape[: values.ndim]:
-        spread = values.reshape(values.shape + (1,) * (len(shape) - values.ndim))
-        yield path, np.broadcast_to(spread, shape)
+def thresholds(named: dict[str, Any], wrong: Mask) -> Iterator[Threshold]:
+    """Conditions on an input of floating point, or on its size: the least that takes in all of `wrong`."""
+    for path, x in _values(named, wrong.shape):
+        if not is_floating(x):
+            continue
+        for name, values in ((f"|{path}|", np.abs(x)), (path, x)):
+            inside, outside = values[wrong].astype(np.float64), values[~wrong].astype(np.float64)
+            low, high = float(np.max(outside, initial=-np.inf)), float(np.min(inside, initial=np.inf))
+            if low < high:
+                yield Threshold(f"where {name} >", values >= high, low, high)
+            low, high = float(np.max(inside, initial=-np.inf)), float(np.min(outside, initial=np.inf))
+            if low < high:
+                yield Threshold(f"where {name} <", values <= low, low, high)
+
+
+def _values(named: dict[str, Any], shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:
+    """What each entry of a cotangent can depend on: inputs of its shape or less, and differences of two."""
+    for path, leaf in named.items():
+        if not _has_values(leaf):
+            continue
+        values = np.asarray(leaf)
+        if values.shape == shape:
+            yield path, values
+        elif values.ndim and values.ndim < len(shape) and values.shape == shape[: values.ndim]:
+            spread = values.reshape(values.shape + (1,) * (len(shape) - values.ndim))
+            yield path, np.broadcast_to(spread, shape)
+        for other, leaf in named.items():
+            same = values.shape == np.shape(leaf) == shape
+            if same and other > path and is_floating(leaf) and is_floating(values):
+                yield f"{path} - {other}", values - np.asarray(leaf)
+
+
+def _has_values(leaf: Any) -> bool:
+    return hasattr(leaf, "shape") and not jnp.issubdtype(dtype_of(leaf), jax.dtypes.prng_key)
 
 
 def _of_values(path: str, x: np.ndarray, wrong: Mask) -> Iterator[Condition]:
     if x.dtype == bool:
         yield Condition(f"where {path} holds", x)
         yield Condition(f"where {path} does not hold", ~x)
-        return
-    if not is_floating(x):
+    elif is_floating(x):
+        yield Condition(f"where {path} < 0", x < 0)
+        yield Condition(f"where {path} > 0", x > 0)
+        yield Condition(f"where {path} is 0", x == 0)
+    else:
         for value in np.unique(x[wrong])[:3]:
             yield Condition(f"where {path} is {value}", x == value)
-        return
-    x = x.astype(np.float64)
-    yield Condition(f"where {path} < 0", x < 0)
-    yield Condition(f"where {path} > 0", x > 0)
-    yield Condition(f"where {path} is 0", x == 0)
-    for name, values in ((f"|{path}|", np.abs(x)), (path, x)):
-        inside, outside = values[wrong], values[~wrong]
-        if inside.size and outside.size and inside.min() > outside.max():
-            text = f"where {name} > {_between(outside.max(), inside.min())}"
-            yield Condition(text, values >= inside.min(), threshold=True)
-        if inside.size and outside.size and inside.max() < outside.min():
-            text = f"where {name} < {_between(inside.max(), outside.min())}"
-            yield Condition(text, values <= inside.max(), threshold=True)
 
 
-def _between(low: float, high: float) -> str:
-    """The roundest number between two."""
+def between(low: float, high: float) -> str:
+    """The roundest number between two, of which one may be infinite."""
+    middle = (low + high) / 2 if np.isfinite(low + high) else high - 1 if np.isfinite(high) else low + 1
     for digits in range(1, 8):
-        text = f"{(low + high) / 2:.{digits}g}"
+        text = f"{middle:.{digits}g}"
         if low <= float(text) <= high:
             return f"{float(text):.7g}"
-    return f"{(low + high) / 2:.7g}"
+    return f"{middle:.7g}"

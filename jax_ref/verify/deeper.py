@@ -5,16 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from jax_ref.verify import conditions, contributions, elsewhere, evaluate, jacobian, precision, sweep, uses
-from jax_ref.verify.change import Change, Context, Seen, off_kinks
-from jax_ref.verify.evaluate import Compared
+from jax_ref.verify import conditional, contributions, elsewhere, evaluate, jacobian, precision, sweep, uses
+from jax_ref.verify.change import Change, Context, Seen
 from jax_ref.verify.steps import Mistake
 from jax_ref.verify.structure import labelled
 
 Array = np.ndarray
-
-FADED = 0.01
-"""Share of the usual error below which an error is no longer one on one side of a threshold."""
 
 
 def changes(path: str, seen: list[Seen], context: Context) -> Iterator[Change]:
@@ -22,7 +18,7 @@ def changes(path: str, seen: list[Seen], context: Context) -> Iterator[Change]:
     first = seen[0]
     yield from _rounded(path, first, context)
     yield from _reduced(path, first, context)
-    yield from _conditional(path, seen, context.names)
+    yield from conditional.without_threshold(path, seen, context.names)
     in_steps = list(_in_steps(path, first, context))
     yield from (change for change in in_steps if change.kind == "statistic")
     yield from _counted(path, first, context)
@@ -30,6 +26,7 @@ def changes(path: str, seen: list[Seen], context: Context) -> Iterator[Change]:
     for text, predicted in jacobian.uses(context.reference, path, context.names):
         yield Change("derivative", text, lambda s, p=predicted: p(s.point))
     yield from (change for change in in_steps if change.kind != "statistic")
+    yield from conditional.beyond_threshold(path, seen, context.names)
 
 
 def _once(of_seen: Callable[[Seen], Any]) -> Callable[[Seen], Any]:
@@ -72,56 +69,6 @@ def _attempt(taken_apart: Callable[[], Any]) -> Any:
         return taken_apart()
     except Exception:  # an equation of any library may need more than `bind`
         return None
-
-
-def _conditional(path: str, seen: list[Seen], names: tuple[str, ...]) -> Iterator[Change]:
-    """Right but where a condition holds: on a position, or on an input of the same shape."""
-
-    def wrong_entries(s: Seen) -> Array:
-        c = s.cotangents[path]
-        return ~(
-            np.abs(c.actual - c.exact) <= 2 * c.bound / np.sqrt(max(c.exact.size, 1)) + 1e-6 * np.abs(c.exact)
-        )
-
-    for condition in _conditions(path, seen, names, wrong_entries):
-
-        def predicted(s: Seen, condition: conditions.Condition = condition) -> Array | None:
-            """The cotangent itself, if it is wrong where the condition holds and nowhere else."""
-            found = wrong_entries(s)
-            same = filter(condition.same, conditions.where(labelled(s.point.args, names), found))
-            beyond = condition.threshold and found.all()  # as far as can be seen
-            holds = beyond or any(not np.any(found & ~other.mask) for other in same)
-            return s.cotangents[path].actual if holds else None
-
-        yield Change("conditional", f"it is wrong only {condition.text}", predicted)
-
-
-def _conditions(
-    path: str, seen: list[Seen], names: tuple[str, ...], wrong_entries: Callable[[Seen], Array]
-) -> Iterator[conditions.Condition]:
-    """Those that could hold, read off the points where some entries are right, not all for being zero.
-
-    One such point shows no threshold: of few entries, those that are wrong often are the largest by chance.
-    """
-    partly = [s for s in off_kinks(seen) if wrong_entries(s).any() and not wrong_entries(s).all()]
-    yielded: set[str] = set()
-    for s in partly:
-        wrong, c = wrong_entries(s), s.cotangents[path]
-        for condition in conditions.where(labelled(s.point.args, names), wrong):
-            mask = condition.mask
-            telling = mask & ((c.exact != 0) | wrong)  # a zero may be one for other reasons
-            if not np.any(telling) or np.any(wrong & ~mask) or np.mean(wrong[telling]) < 0.5:
-                continue
-            doubtful = condition.threshold and (len(partly) == 1 or _fades(c, wrong))
-            if np.any(c.exact[~mask]) and not doubtful and condition.text not in yielded:
-                yielded.add(condition.text)
-                yield condition
-
-
-def _fades(c: Compared, wrong: Array) -> bool:
-    """Whether the error is less and less towards the threshold, and so has none."""
-    relative = np.abs(c.actual - c.exact)[wrong] / (np.abs(c.exact)[wrong] + np.finfo(float).tiny)
-    return float(np.min(relative)) < FADED * float(np.median(relative))
 
 
 def _rounded(path: str, first: Seen, context: Context) -> Iterator[Change]:

@@ -8,10 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+from jax import lax
 from jaxtyping import PyTree
 
 INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
 """Calls that are looked into, and the name of their program."""
+
+
+OWN = ("not in the source",)
+"""What steps are within that stand for the slices and the stacks of a loop."""
+
+UNROLLED = 256
+"""The most steps that a loop is unrolled to."""
 
 
 class Constant(NamedTuple):
@@ -27,6 +36,11 @@ class Step(NamedTuple):
     within: tuple[Any, ...]
     inputs: tuple[int | Constant, ...]
     outputs: tuple[int, ...]
+
+    @property
+    def in_source(self) -> bool:
+        """Whether somebody wrote it: not the slices and the stacks that a loop was unrolled with."""
+        return self.within[:1] != OWN
 
     @property
     def name(self) -> str:
@@ -62,7 +76,10 @@ class Apart:
 
 
 def opened(function: Callable[..., PyTree], *args: PyTree) -> Program:
-    """The program of `function(*args)`, with calls inlined; its inputs are the leaves of `args`."""
+    """The program of `function(*args)`, with calls inlined and short loops unrolled.
+
+    Its inputs are the leaves of `args`.
+    """
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
     numbers, steps, captured = itertools.count(), [], {}
 
@@ -77,7 +94,9 @@ def opened(function: Callable[..., PyTree], *args: PyTree) -> Program:
 
         for index, equation in enumerate(jaxpr.eqns):
             inputs, here = tuple(map(read, equation.invars)), (*within, index if within else equation)
-            if equation.primitive.name in INLINED:
+            if _short(equation):
+                outputs = unrolled(equation, inputs)
+            elif equation.primitive.name in INLINED:
                 inner = equation.params[INLINED[equation.primitive.name]]
                 outputs = inlined(inner.jaxpr, inner.consts, inputs, here)
             else:
@@ -86,9 +105,42 @@ def opened(function: Callable[..., PyTree], *args: PyTree) -> Program:
             known |= dict(zip(equation.outvars, outputs, strict=True))
         return [read(v) for v in jaxpr.outvars]
 
+    def unrolled(scan: Any, inputs: Sequence[Any]) -> list[Any]:
+        body, count = scan.params["jaxpr"], scan.params["num_consts"] + scan.params["num_carry"]
+        turns = range(scan.params["length"])[:: -1 if scan.params["reverse"] else 1]
+        consts, carry = inputs[: scan.params["num_consts"]], inputs[scan.params["num_consts"] : count]
+        rows = {}
+        for turn in turns:
+            row = own(
+                lambda *xs, i=turn: [lax.index_in_dim(x, i, keepdims=False) for x in xs],
+                scan.invars[count:],
+                inputs[count:],
+            )
+            made = inlined(body.jaxpr, body.consts, [*consts, *carry, *row], ())
+            carry, rows[turn] = made[: len(carry)], made[len(carry) :]
+        stacked = []
+        for column in range(len(scan.outvars) - len(carry)):
+            like = [body.jaxpr.outvars[len(carry) + column]] * len(turns)
+            ys = [rows[turn][column] for turn in sorted(turns)]
+            stacked += own(lambda *ys: [jnp.stack(ys)], like, ys)
+        return [*carry, *stacked]
+
+    def own(function: Callable[..., Any], like: Sequence[Any], given: Sequence[Any]) -> list[Any]:
+        """Steps that are not in the source."""
+        shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in like]
+        program = jax.make_jaxpr(function)(*shapes)
+        return inlined(program.jaxpr, program.consts, given, OWN)
+
     inputs = tuple(next(numbers) for _ in closed.jaxpr.invars)
     outputs = inlined(closed.jaxpr, closed.consts, inputs, ())
     return Program(tuple(steps), captured, inputs, tuple(outputs), jax.tree.structure(shapes))
+
+
+def _short(equation: Any) -> bool:
+    """Whether it is a loop that can be unrolled."""
+    if equation.primitive.name != "scan":
+        return False
+    return 0 < equation.params["length"] * len(equation.params["jaxpr"].jaxpr.eqns) <= UNROLLED
 
 
 def run(program: Program, leaves: Sequence[Any], after: After) -> PyTree:

@@ -162,12 +162,13 @@ def _only(mistake: Mistake, name: str) -> bool:
 
 
 def _on_the_way(program: Program, floating: list[bool]) -> Iterator[Step]:
-    """The steps whose inputs depend on a floating input of the program."""
+    """The steps of the source whose inputs depend on a floating input of the program."""
     moving = {number for number, flag in zip(program.inputs, floating, strict=True) if flag}
     for step in program.steps:
         if moving & {x for x in step.inputs if not isinstance(x, Constant)}:
             moving |= set(step.outputs)
-            yield step
+            if step.in_source:
+                yield step
 
 
 def _in_step(step: Step) -> Iterator[Mistake]:
