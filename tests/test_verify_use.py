@@ -149,7 +149,7 @@ def test_trees_of_other_containers():
 
 def test_functions_that_have_no_hash():
     class Sine:
-        __hash__ = None
+        __hash__ = None  # pyright: ignore[reportAssignmentType]
 
         def __call__(self, x):
             return jnp.sin(x)

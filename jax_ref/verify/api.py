@@ -42,8 +42,12 @@ def check(
 
     `bwd` returns a tuple with one entry for each argument, None where it is not differentiable, as
     `jax.custom_vjp` has it. `reference` is a plain function of the same arguments that returns the output;
-    without it the output of `fwd` is differentiated. `args`, and each of `examples`, are one example; the
-    verifier makes others from it. The options:
+    without it the output of `fwd` is differentiated. `args`, and each of `examples`, are one example: arrays
+    and pytrees of them; settings are bound with `functools.partial`. The verifier makes others from it. A
+    reference that draws random numbers is differentiated in its own dtypes, as float64 draws others.
+
+    The report is in `report.ok`, `.leaves`, `.findings` (of a kind in `verify.KINDS`), `.undecided` and
+    `.notes`. Bad use raises TypeError or ValueError. The options:
 
     level       "quick" (two points, linearity), "default", or "thorough" (four times the ladder)
     examples    more argument tuples, or a Hypothesis strategy for them
