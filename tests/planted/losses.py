@@ -284,8 +284,9 @@ MISTAKES = {
     "divergence not subtracted": _from(0, _KL, _divergence_by(lambda p, q, log_ratio: p * log_ratio)),
     "divergence the other way": _from(0, _KL, _divergence_by(lambda p, q, _: p - q)),
     "distributions exchanged": _instead(_KL, lambda r, d: _divergence_bwd(r, d)[::-1], "exchanged"),
-    "quadratic beyond the threshold": _from(0, "Huber", _outside(lambda e: e), "conditional"),
-    "zero beyond the threshold": _from(0, "Huber", _outside(jnp.zeros_like), "conditional"),
+    # its reference's mask left out, and the derivative of its linear part: either is what was done
+    "quadratic beyond the threshold": _from(0, "Huber", _outside(lambda e: e), "conditional", "constant"),
+    "zero beyond the threshold": _from(0, "Huber", _outside(jnp.zeros_like), "conditional", "derivative"),
     "slope without its sign": _from(0, "Huber", _outside(lambda e: jnp.full_like(e, DELTA)), "conditional"),
     "target not negated": _at(1, "Huber", jnp.negative, "sign"),
     "two of the square forgotten": _at(0, _MSE, lambda c: c / 2, "factor"),
