@@ -1,5 +1,6 @@
 """How exact an oracle can be: not more than the reference, if that fixes a dtype or draws random numbers."""
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import DTypeLike, PyTree
 
-from jax_ref.verify.oracle import wide
+from jax_ref.verify.oracle import dtype_of, wide
 
 DRAW = ("random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform")
 """Steps that draw random numbers: for the same key others in float64."""
@@ -23,9 +24,16 @@ class Digits(NamedTuple):
 
 def of(reference: Callable[..., PyTree], args: PyTree) -> Digits:
     """Those of a reference for arguments in float64."""
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), dtype_of(x)), args)
+    leaves, tree = jax.tree.flatten(shapes)
+    return _of(reference, tree, tuple(leaves))
+
+
+@functools.lru_cache(maxsize=32)
+def _of(reference: Callable[..., PyTree], tree: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> Digits:
     with wide():
         try:
-            steps = list(_steps(jax.make_jaxpr(reference)(*args).jaxpr))
+            steps = list(_steps(jax.make_jaxpr(reference)(*jax.tree.unflatten(tree, leaves)).jaxpr))
         except Exception:  # it cannot be called so, which is told elsewhere
             steps = []
     dtype = jnp.dtype(jnp.float64)

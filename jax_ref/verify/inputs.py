@@ -47,7 +47,7 @@ def redraw(example: PyTree, rung: str, rng: np.random.Generator) -> PyTree:
 def nearby(args: PyTree, rng: np.random.Generator) -> PyTree:
     """`args` with every floating point value moved by at most a unit in the last place of the finest dtype.
 
-    So are values of a coarser one beside it as they are: they are not rounded on the way.
+    Values of a coarser dtype beside it stay as they are: what is in the finest is not allowed their rounding.
     """
     floating = [x.dtype for x in jax.tree.leaves(args) if jnp.issubdtype(x.dtype, jnp.floating)]
     unit = min((float(jnp.finfo(dtype).eps) for dtype in floating), default=0.0)

@@ -42,7 +42,7 @@ def violations(
             if np.max(np.abs(expected), initial=0) > ROOM * float(jnp.finfo(base[path].dtype).max):
                 continue
             off = tolerance.distance(scaled[path], expected)
-            if off > 4 * max(abs(scale), 1) * c.bound and path not in findings:
+            if off > 4 * max(abs(scale), 1) * _allowed(c, base[path]) and path not in findings:
                 same = tolerance.distance(other[path], base[path]) <= c.bound
                 ignored = same and tolerance.distance(scaled[path], base[path]) <= 2 * c.bound
                 kind = "cotangent ignored" if ignored else "not linear"
@@ -55,10 +55,17 @@ def violations(
     _, summed = manual(both, point._replace(d_output=jax.tree.map(_add, first, second)))
     for path, c in found.items():
         expected = np.asarray(base[path], np.float64) + np.asarray(other[path], np.float64)
-        if tolerance.distance(summed[path], expected) > 16 * c.bound and path not in findings:
+        allowed = 16 * max(_allowed(c, base[path]), _allowed(c, other[path]))
+        if tolerance.distance(summed[path], expected) > allowed and path not in findings:
             text = "for the sum of two cotangents of the output it is not the sum of the two results"
             findings[path] = Finding("not linear", path, text)
     return list(findings.values())
+
+
+def _allowed(c: Compared, result: Any) -> float:
+    """The bound, which is for another cotangent of the output, as much larger as this one's result is."""
+    size = tolerance.size(c.exact)
+    return c.bound * (max(1.0, tolerance.size(result) / size) if size else 1.0)
 
 
 def _map(f: Any, d_output: PyTree) -> PyTree:
