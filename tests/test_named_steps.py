@@ -107,6 +107,13 @@ def test_a_mistake_is_named(change):
     assert text in findings[0].text
 
 
+def test_a_share_that_is_off_by_a_factor_is_named():
+    found = [f for f in report_on(mean=0.5).findings if f.path == "x"]
+    assert [f.kind for f in found] == ["factor"]
+    assert "what goes through the sum over axes (0,) of an array (4, 4)" in found[0].text
+    assert "is 0.5 times what it should be" in found[0].text
+
+
 def recurrent(xs, w):
     """h_t = tanh(h_{t-1} w + x_t) from h_0 = 0; all h."""
 

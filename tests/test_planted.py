@@ -15,7 +15,6 @@ NO_SHRINKING = {"shrinking": "its example is not looked at here"}
 
 UNNAMED: set[str] = {
     "softmax: summed over columns",
-    "softmax: a mean for the sum",
     "attention: the softmax's diagonal",
     "attention: the softmax's sum is over queries",
     "grouped attention: of a group only the first",
@@ -33,7 +32,6 @@ UNNAMED: set[str] = {
     "divergence not subtracted",
     "divergence the other way",
     "layer norm: the backward's means are of columns",
-    "batch norm: n - 1 for n",
     "batch norm: the backward's means are of rows",
     "batch norm: the gain's from x, not from x hat",
     "RMS norm: one power of the root for three",

@@ -79,5 +79,6 @@ def _tells(c: Compared, wrong: Array, mask: Array) -> bool:
 
 def _fades(c: Compared, wrong: Array) -> bool:
     """Whether the error is less and less towards the threshold, and so has none."""
-    relative = np.abs(c.actual - c.exact)[wrong] / (np.abs(c.exact)[wrong] + np.finfo(float).tiny)
+    with np.errstate(over="ignore"):
+        relative = np.abs(c.actual - c.exact)[wrong] / (np.abs(c.exact)[wrong] + np.finfo(float).tiny)
     return float(np.min(relative)) < FADED * float(np.median(relative))

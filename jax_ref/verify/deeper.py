@@ -5,7 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from jax_ref.verify import conditional, contributions, elsewhere, evaluate, jacobian, precision, sweep, uses
+from jax_ref.verify import (
+    conditional,
+    contributions,
+    elsewhere,
+    evaluate,
+    jacobian,
+    precision,
+    simple,
+    sweep,
+    uses,
+)
 from jax_ref.verify.change import Change, Context, Seen
 from jax_ref.verify.steps import Mistake
 from jax_ref.verify.structure import labelled
@@ -101,3 +111,24 @@ def _in_steps(path: str, first: Seen, context: Context) -> Iterator[Change]:
 
     for mistake in computed(first):
         yield Change(mistake.kind, mistake.text, lambda s, m=mistake: predicted(s, m))
+    for mistake in computed(first):
+        if mistake.change.name == "constant" and mistake.step:
+            yield from _shared(path, first, context.names, mistake.step, lambda s, m=mistake: predicted(s, m))
+
+
+def _shared(
+    path: str, first: Seen, names: tuple[str, ...], step: str, without: Callable[[Seen], Array | None]
+) -> Iterator[Change]:
+    """What goes through a step is off by a factor: a mean for a sum, n - 1 for n, the 2 of a square."""
+    rest, c = without(first), first.cotangents[path]
+    if rest is None or not np.any(c.exact - rest):
+        return
+    share = c.exact - rest
+    factor = float(np.vdot(share, c.actual - rest) / np.vdot(share, share))
+
+    def predicted(s: Seen) -> Array | None:
+        rest = without(s)
+        return None if rest is None else rest + factor * (s.cotangents[path].exact - rest)
+
+    text = f"what goes through {step} is {simple.named(factor, first, names)} times what it should be"
+    yield Change("factor", text, predicted)

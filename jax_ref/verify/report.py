@@ -10,7 +10,7 @@ KINDS = {
     "raises": "the function raised an error",
     "forward": "the output is not the reference's",
     "gradient": "a cotangent is not the oracle's, and no simpler description fits",
-    "factor": "a cotangent is off by a constant factor",
+    "factor": "a cotangent, or what of it goes through one step of the reference, is off by a factor",
     "sign": "a cotangent has the wrong sign",
     "zero": "a cotangent is zero, and should not be",
     "transposed": "the axes of a cotangent are permuted",

@@ -60,7 +60,7 @@ def _factor(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
         return
     yield Change(
         "factor",
-        f"it is {_named(factor, first, names)} times the right one",
+        f"it is {named(factor, first, names)} times the right one",
         lambda s: factor * s.cotangents[path].exact,
     )
 
@@ -114,7 +114,7 @@ def _multiplied(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Chan
             yield Change("factor", f"it is the right one {text.format(name)}", predicted)
 
 
-def _named(factor: float, seen: Seen, names: tuple[str, ...]) -> str:
+def named(factor: float, seen: Seen, names: tuple[str, ...]) -> str:
     """A number, as a size of the arguments where it is one."""
     sizes = {
         f"{label} with {label} = {size}": size
@@ -125,7 +125,8 @@ def _named(factor: float, seen: Seen, names: tuple[str, ...]) -> str:
     }
     for text, size in sizes.items():
         for form, value in ((text, size), (f"1/{text}", 1 / size), (f"sqrt {text}", size**0.5),
-                            (f"1/sqrt {text}", size**-0.5)):  # fmt: skip
+                            (f"1/sqrt {text}", size**-0.5), (f"n/(n - 1) for n = {text}", size / (size - 1)),
+                            (f"(n - 1)/n for n = {text}", 1 - 1 / size)):  # fmt: skip
             if abs(factor - value) <= 1e-6 * abs(value) and value not in (2, 0.5):
                 return form
     return f"{factor:.7g}"

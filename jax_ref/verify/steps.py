@@ -54,12 +54,13 @@ class Slot(NamedTuple):
 
 
 class Mistake(NamedTuple):
-    """What is done wrong, and in which slots; the kind of finding, and a description."""
+    """What is done wrong, and in which slots; the kind of finding, and a description; and the step alone."""
 
     change: Change
     slots: frozenset[Slot]
     kind: str
     text: str
+    step: str = ""
 
 
 class Here(NamedTuple):
@@ -192,11 +193,12 @@ def _in_step(step: Step) -> Iterator[Mistake]:
         elif jnp.issubdtype(aval.dtype, jnp.floating):
             if step.name in REDUCTIONS:
                 reduced = f"{REDUCTIONS[step.name]} over axes {tuple(step.equation.params['axes'])}"
-                text = f"it takes the {reduced} of an array {aval.shape} for a constant{here}"
-                yield Mistake(Change("constant"), slots, "statistic", text)
+                whole = f"the {reduced} of an array {aval.shape}"
+                text = f"it takes {whole} for a constant{here}"
+                yield Mistake(Change("constant"), slots, "statistic", text, whole + here)
             by = what if alone else f"{what} by its input {number + 1}"
             for change in _changes(step, aval.shape, made):
-                yield Mistake(Change(change), slots, "derivative", _text(change, by, step.name))
+                yield Mistake(Change(change), slots, "derivative", _text(change, by, step.name), by)
             if step.name == "split" and len({v.shape for v in made}) == 1 and len(made) <= MOST_PARTS:
                 for one, other in combinations(range(len(made)), 2):
                     text = f"the cotangents of outputs {one + 1} and {other + 1} of {what} are exchanged"

@@ -149,7 +149,7 @@ MISTAKES = {
     ),
     "softmax: a mean for the sum": _soft(
         partial(softmax_bwd, jacobian=lambda p, dp: p * (dp - jnp.mean(p * dp, 1, keepdims=True))),
-        ("reduction",),
+        ("reduction", "factor"),
     ),
     "softmax: divided by p and multiplied again": _soft(
         partial(softmax_bwd, jacobian=lambda p, dp: p * (_through_softmax(p, dp) / p)), ("not finite",)

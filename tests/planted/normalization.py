@@ -259,7 +259,7 @@ MISTAKES = {
     "batch norm: the statistics are constants": _batch(
         partial(batch_norm_bwd, mean=False, variance=False), CONSTANT
     ),
-    "batch norm: n - 1 for n": _batch(partial(batch_norm_bwd, ddof=1), ()),
+    "batch norm: n - 1 for n": _batch(partial(batch_norm_bwd, ddof=1), ("factor",)),
     "batch norm: the backward's means are of rows": _batch(partial(batch_norm_bwd, sums_over=1), AXIS),
     "batch norm: gain and bias exchanged": _batch(
         edited(batch_norm_bwd, lambda r, dy, dx, dg, db: (dx, db, dg)), ("exchanged",)
