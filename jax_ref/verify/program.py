@@ -106,23 +106,20 @@ def opened(function: Callable[..., PyTree], *args: PyTree) -> Program:
         return [read(v) for v in jaxpr.outvars]
 
     def unrolled(scan: Any, inputs: Sequence[Any]) -> list[Any]:
-        body, count = scan.params["jaxpr"], scan.params["num_consts"] + scan.params["num_carry"]
-        turns = range(scan.params["length"])[:: -1 if scan.params["reverse"] else 1]
-        consts, carry = inputs[: scan.params["num_consts"]], inputs[scan.params["num_consts"] : count]
+        body, length = scan.params["jaxpr"], scan.params["length"]
+        xs_from = len(inputs) - _stacked(scan.invars, body.jaxpr.invars)
+        ys_from = len(scan.outvars) - _stacked(scan.outvars, body.jaxpr.outvars)
+        consts, carry = inputs[: xs_from - ys_from], inputs[xs_from - ys_from : xs_from]
         rows = {}
-        for turn in turns:
-            row = own(
-                lambda *xs, i=turn: [lax.index_in_dim(x, i, keepdims=False) for x in xs],
-                scan.invars[count:],
-                inputs[count:],
-            )
+        for turn in range(length)[:: -1 if scan.params["reverse"] else 1]:
+            at_turn = lambda *xs, i=turn: [lax.index_in_dim(x, i, keepdims=False) for x in xs]  # noqa: E731
+            row = own(at_turn, scan.invars[xs_from:], inputs[xs_from:])
             made = inlined(body.jaxpr, body.consts, [*consts, *carry, *row], ())
-            carry, rows[turn] = made[: len(carry)], made[len(carry) :]
+            carry, rows[turn] = made[:ys_from], made[ys_from:]
         stacked = []
-        for column in range(len(scan.outvars) - len(carry)):
-            like = [body.jaxpr.outvars[len(carry) + column]] * len(turns)
-            ys = [rows[turn][column] for turn in sorted(turns)]
-            stacked += own(lambda *ys: [jnp.stack(ys)], like, ys)
+        for column, var in enumerate(body.jaxpr.outvars[ys_from:]):
+            ys = [rows[turn][column] for turn in range(length)]
+            stacked += own(lambda *ys: [jnp.stack(ys)], [var] * length, ys)
         return [*carry, *stacked]
 
     def own(function: Callable[..., Any], like: Sequence[Any], given: Sequence[Any]) -> list[Any]:
@@ -134,6 +131,11 @@ def opened(function: Callable[..., PyTree], *args: PyTree) -> Program:
     inputs = tuple(next(numbers) for _ in closed.jaxpr.invars)
     outputs = inlined(closed.jaxpr, closed.consts, inputs, ())
     return Program(tuple(steps), captured, inputs, tuple(outputs), jax.tree.structure(shapes))
+
+
+def _stacked(of_loop: Sequence[Any], of_turn: Sequence[Any]) -> int:
+    """How many values, the last ones, have the turns as an axis more than in one turn."""
+    return sum(len(a.aval.shape) > len(b.aval.shape) for a, b in zip(of_loop, of_turn, strict=True))
 
 
 def _short(equation: Any) -> bool:
