@@ -1,4 +1,4 @@
-"""The verifier where digits are few: mixed dtypes, dtypes fixed inside, random numbers, rounding."""
+"""The verifier where digits are few: mixed dtypes, dtypes fixed inside, random numbers, rounding, kinks."""
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +7,7 @@ import pytest
 from jax import lax
 
 from jax_ref import verify
+from jax_ref.verify import differences
 from tests.layer import NO_SHRINKING, VALUES_ALONE, B, W, X
 
 SEEDS = range(3)
@@ -117,6 +118,13 @@ def test_a_bend_is_no_kink():
     )  # fmt: skip
     assert not report.ok
     assert not report.undecided
+
+
+def test_a_small_kink_in_a_bent_function_has_no_slope():
+    bent = lambda h: np.exp(h) + 5 * h * h  # noqa: E731
+    found, error = differences.slope(bent, 1.0)
+    assert abs(found - 1) <= max(20 * error, 1e-9) < 1e-6
+    assert not np.isfinite(differences.slope(lambda h: bent(h) + 1e-3 * abs(h), 1.0)[1])
 
 
 def test_an_argument_with_nan():

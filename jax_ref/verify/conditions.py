@@ -20,10 +20,9 @@ class Condition(NamedTuple):
 
 
 class Threshold(NamedTuple):
-    """Text without the number, a mask of where it holds, and two values that the number lies between."""
+    """Text without the number, and two values that the number lies between."""
 
     text: str
-    mask: Mask
     low: float
     high: float
 
@@ -62,10 +61,10 @@ def thresholds(named: dict[str, Any], wrong: Mask) -> Iterator[Threshold]:
             inside, outside = values[wrong].astype(np.float64), values[~wrong].astype(np.float64)
             low, high = float(np.max(outside, initial=-np.inf)), float(np.min(inside, initial=np.inf))
             if low < high:
-                yield Threshold(f"where {name} >", values >= high, low, high)
+                yield Threshold(f"where {name} >", low, high)
             low, high = float(np.max(inside, initial=-np.inf)), float(np.min(outside, initial=np.inf))
             if low < high:
-                yield Threshold(f"where {name} <", values <= low, low, high)
+                yield Threshold(f"where {name} <", low, high)
 
 
 def _values(named: dict[str, Any], shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:
@@ -103,8 +102,8 @@ def _of_values(path: str, x: np.ndarray, wrong: Mask) -> Iterator[Condition]:
 
 
 def between(low: float, high: float) -> str:
-    """The roundest number between two, of which one may be infinite."""
-    middle = (low + high) / 2 if np.isfinite(low + high) else high - 1 if np.isfinite(high) else low + 1
+    """The roundest number between two."""
+    middle = (low + high) / 2
     for digits in range(1, 8):
         text = f"{middle:.{digits}g}"
         if low <= float(text) <= high:
