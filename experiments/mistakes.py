@@ -34,8 +34,9 @@ from rich.progress import track
 from rich.table import Column, Table
 
 import jax_ref.textbook
-from experiments import data, errors, mistake_checks, study
-from experiments.errors import UserError, choose
+from experiments import data, mistake_checks
+from experiments.common import errors, study
+from experiments.common.errors import UserError, choose
 from experiments.mistake_checks import CHECKS, Places, Reference
 from jax_ref.verify import inputs, oracle
 from manual_bp.textbook.columns import Layer, Network
@@ -101,7 +102,7 @@ class Setup(NamedTuple):
 def set_up(settings: Settings) -> Setup:
     """The digits, and all that is drawn for training."""
     rng = np.random.default_rng(settings.seed)
-    training, test, classes = data.digits()
+    training, test, classes = data.rows(data.digits.load())
     R, B = settings.repeats, settings.batch_size
     networks = tuple(
         Layer(jnp.asarray(rng.normal(size=(R, o, i)) / math.sqrt(i)), jnp.asarray(rng.normal(size=(R, o))))

@@ -30,8 +30,9 @@ from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
 
-from experiments import data, errors, study, timing
-from experiments.errors import UserError
+from experiments import data
+from experiments.common import errors, study, timing
+from experiments.common.errors import UserError
 from experiments.one_gradient_ways import HEADS, difference, number_of_paths, ways
 from manual_bp.models import mlp
 from manual_bp.textbook import columns, index_and_vector_forms, paths
@@ -79,7 +80,7 @@ def fitted(sizes: Sequence[float], seconds: Sequence[float]) -> float:
 
 def measure(settings: Settings) -> study.Figures:
     """All differences and costs on digits, then how the cost grows with the width and with the depth."""
-    (images, labels), _, outputs = data.digits()
+    (images, labels), _, outputs = data.rows(data.digits.load())
     widths = (images.shape[1], *settings.hidden, outputs)
     _check(settings, widths, len(images))
     layers = columns.from_mlp(mlp.init(jax.random.key(settings.seed), widths, dtype=jnp.float64))

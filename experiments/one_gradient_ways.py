@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
 import jax_ref.textbook
-from experiments import differences
+from experiments.common import numerical as differences
 from manual_bp.models import mlp
 from manual_bp.textbook import columns, four_equations, index_and_vector_forms, matrix_form, paths, two_passes
 from manual_bp.textbook.columns import Network

@@ -34,8 +34,8 @@ from matplotlib.ticker import Formatter
 from rich.table import Table
 from sklearn.datasets import load_iris
 
-from experiments import errors, study
-from experiments.errors import UserError, choose
+from experiments.common import errors, study
+from experiments.common.errors import UserError, choose
 from jax_ref import textbook
 from manual_bp.models import mlp
 from manual_bp.textbook import columns, four_equations, functions, paths

@@ -40,7 +40,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Column, Table
 
-from experiments import data, errors, study
+from experiments import data
+from experiments.common import errors, study
 from manual_bp.models import mlp
 from manual_bp.ops import dense, sigmoid_cross_entropy, squared_error
 from manual_bp.ops.activations import sigmoid
@@ -170,7 +171,7 @@ def train(
 
 def measure(settings: Settings) -> study.Figures:
     """The one neuron and the networks, from both starts and with both costs."""
-    (x, y), _, classes = data.load(settings.data, None)
+    (x, y), _, classes = data.rows(data.load(settings.data, None))
     for option, (low, high) in {**LIMITS, "batch_size": (1, len(x))}.items():
         value = getattr(settings, option)
         if not low <= value <= high:

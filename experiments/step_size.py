@@ -37,8 +37,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from experiments import data, errors, study
-from experiments.differences import central, complex_step, forward
+from experiments import data
+from experiments.common import errors, study
+from experiments.common.numerical import central, complex_step, forward
 from manual_bp.models import mlp
 from manual_bp.ops import dense
 
@@ -134,7 +135,7 @@ def kinks(
 
 def measure(settings: Settings) -> study.Figures:
     """The error of each method with each step in both dtypes, then the kinks of relu."""
-    images, classes = data.digits().train
+    images, classes = data.rows(data.digits.load()).train
     _check(settings, len(images))
     x, labels = jnp.asarray(images, jnp.float64), jnp.asarray(classes)
     rng, shape = np.random.default_rng(settings.seed), (settings.directions, SCALES.size)

@@ -37,8 +37,9 @@ from matplotlib.figure import Figure
 from rich import box
 from rich.table import Column, Table
 
-from experiments import data, errors, study
-from experiments.errors import UserError, choose
+from experiments import data
+from experiments.common import errors, study
+from experiments.common.errors import UserError, choose
 from manual_bp.models import mlp
 from manual_bp.ops import activations, dense
 
@@ -157,7 +158,7 @@ def training_norms(
 def measure(settings: Settings) -> study.Figures:
     """Bands of (4) and (5) over the draws, for every network at initialisation and for some in training."""
     check(settings)
-    dataset = data.load(settings.data, None)
+    dataset = data.rows(data.load(settings.data, None))
     if settings.examples > (available := len(dataset.train.x)):
         raise UserError(f"--examples was {settings.examples}; the training data has only {available}.")
     batch = _batch(dataset, settings.examples)

@@ -26,9 +26,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Column, Table
 
-from experiments import comparison_checks, errors, study
+from experiments import comparison_checks
+from experiments.common import errors, study
+from experiments.common.errors import UserError
 from experiments.comparison_checks import CHECKS, Answer, Case
-from experiments.errors import UserError
 from tests.planted.collection import MISTAKES, ORIGINALS
 from tests.planted.form import Original, Planted
 

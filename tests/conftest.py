@@ -35,11 +35,9 @@ class ByWork(LoadScopeScheduling):
     """Tests that share what takes long run in one process: of one row of cases, of one study or subject."""
 
     def _split_scope(self, nodeid: str) -> str:
-        """`dense-0]` of `tests/test_gradients.py::test_eager_equals_jit[dense-0]`, or the file."""
+        """`dense-0]` of `tests/ops/test_gradients.py::test_eager_equals_jit[dense-0]`, or the file."""
         file, _, test = nodeid.partition("::")
-        if "studies/" in file or file.endswith(
-            ("test_errata.py", "test_named_steps.py", "test_textbook_proof.py")
-        ):
+        if file.startswith(("tests/experiments/test_", "tests/textbook/")) or "named_steps" in file:
             return file
         return test.partition("[")[2] if file.endswith("test_gradients.py") else nodeid
 

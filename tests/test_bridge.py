@@ -17,7 +17,7 @@ from manual_bp import differentiable
 from manual_bp.models import mlp
 from manual_bp.ops import activations, dense, softmax, softmax_cross_entropy
 from tests.cases import CASES, MODELS
-from tests.test_gradients import close
+from tests.ops.test_gradients import close
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(7, 5)))
 LABELS = jnp.arange(7) % 5

@@ -61,7 +61,7 @@ def test_packages_and_table_list_the_same(kind, table):
                 for where, there in [
                     (f"manual_bp/{kind}", manual),
                     (f"jax_ref/{kind}", reference),
-                    ("tests/cases.py", set(table)),
+                    ("tests/cases", set(table)),
                 ]
                 if name not in there
             ]

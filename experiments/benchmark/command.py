@@ -1,0 +1,204 @@
+"""Hand-written backward passes against the best of what a JAX user would write.
+
+    python -m experiments.benchmark [--filter NAME] [--json FILE] [--rounds N]
+
+Each row times the forward and the backward pass of both sides, jitted, in float32, taking turns in
+one process and writing their outputs to memory that is there. Ratios are hand-written / opponent: below 1
+the hand-written side is faster or smaller.
+Before a row is timed, both sides must give the same numbers. `rows` says what they compute,
+`experiments.common.timing` how they are timed.
+"""
+
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from experiments.benchmark import pytorch, rows
+from experiments.benchmark.rows import Row
+from experiments.common import run_folder, timing
+from experiments.common.errors import UserError
+from jax_ref.verify import tolerance
+
+AGREEMENT = 1e-4
+"""Largest relative distance of two leaves: float32 rounding, grown through a hundred steps."""
+
+WIDTH = 230
+"""Columns of the table where the output is not a terminal."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Time hand-written backward passes against the best of what a JAX user would write."""
+
+    filter: str = ""
+    """Only rows whose name contains this."""
+    json: Path | None = None
+    """File to write the rows to."""
+    rounds: int = 21
+    """Turns that each side takes; more are slower and steadier."""
+
+
+class Result(NamedTuple):
+    """One row: `ms` and `torch_ms` per forward and backward pass, or per step of training.
+
+    `memory_ratio` is `None` where the opponent needs no memory and the hand-written side does,
+    `matmul_share` where there is no matrix product, `torch_ms` where there is no PyTorch.
+    """
+
+    name: str
+    size: str
+    opponent: str
+    time_ratio: float
+    memory_ratio: float | None
+    ms: float
+    opponent_ms: float
+    temp_bytes: int
+    opponent_temp_bytes: int
+    compile_s: float
+    matmul_share: float | None
+    torch_ms: float | None
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the benchmark that the command line asks for."""
+    options = tyro.cli(Options, args=args)
+    if options.rounds < 1:
+        raise UserError(f"--rounds was {options.rounds}; it has to be at least 1.")
+    chosen = select(options.filter, rows.rows())
+    if options.json is not None:
+        check_writable(options.json)
+    peak = timing.matmul_peak(options.rounds)
+    results = []
+    progress = Console(stderr=True)
+    for name, make in track(chosen.items(), "timing", console=progress, transient=True):
+        row = make()
+        if row.matmul_flops is not None:  # again, as other work may have slowed it the first time
+            peak = max(peak, timing.matmul_peak(options.rounds))
+        results += measure(name, row, options.rounds, peak)
+    show(results, peak)
+    if options.json is not None:
+        run_folder.write_json(options.json, [result._asdict() for result in results])
+
+
+def select(text: str, rows: dict[str, Any]) -> dict[str, Any]:
+    """The rows whose name contains `text`; where there is none, a `UserError` names the nearest."""
+    chosen = {name: row for name, row in rows.items() if text in name}
+    if not chosen:
+        near = difflib.get_close_matches(text, rows, n=1, cutoff=0)[0]
+        raise UserError(f"--filter {text!r} matches no row; the nearest is {near!r}.")
+    return chosen
+
+
+def measure(name: str, row: Row, rounds: int, peak: float) -> list[Result]:
+    """Check a row and time it: one result for each opponent."""
+    functions = [row.by_hand, *row.opponents.values()]
+    contestants = [timing.Contestant(f, row.args) for f in functions]
+    outputs = [contestant() for contestant in contestants]
+    for opponent, output in zip(row.opponents, outputs[1:], strict=True):
+        check_agreement(name, opponent, outputs[0], output)
+    torch_call = pytorch.call(name, row.args)
+    if torch_call is not None:
+        check_agreement(name, "PyTorch", outputs[0], torch_call())
+    del outputs
+
+    step_ms = 1e3 / row.steps * timing.take_turns(contestants, rounds)
+    ms, *opponent_ms = np.median(step_ms, axis=0).tolist()
+    _, *ratios = np.median(step_ms[:, :1] / step_ms, axis=0).tolist()
+    torch_ms = None
+    if torch_call is not None:  # apart, as idle threads of PyTorch spin and slow what runs next
+        torch_ms = 1e3 / row.steps * float(np.median(timing.take_turns([torch_call], rounds)))
+    temp, *opponent_temp = [contestant.temp_bytes for contestant in contestants]
+    return [
+        Result(
+            name=name,
+            size=row.size,
+            opponent=opponent,
+            time_ratio=ratios[i],
+            memory_ratio=ratio_of_bytes(temp, opponent_temp[i]),
+            ms=ms,
+            opponent_ms=opponent_ms[i],
+            temp_bytes=temp,
+            opponent_temp_bytes=opponent_temp[i],
+            compile_s=contestants[0].compile_s,
+            matmul_share=row.matmul_flops and row.matmul_flops / (ms / 1e3) / peak,
+            torch_ms=torch_ms,
+        )
+        for i, opponent in enumerate(row.opponents)
+    ]
+
+
+def check_agreement(name: str, opponent: str, ours: Any, theirs: Any) -> None:
+    """Raise `ArithmeticError` unless both sides give the same numbers, to float32 rounding."""
+    leaves, expected = jax.tree.leaves(ours), jax.tree.leaves(theirs)
+    if [leaf.shape for leaf in leaves] != [leaf.shape for leaf in expected]:
+        raise ArithmeticError(f"{name}: {opponent} has outputs of other shapes")
+    for a, e in zip(leaves, expected, strict=True):
+        off = tolerance.distance(a, e)
+        if not off <= AGREEMENT * tolerance.size(e):
+            raise ArithmeticError(
+                f"{name}: the hand-written side is {off:.3g} from {opponent}, whose norm is "
+                f"{tolerance.size(e):.3g}"
+            )
+
+
+def ratio_of_bytes(ours: int, theirs: int) -> float | None:
+    """`ours / theirs`: 1 where both are nothing, `None` where only theirs are."""
+    if theirs == 0:
+        return 1.0 if ours == 0 else None
+    return ours / theirs
+
+
+def show(results: Sequence[Result], peak: float) -> None:
+    """Print the table."""
+    table = Table(
+        title="hand-written / opponent, forward and backward, float32",
+        caption=f"jax {jax.__version__} on {jax.default_backend()}; "
+        f"matrix-multiply peak {peak / 1e9:.0f} GFLOP/s; memory is temporary memory",
+    )
+    for column in ("name", "size", "opponent"):
+        table.add_column(column, overflow="fold")
+    for column in ("time", "memory", "ms", "MB", "compile s", "matmul share", "torch ms"):
+        table.add_column(column, justify="right")
+    for r in results:
+        table.add_row(
+            r.name,
+            r.size,
+            r.opponent,
+            f"{r.time_ratio:.3f}",
+            f"{r.temp_bytes} B" if r.memory_ratio is None else f"{r.memory_ratio:.3f}",
+            f"{r.ms:.3f} / {r.opponent_ms:.3f}",
+            f"{r.temp_bytes / 1e6:.2f} / {r.opponent_temp_bytes / 1e6:.2f}",
+            f"{r.compile_s:.2f}",
+            "" if r.matmul_share is None else f"{r.matmul_share:.2f}",
+            "" if r.torch_ms is None else f"{r.torch_ms:.3f}",
+        )
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(table)
+
+
+def check_writable(path: Path) -> None:
+    """Raise `UserError` unless a file can be written at `path`."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"--json {path}: not a file.")
+    try:
+        _beside(path).touch()
+        _beside(path).unlink()
+    except OSError as error:
+        raise UserError(f"--json {path}: cannot write there ({error.strerror}).") from error
+
+
+def _beside(path: Path) -> Path:
+    """The temporary file of this process in the folder of `path`."""
+    return path.with_name(f".{path.name}.{os.getpid()}")

@@ -1,0 +1,66 @@
+"""A study answers one question: it prints a table and one sentence, and writes its figures and a picture."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import tyro
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from experiments.common import run_folder
+from experiments.common.errors import UserError
+
+Figures = dict[str, Any]
+"""What was measured, as JSON can hold it: no NaN, no arrays."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What every study can be told."""
+
+    seed: int = 0
+    """Seed of everything that is drawn."""
+    out: Path | None = None
+    """Where the figures and the picture go; by default a new folder in runs/."""
+    overwrite: bool = False
+    """Replace the run that is in --out."""
+
+
+class Study(NamedTuple):
+    """`measure` does the work on the settings; the other three only show the figures it returns."""
+
+    name: str
+    settings: type[Settings]
+    measure: Callable[[Any], Figures]
+    table: Callable[[Figures], Table]
+    draw: Callable[[Figures], Figure]
+    sentence: Callable[[Figures], str]
+
+
+def run(study: Study, args: Sequence[str] | None = None) -> int:
+    """Run a study in float64 by its command line."""
+    settings = tyro.cli(study.settings, prog=f"python -m experiments.{study.name}", args=args)
+    if settings.seed < 0:
+        raise UserError(f"--seed was {settings.seed}; expected at least 0.")
+    folder = run_folder.prepare(settings.out, study.name, resume=False, overwrite=settings.overwrite)
+    jax.config.update("jax_enable_x64", True)
+    console = Console()
+    figures = study.measure(settings)
+    console.print(study.table(figures))
+    run_folder.write_json(
+        folder / run_folder.FIGURES,
+        {"settings": run_folder.jsonable(dataclasses.asdict(settings)), "jax": jax.__version__, **figures},
+    )
+    picture = study.draw(figures)
+    run_folder.write_whole(folder / run_folder.PICTURE, lambda part: picture.savefig(part, dpi=120))
+    for line in (
+        f"Figures: {folder / run_folder.FIGURES}",
+        f"Picture: {folder / run_folder.PICTURE}",
+        study.sentence(figures),
+    ):
+        console.print(line, highlight=False, soft_wrap=True)
+    return 0

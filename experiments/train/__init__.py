@@ -1,0 +1,1 @@
+"""Does hand-written backpropagation train as `jax.grad` does? Two engines in lockstep, from one start."""

@@ -1,0 +1,114 @@
+"""The study of the checks: what each says of pairs that are known, and how the answers are counted."""
+
+import numpy as np
+import pytest
+
+from experiments import comparison_checks, verifier_comparison
+from experiments.common.errors import UserError
+from experiments.comparison_checks import CHECKS, Answer, Case
+from tests.verify import test_planted
+
+DRAWS = 2
+DOUBLE_ONLY = {"gradcheck float32"}
+"""Checks that are said to fail in float32 whatever the gradient is."""
+
+
+def case(bwd):
+    """The square of four numbers, times ten, with this backward."""
+    x = np.array([0.5, -1.5, 2.0, 1.0])
+    return Case(lambda x: (10 * x * x, x), bwd, lambda x: 10 * x**2, (x,), (0, 0))
+
+
+def raising(x, dy):
+    raise RuntimeError("not written yet")
+
+
+def test_it_is_the_whole_collection():
+    assert verifier_comparison.ORIGINALS == test_planted.ORIGINALS
+    assert verifier_comparison.MISTAKES == test_planted.MISTAKES
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_right_pair_and_plain_mistakes(check):
+    assert comparison_checks.ask(check, case(lambda x, dy: (20 * x * dy,))).complains == (
+        check in DOUBLE_ONLY
+    )
+    for wrong in (lambda x, dy: (20 * x,), lambda x, dy: (-20 * x * dy,), lambda x, dy: (None,)):
+        answer = comparison_checks.ask(check, case(wrong))
+        assert answer.complains
+        assert not answer.raised
+        assert bool(answer.kinds) == check.startswith("ours")
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_what_raises_is_not_silent(check):
+    answer = comparison_checks.ask(check, case(raising))
+    assert answer.complains
+    if check.startswith("ours"):  # which says so in a finding
+        assert answer.kinds == ("raises",)
+    else:
+        assert "not written yet" in answer.raised
+
+
+@pytest.mark.slow
+def test_ours_names_a_mistake_and_accuses_no_right_pair():
+    settings = verifier_comparison.Settings(draws=1)
+    mistake = verifier_comparison.of_mistake("kept not divided", settings)["checks"]
+    right = verifier_comparison.of_right("dropout by a mask", settings)["checks"]
+    for check in ("ours float32", "ours float64"):
+        assert mistake[check]["complaints"] == mistake[check]["named"] == 1
+        assert mistake[check]["kinds"] == ["factor"]
+        assert right[check]["complaints"] == 0
+
+
+def fake(check, case):
+    """Of some checks: silent; a complaint at the first draw; an error; a complaint of another kind."""
+    first = case.seed[1] == 0
+    answers = {
+        "check_grads float32": Answer(False),
+        "check_grads float64": Answer(first),
+        "chex float32": Answer(True, raised="TypeError: no"),
+        "ours float64": Answer(True, ("sign",)),
+    }
+    return answers.get(check, Answer(True, ("factor",)))._replace(seconds=2.0 if first else 0.5)
+
+
+def test_counts(monkeypatch):
+    monkeypatch.setattr(comparison_checks, "ask", fake)
+    figures = verifier_comparison.measure(verifier_comparison.Settings(only="weight", draws=DRAWS))
+    rights = [row["name"] for row in figures["rights"]]
+    assert rights == ["dense, square weights", "weighted mean of cross-entropies"]
+    count = len(figures["mistakes"])
+    assert count > 5
+    checks = figures["checks"]
+    silent, wavering, raising, ours32, ours64 = (
+        checks[check]
+        for check in (
+            "check_grads float32",
+            "check_grads float64",
+            "chex float32",
+            "ours float32",
+            "ours float64",
+        )
+    )
+    below = [row["name"] for row in figures["mistakes"] if "chex float32" not in row["checks"]]
+    assert below == ["weight off by 1e-6 of itself"]
+    assert (silent["mistakes"], silent["left_out"]) == (count - 1, 1)
+    assert (silent["caught"], silent["sometimes"], silent["alarms"]) == (0, 0, 0)
+    assert (wavering["mistakes"], wavering["caught"], wavering["sometimes"]) == (count, 0, count)
+    assert (wavering["alarms"], wavering["tries"]) == (2, 2 * DRAWS)
+    assert (raising["caught"], raising["raised"]) == (count - 1, DRAWS * (count - 1))
+    assert (raising["alarms"], raising["alarms_raised"]) == (2 * DRAWS, 2 * DRAWS)
+    assert (ours64["caught"], ours64["named"], ours64["seconds"]) == (count, 0, 2.0)
+    factors = [row for row in figures["mistakes"] if "factor" in row["kinds"] and row["name"] not in below]
+    assert ours32["named"] == len(factors)
+    said = verifier_comparison.sentence(figures)
+    assert f"ours float64 {count} of {count}" in said
+    assert "misses none, and accuses “dense, square weights”, “weighted mean of cross-entropies”." in said
+
+
+def test_what_is_refused():
+    with pytest.raises(UserError, match="--draws was 0; expected at least 1"):
+        verifier_comparison.measure(verifier_comparison.Settings(draws=0))
+    with pytest.raises(UserError, match="--only was 'nothing of the kind'"):
+        verifier_comparison.measure(verifier_comparison.Settings(only="nothing of the kind"))

@@ -1,0 +1,272 @@
+"""The main job as its user runs it: results, resuming, interrupting, killing, mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.common import errors
+from experiments.train import job as main_job
+from experiments.train.checkpoint import Checkpoints
+
+ROOT = Path(__file__).parents[3]
+SMALL = ["--widths", "64", "8", "10", "--epochs", "4"]
+
+
+def command(*arguments):
+    """The main job's command line."""
+    return [sys.executable, "-m", "experiments.train", *map(str, arguments)]
+
+
+def process(*arguments):
+    """Run the main job as its user does, fully optimised."""
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    return subprocess.run(
+        command(*arguments), cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+class Done(NamedTuple):
+    """What a job left: as `subprocess.CompletedProcess`."""
+
+    returncode: Any
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def job(monkeypatch, capsys):
+    """Run the main job in this process, which has compiled and imported most of it already."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["train", *map(str, arguments)])
+        with (
+            jax.numpy_dtype_promotion("standard"),
+            jax.numpy_rank_promotion("allow"),
+            pytest.raises(SystemExit) as caught,
+        ):
+            errors.run(main_job.main)
+        jax.config.update("jax_enable_x64", True)
+        return Done(caught.value.code, *capsys.readouterr())
+
+    return run
+
+
+def figures(folder):
+    """The JSON a run has written."""
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def params(folder):
+    """The arrays of the last checkpoint of a run, by their names."""
+    manager = Checkpoints(folder / "checkpoints")
+    states = manager._manager.restore(manager.latest())["states"]
+    manager.close()
+    return {jax.tree_util.keystr(k): np.asarray(v) for k, v in jax.tree_util.tree_leaves_with_path(states)}
+
+
+def same(a, b):
+    """Whether two runs have bit-identical states."""
+    a, b = params(a), params(b)
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+def test_default_job(tmp_path):
+    done = process("--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    found = figures(tmp_path / "run")
+    for engine in ("manual", "autodiff"):
+        assert found["engines"][engine]["test_accuracy"] >= 0.97
+        assert found["engines"][engine]["us_per_step"] > 0
+        assert np.isfinite(found["engines"][engine]["test_loss"])
+    assert 0 < found["max_gradient_difference"] < 1e-5
+    assert 0 < found["parameter_distance"] < 1e-3
+    assert len(found["history"]) == 30
+    assert (tmp_path / "run" / "picture.png").read_bytes()[:4] == b"\x89PNG"
+    assert "30/30" in done.stdout
+    assert "test accuracy 97." in done.stdout
+    assert str(tmp_path / "run" / "picture.png") in done.stdout
+
+
+def test_resumed_run_is_bit_identical(tmp_path, job):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    constant = [*SMALL, "--schedule", "constant", "--dtype", "float64"]
+    assert job("--out", whole, *constant).returncode == 0
+    assert job("--out", parts, *constant, "--epochs", 2).returncode == 0
+    done = job("--out", parts, *constant, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert same(whole, parts)
+    assert figures(parts)["epochs_done"] == 4
+    for key in ("test_loss", "train_loss"):
+        of = [[e["engines"]["manual"][key] for e in figures(f)["history"]] for f in (whole, parts)]
+        assert of[0] == of[1]
+    assert figures(whole)["max_gradient_difference"] < 1e-13
+
+    def refused(*arguments):
+        done = job("--out", parts, *constant, "--resume", *arguments)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        return done.stderr
+
+    assert "its seed was 0, now it is 1" in refused("--seed", 1)
+    assert "--epochs was 3; the checkpoint has 4 epochs already" in refused("--epochs", 3)
+    last = parts / "checkpoints" / "4" / "record" / "metadata"
+    last.write_text(last.read_text()[:20])
+    assert "checkpoints cannot be read" in refused()
+
+
+def wait_for_epochs(process, folder, count):
+    """Wait until a running job has kept `count` checkpoints."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        numbers = [int(p.name) for p in (folder / "checkpoints").glob("*") if p.name.isdigit()]
+        if max(numbers, default=0) >= count:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"no checkpoint {count}; exit code {process.poll()}")
+
+
+def test_interrupted_or_killed_run_goes_on_as_if_nothing_had_been(tmp_path, job):
+    settings = ["--widths", 64, 8, 10, "--epochs", 8, "--engine", "manual"]
+    assert job("--out", tmp_path / "whole", *settings).returncode == 0
+    for how in (signal.SIGINT, signal.SIGKILL):
+        cut = tmp_path / how.name
+        running = subprocess.Popen(
+            command("--out", cut, *settings),
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        wait_for_epochs(running, cut, 3)
+        running.send_signal(how)
+        output, error = running.communicate(timeout=60)
+        if how == signal.SIGINT:
+            assert running.returncode == 130, error
+            assert "Traceback" not in error
+            assert "--resume goes on" in output
+            done_so_far = figures(cut)
+            assert done_so_far["interrupted"]
+            assert 3 <= done_so_far["epochs_done"] < 8
+        resumed = job("--out", cut, *settings, "--resume")
+        assert resumed.returncode == 0, resumed.stderr
+        assert same(tmp_path / "whole", cut)
+        assert figures(cut)["epochs_done"] == 8
+        assert not list(cut.glob(".*part*"))
+
+
+BAD = {
+    "widths input": (["--widths", 63, 10], "--widths was 63 10; the first must be 64, the data's features"),
+    "widths output": (["--widths", 64, 9], "with 9 outputs. The training label of example"),
+    "one width": (["--widths", 64], "--widths was 64; expected two positive widths or more"),
+    "batch": (["--batch-size", 2000], "--batch-size was 2000; the training data has only 1437 examples"),
+    "no batch": (["--batch-size", 0], "--batch-size was 0; expected at least 1"),
+    "epochs": (["--epochs", 0], "--epochs was 0; expected at least 1"),
+    "learning rate": (["--learning-rate", "nan"], "--learning-rate was nan; expected a positive number"),
+    "weight decay": (["--weight-decay", -1], "--weight-decay was -1.0; expected at least 0"),
+    "seed": (["--seed", -1], "--seed was -1; expected at least 0"),
+    "optimizer": (["--optimizer", "adm"], "--optimizer was 'adm'; did you mean 'adam'"),
+    "activation": (["--activation", "relou"], "--activation was 'relou'; did you mean 'relu'"),
+    "loss": (["--loss", "squard_error"], "--loss was 'squard_error'; did you mean 'squared_error'"),
+    "engine": (["--engine", "autograd"], "--engine was 'autograd'; did you mean 'autodiff'"),
+    "model": (["--model", "mpl"], "--model was 'mpl'; did you mean 'mlp'"),
+    "dtype": (["--dtype", "float23"], "--dtype was 'float23'; did you mean 'float32'"),
+    "initializer": (["--initializer", "glorott"], "--initializer was 'glorott'; did you mean 'glorot'"),
+    "schedule": (["--schedule", "cosin"], "--schedule was 'cosin'; did you mean 'cosine'"),
+    "resume what": (["--resume"], "--resume needs --out"),
+    "both": (["--resume", "--overwrite"], "--resume and --overwrite exclude each other"),
+    "rates rule": (["--rates", "fast"], "--rates was 'fast'; expected uniform, inverse_fan_in"),
+    "rates file": (["--rates", "none.npz"], "--rates: none.npz cannot be read"),
+    "rates layers": (["--rates", "layers:1"], "--rates has 1 numbers; the model has 2 layers"),
+    "rates numbers": (["--rates", "layers:1,x"], "--rates was layers:1,x; expected numbers"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_settings_are_told_in_one_sentence(name, tmp_path, job):
+    arguments, message = BAD[name]
+    out = [] if name == "resume what" else ["--out", tmp_path / "run"]
+    done = job(*arguments, *out)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_folders_are_not_overwritten_by_accident(tmp_path, job):
+    (tmp_path / "metrics.json").write_text("mine")
+    assert "already holds a run; add --resume" in job("--out", tmp_path).stderr
+    assert "has no checkpoint to resume from" in job("--out", tmp_path, "--resume").stderr
+    assert "cannot be written: Not a directory" in job("--out", tmp_path / "metrics.json" / "x").stderr
+    assert (tmp_path / "metrics.json").read_text() == "mine"
+
+
+def test_script_says_one_sentence_and_exits_with_2(tmp_path):
+    done = process("--out", tmp_path / "run", "--optimizer", "sdg")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --optimizer was 'sdg'; did you mean 'sgd'?")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_diverged_run_says_so_and_keeps_what_was_done(tmp_path, job):
+    done = job("--out", tmp_path, *SMALL, "--optimizer", "sgd", "--learning-rate", 1e30, "--engine", "manual")
+    assert done.returncode == 2
+    assert "Training diverged in epoch 1" in done.stdout
+    assert "try a smaller --learning-rate" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["--loss", "squared_error", "--output-activation", "sigmoid", "--optimizer", "momentum"],
+        ["--loss", "sigmoid_cross_entropy", "--dtype", "bfloat16", "--rates", "inverse_fan_in"],
+        pytest.param(
+            ["--loss", "huber", "--activation", "gelu", "--initializer", "near_zero", "--engine", "autodiff"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["--optimizer", "lion", "--learning-rate", 1e-3, "--rates", "layers:0,1"], marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_other_settings_learn(tmp_path, job, settings):
+    done = job("--out", tmp_path, "--widths", 64, 30, 10, "--epochs", 4, *settings)
+    assert done.returncode == 0, done.stderr
+    last = figures(tmp_path)["engines"]
+    first = figures(tmp_path)["history"][0]["engines"]
+    assert all(last[e]["train_loss"] < first[e]["train_loss"] for e in last)
+
+
+@pytest.fixture
+def heeds_ctrl_c():
+    """The usual handler: what a shell runs in the background ignores the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
+def test_ctrl_c_outside_the_loop_exits_with_130(capsys):
+    def main():
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(1)
+        return 0
+
+    with pytest.raises(SystemExit) as caught:
+        errors.run(main)
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+
+
+@pytest.mark.slow
+def test_mnist_reaches_its_accuracy(tmp_path, job):
+    done = job("--data", "mnist", "--widths", 784, 100, 10, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert all(e["test_accuracy"] >= 0.978 for e in figures(tmp_path)["engines"].values())

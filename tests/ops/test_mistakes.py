@@ -1,0 +1,29 @@
+"""A gradient test that cannot fail proves nothing: every planted mistake fails it."""
+
+import jax.numpy as jnp
+import pytest
+
+from jax_ref.verify import oracle
+from jax_ref.verify.checker import run_checks
+from jax_ref.verify.run import Settings
+from jax_ref.verify.subject import of_op
+from tests.cases import CASES, MODELS
+from tests.ops.mistakes import MISTAKES
+from tests.ops.test_gradients import OF_ONE_SHAPE, OF_THE_TABLE, draw
+
+ASKED = Settings(skip=OF_THE_TABLE | OF_ONE_SHAPE, kinks="autodiff")
+"""As in the gradient test, but what the mistake is called is not asked for."""
+
+
+def fails(mistake, case, example, dtype):
+    pair = of_op(mistake.pair, case.reference, **example.static)
+    run = run_checks(pair, [oracle.cast(draw(example), dtype)], ASKED)
+    return bool(run.findings) or run.wrong()
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_planted_mistake_fails_the_gradient_test(name):
+    mistake = MISTAKES[name]
+    case = {**CASES, **MODELS}[mistake.case]
+    tries = [(example, dtype) for dtype in (jnp.float64, jnp.bfloat16) for example in case.examples]
+    assert any(fails(mistake, case, example, dtype) for example, dtype in tries)
