@@ -36,6 +36,18 @@ def cotangent(op: str, name: str, array: Any, like: Any) -> None:
     dtype(op, name, array, like.dtype)
 
 
+def same_as(op: str, name: str, array: Any, other: str, like: Any) -> None:
+    """Raise unless `array` has the shape and dtype of the argument named `other`."""
+    shape(op, name, array, like.shape, f", the shape of {other}")
+    dtype(op, name, array, like.dtype)
+
+
+def per_example(op: str, name: str, array: Any, features: Any) -> None:
+    """Raise unless `array` has one value for each row of `features` (*B, F), in their dtype."""
+    shape(op, name, array, features.shape[:-1], ", one value per example")
+    dtype(op, name, array, features.dtype)
+
+
 def features(op: str, **arrays: Any) -> None:
     """Raise `ValueError` unless every one of `arrays` has a last axis."""
     for name, array in arrays.items():

@@ -6,33 +6,52 @@ from typing import Any, NamedTuple
 
 import jax
 
-import jax_ref
-import manual_bp
+from experiments.train.recipe import Model, Recipe
 
 
 class Engine(NamedTuple):
-    """`value_and_grad(params, batch) -> (loss, grads)` and `apply(params, x) -> output`."""
+    """One way to differentiate a model; `state` is None for a model that has none."""
 
     value_and_grad: Callable[..., Any]
+    """`value_and_grad(params, state, batch) -> ((loss, state), grads)`."""
     apply: Callable[..., Any]
+    """`apply(params, state, *inputs, **static)`, the output."""
+
+    def model(self, params: Any, state: Any) -> Model:
+        """The model with these params and this state."""
+        return Model(
+            lambda batch: self.value_and_grad(params, state, batch)[0][0],
+            functools.partial(self.apply, params, state),
+        )
 
 
-def manual(model: str, loss: str, static: dict[str, Any]) -> Engine:
+def manual(recipe: Recipe) -> Engine:
     """The engine that backpropagates by hand."""
-    module = getattr(manual_bp.models, model)
-    return Engine(
-        functools.partial(module.value_and_grad, loss=loss, **static),
-        lambda params, x: module.fwd(params, x, **static)[0],
-    )
+
+    def output(*args: Any, **static: Any) -> Any:
+        return recipe.pair.fwd(*args, **static)[0]
+
+    return _engine(recipe, recipe.pair.value_and_grad, output)
 
 
-def autodiff(model: str, loss: str, static: dict[str, Any]) -> Engine:
+def autodiff(recipe: Recipe) -> Engine:
     """The engine that leaves it to `jax.value_and_grad`."""
-    module = getattr(jax_ref.models, model)
-    return Engine(
-        jax.value_and_grad(functools.partial(module.loss, loss=loss, **static)),
-        functools.partial(module.apply, **static),
-    )
+    value_and_grad = jax.value_and_grad(recipe.reference.loss, has_aux=recipe.state is not None)
+    return _engine(recipe, value_and_grad, recipe.reference.apply)
+
+
+def _engine(recipe: Recipe, value_and_grad: Callable[..., Any], apply: Callable[..., Any]) -> Engine:
+    def with_state(params: Any, state: Any, batch: Any) -> Any:
+        if recipe.state is not None:
+            return value_and_grad(params, state, batch, **recipe.static)
+        loss, grads = value_and_grad(params, batch, **recipe.static)
+        return (loss, None), grads
+
+    def applied(params: Any, state: Any, *inputs: Any, **static: Any) -> Any:
+        states = () if recipe.state is None else (state,)
+        return apply(params, *states, *inputs, **static)
+
+    return Engine(with_state, applied)
 
 
 ENGINES = {"manual": manual, "autodiff": autodiff}

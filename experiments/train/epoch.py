@@ -1,4 +1,4 @@
-"""One training loop for every engine, and what is measured between its epochs."""
+"""One round of training as one program, for every model and every engine."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,85 +8,76 @@ import jax.numpy as jnp
 import optax
 
 from experiments.train.engines import Engine
-from manual_bp.precision import wide
+from experiments.train.recipe import Recipe
 
 
 class State(NamedTuple):
-    """What training changes."""
+    """What training changes: the params, the optimiser's state, and the model's own."""
 
     params: Any
     opt_state: Any
+    model: Any
 
 
-Batch = tuple[jax.Array, jax.Array]
-
-
-def make_epoch(
-    engine: Engine, optimizer: optax.GradientTransformation, batch_size: int
+def make_round(
+    engine: Engine,
+    recipe: Recipe,
+    optimizer: optax.GradientTransformation,
+    *,
+    batch_size: int,
+    steps: int | None,
 ) -> jax.stages.Wrapped:
-    """`epoch(state, data, key, number) -> (state, losses)`: every batch of a new order once, in one scan.
+    """`run(state, arrays, key, number) -> (state, losses)`: the round of that number, in one scan.
 
-    The remainder that fills no batch is left out, another one each epoch. `state` is donated: its
-    buffers become those of the new state.
+    Without `steps` it is an epoch: every batch of a new order once; the remainder that fills no batch is left
+    out, another one each epoch. With `steps` it has so many, of rows drawn with replacement. `state` is
+    donated: its buffers become those of the new state.
     """
 
-    def epoch(state: State, data: Batch, key: jax.Array, number: jax.Array) -> tuple[State, jax.Array]:
-        x, y = data
-        steps = x.shape[0] // batch_size
-        order = jax.random.permutation(jax.random.fold_in(key, number), x.shape[0])
+    def run(state: State, arrays: Any, key: jax.Array, number: jax.Array) -> tuple[State, jax.Array]:
+        rows = _order(jax.random.fold_in(key, number), recipe.count(arrays), batch_size, steps)
+        keys = jax.random.split(noise_key(key, number), len(rows))
 
-        def step(state: State, rows: jax.Array) -> tuple[State, jax.Array]:
-            loss, grads = engine.value_and_grad(state.params, (x[rows], y[rows]))
+        def step(state: State, drawn: tuple[jax.Array, jax.Array]) -> tuple[State, jax.Array]:
+            batch = recipe.batch(arrays, *drawn)
+            (loss, model), grads = engine.value_and_grad(state.params, state.model, batch)
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-            return State(optax.apply_updates(state.params, updates), opt_state), loss
+            return State(optax.apply_updates(state.params, updates), opt_state, model), loss
 
-        return jax.lax.scan(step, state, order[: steps * batch_size].reshape(steps, batch_size))
+        return jax.lax.scan(step, state, (rows, keys))
 
-    return jax.jit(epoch, donate_argnums=0)
-
-
-def make_evaluate(engine: Engine) -> Callable[[Any, Batch, jax.Array], tuple[jax.Array, jax.Array]]:
-    """`evaluate(params, (x, targets), labels) -> (loss, accuracy)`."""
-
-    @jax.jit
-    def evaluate(params: Any, batch: Batch, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-        loss, _ = engine.value_and_grad(params, batch)
-        predicted = jnp.argmax(engine.apply(params, batch[0]), axis=-1)
-        return loss, jnp.mean(predicted == labels)
-
-    return evaluate
+    return jax.jit(run, donate_argnums=0)
 
 
-def make_gradient(engine: Engine) -> Callable[[Any, Batch], Any]:
-    """`gradient(params, batch) -> grads`, a program of its own.
-
-    Two engines in one program would be merged by XLA where they do the same, and so agree unasked.
-    """
-    return jax.jit(lambda params, batch: engine.value_and_grad(params, batch)[1])
+def steps_in(count: int, batch_size: int, steps: int | None) -> int:
+    """The steps of a round over `count` rows."""
+    return count // batch_size if steps is None else steps
 
 
-@jax.jit
-def compare(grads: Any, other_grads: Any) -> tuple[jax.Array, jax.Array]:
-    """The difference of two gradients and the norm of the second, each (L,), by layer.
-
-    A layer's difference is the largest of its params', each relative to the norm of the second's.
-    """
-    differences = [
-        jnp.max(jnp.stack(jax.tree.leaves(jax.tree.map(relative_difference, a, b))))
-        for a, b in zip(grads.layers, other_grads.layers, strict=True)
-    ]
-    norms = [optax.tree.norm(jax.tree.map(wide, layer)) for layer in other_grads.layers]
-    return jnp.stack(differences), jnp.stack(norms)
+def noise_key(key: jax.Array, number: Any) -> jax.Array:
+    """The key of what is random within a round; the order is drawn by `fold_in(key, number)` itself."""
+    return jax.random.fold_in(key, jnp.uint32(2**32 - 1) - jnp.uint32(number))
 
 
-@jax.jit
-def distance(params: Any, other_params: Any) -> jax.Array:
-    """The Euclidean distance of two pytrees of params."""
-    return optax.tree.norm(jax.tree.map(lambda p, q: wide(p) - wide(q), params, other_params))
+def make_evaluate(engine: Engine, recipe: Recipe) -> Callable[[Any, Any, Any], dict[str, jax.Array]]:
+    """`evaluate(params, model_state, arrays)`: the recipe's metrics."""
+    return jax.jit(lambda params, model, arrays: recipe.metrics(engine.model(params, model), arrays))
 
 
-def relative_difference(a: jax.Array, b: jax.Array) -> jax.Array:
-    """|a - b| / |b|, and 0 where both are zero."""
-    a, b = wide(a), wide(b)
-    off, size = jnp.linalg.norm((a - b).ravel()), jnp.linalg.norm(b.ravel())
-    return jnp.where(off == 0, 0, off / size)
+def make_sample(engine: Engine, recipe: Recipe) -> Callable[..., jax.Array]:
+    """`sample(params, model_state, key, number)`: what the recipe samples after a round."""
+    draw = recipe.sample
+    assert draw is not None
+
+    def sample(params: Any, model: Any, key: jax.Array, number: jax.Array) -> jax.Array:
+        return draw(engine.model(params, model), jax.random.fold_in(noise_key(key, number), 0))
+
+    return jax.jit(sample)
+
+
+def _order(key: jax.Array, count: int, batch_size: int, steps: int | None) -> jax.Array:
+    """The rows of each step: (steps, B)."""
+    if steps is not None:
+        return jax.random.randint(key, (steps, batch_size), 0, count)
+    whole = count // batch_size
+    return jax.random.permutation(key, count)[: whole * batch_size].reshape(whole, batch_size)

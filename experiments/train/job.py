@@ -1,10 +1,13 @@
-"""The main job: `python -m experiments.train`.
+"""The main job: one network trained with hand-written gradients and with `jax.grad`, and what came of it.
 
-Trains one network with hand-written gradients and with `jax.grad`, from one initialisation and on the
-same batches, and shows that the two agree and how fast each is.
+Both start from one initialisation and see the same batches; the job shows that they agree and how fast each
+is.
 """
 
+import argparse
 import dataclasses
+import math
+import sys
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,58 +15,110 @@ from typing import Any
 import jax
 import tyro
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from experiments import data
 from experiments.common import run_folder
-from experiments.common.errors import UserError
-from experiments.train import lockstep, picture, progress
+from experiments.common.errors import UserError, choose
+from experiments.train import interrupt, models, picture, progress, settings
 from experiments.train.checkpoint import Checkpoints
-from experiments.train.settings import Settings, check_names, widths_for
+from experiments.train.lockstep import Lockstep
+
+DEFAULT = "mlp"
+"""The model that is trained if none is named."""
+
+History = list[dict[str, Any]]
 
 
 def main() -> int:
     """Parse the command line and run the job; 130 if it was interrupted, 1 if it diverged."""
-    settings = tyro.cli(Settings, prog="python -m experiments.train")
-    check_names(settings)
-    jax.config.update("jax_enable_x64", settings.dtype == "float64")
+    model = models.module(choose("--model", named(sys.argv[1:]), models.names()))
+    given = tyro.cli(model.Settings, prog="python -m experiments.train")
+    settings.check(given)
+    jax.config.update("jax_enable_x64", given.dtype == "float64")
     console = Console()
-    dataset = data.rows(data.load(settings.data, settings.data_dir))
-    widths_for(settings, dataset)
-    source = settings.data_dir.name if settings.data_dir else settings.data
+    dataset = model.load(given)
+    recipe = model.recipe(given, dataset)
     folder = run_folder.prepare(
-        settings.out,
-        f"{source}-{settings.model}",
-        resume=settings.resume,
-        overwrite=settings.overwrite,
+        given.out,
+        f"{given.source}-{given.model}",
+        resume=given.resume,
+        overwrite=given.overwrite,
     )
-    job = lockstep.Training(settings, dataset)
+    both = Lockstep(given, recipe, dataset.train, dataset.test)
     checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS)
     try:
-        history = lockstep.resumed(job, checkpoints) if settings.resume else []
-        interrupted = lockstep.run(job, history, checkpoints, console)
+        history = resumed(both, checkpoints) if given.resume else []
+        interrupted = run(both, history, checkpoints, console)
     finally:
         checkpoints.close()
-    return finish(job, history, interrupted, folder, source, console)
+    return finish(both, history, interrupted, folder, console)
 
 
-def finish(
-    job: lockstep.Training,
-    history: list[dict[str, Any]],
-    interrupted: bool,
-    folder: Path,
-    source: str,
-    console: Console,
-) -> int:
+def named(arguments: list[str]) -> str:
+    """The model that a command line names: its options are known only then."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model", nargs="?", default=DEFAULT, const=DEFAULT)
+    return parser.parse_known_args(arguments)[0].model
+
+
+def resumed(both: Lockstep, checkpoints: Checkpoints) -> History:
+    """Put the states of the last checkpoint in place and return its history."""
+    if checkpoints.latest() is None:
+        raise UserError("--out has no complete checkpoint to resume from.")
+    record = checkpoints.record()
+    now, then = both.fingerprint(), record["fingerprint"]
+    for name in now:
+        if now[name] != then.get(name):
+            raise UserError(
+                f"The checkpoint is of other settings: its {name} was {then.get(name)}, now it is "
+                f"{now[name]}."
+            )
+    if len(record["history"]) > both.settings.epochs:
+        raise UserError(
+            f"--epochs was {both.settings.epochs}; the checkpoint has {len(record['history'])} "
+            f"{both.settings.unit}s already."
+        )
+    both.states = checkpoints.states(both.states)
+    return record["history"]
+
+
+def run(both: Lockstep, history: History, checkpoints: Checkpoints, console: Console) -> bool:
+    """Run the rounds that are left, extending `history`; whether the user interrupted them."""
+    rounds, unit = both.settings.epochs, both.settings.unit
+    table = progress.Table(console, unit, list(both.states), both.recipe.shown, both.parts)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TimeRemainingColumn())  # fmt: skip
+    with interrupt.deferred() as interruption, Progress(*columns, console=console) as bar:
+        task = bar.add_task(f"{unit}s", total=rounds, completed=len(history))
+        table.heading()
+        for number in range(len(history) + 1, rounds + 1):
+            record = both.run_round(number)
+            if not all(math.isfinite(e["train_loss"]) for e in record["engines"].values()):
+                console.print(f"Training diverged in {unit} {number}: the loss is not finite.")
+                break
+            history.append(record)
+            kept = {"fingerprint": both.fingerprint(), "history": history}
+            checkpoints.save(number, both.states, kept)
+            table.row(record)
+            bar.advance(task)
+            if interruption.requested and number < rounds:
+                return True
+    return False
+
+
+def finish(both: Lockstep, history: History, interrupted: bool, folder: Path, console: Console) -> int:
     """Write figures and picture, say what came out and where it is, and return the exit code."""
+    given, recipe = both.settings, both.recipe
     if not history:
-        raise UserError("No epoch was completed; try a smaller --learning-rate.")
+        raise UserError(f"No {given.unit} was completed; try a smaller --learning-rate.")
     metrics = {
-        "settings": run_folder.jsonable(dataclasses.asdict(job.settings)),
+        "settings": run_folder.jsonable(dataclasses.asdict(given)),
+        "parts": both.parts,
         "engines": {
             name: last
             | {
                 "us_per_step": median(r["engines"][name]["us_per_step"] for r in history),
-                "compile_s": job.compile_s[name],
+                "compile_s": both.compile_s[name],
             }
             for name, last in history[-1]["engines"].items()
         },
@@ -77,16 +132,24 @@ def finish(
         "history": history,
     }
     run_folder.write_json(folder / run_folder.FIGURES, metrics)
-    title = f"{source}, {job.settings.model} {job.widths}, {job.settings.dtype}"
+    title = f"{given.source}, {recipe.title}, {given.dtype}"
     run_folder.write_whole(
         folder / run_folder.PICTURE,
-        lambda part: picture.draw(part, history, title, job.settings.dtype),
+        lambda part: picture.draw(
+            part,
+            history,
+            title=title,
+            unit=given.unit,
+            shown=recipe.shown,
+            parts=both.parts,
+            dtype=given.dtype,
+        ),
     )
-    console.print(progress.summary(metrics), highlight=False, soft_wrap=True)
+    console.print(progress.summary(metrics, recipe.shown), highlight=False, soft_wrap=True)
     where = f"Figures: {folder / run_folder.FIGURES}\nPicture: {folder / run_folder.PICTURE}"
     console.print(where, highlight=False, soft_wrap=True)
     if interrupted:
-        rest = job.settings.epochs - len(history)
-        console.print(f"Interrupted with {rest} epochs left; --out {folder} --resume goes on.")
+        rest = given.epochs - len(history)
+        console.print(f"Interrupted with {rest} {given.unit}s left; --out {folder} --resume goes on.")
         return 130
-    return 0 if len(history) == job.settings.epochs else 1
+    return 0 if len(history) == given.epochs else 1

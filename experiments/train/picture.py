@@ -1,5 +1,7 @@
-"""The picture of a run."""
+"""The picture of a run: its loss and other metrics, and the two gradients part by part."""
 
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,59 +11,124 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.ticker import MaxNLocator
+
+from experiments.train.recipe import Metric
 
 STYLES = {"manual": ("C0", "-", "hand-written"), "autodiff": ("C1", "--", "jax.grad")}
 
+FEW = 8
+"""Parts of a model up to which each has a line; of more there is a heat map."""
 
-def draw(path: Path, history: list[dict[str, Any]], title: str, dtype: str) -> None:
-    """Loss and accuracy of each engine, gradient norm by layer, and agreement by layer."""
-    figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), layout="constrained")
+History = list[dict[str, Any]]
+
+
+def draw(
+    path: Path,
+    history: History,
+    *,
+    title: str,
+    unit: str,
+    shown: Mapping[str, Metric],
+    parts: Sequence[str],
+    dtype: str,
+) -> None:
+    """Loss and metrics of each engine, gradient norm and agreement by part, and the last sample."""
+    others = {name: metric for name, metric in shown.items() if name != "test_loss"}
+    sampled = "sample" in history[-1]
+    panels = 3 + len(others) + sampled
+    rows = (panels + 1) // 2
+    figure, grid = plt.subplots(rows, 2, figsize=(11, 3.75 * rows), layout="constrained", squeeze=False)
     figure.suptitle(title)
-    epochs = [record["epoch"] for record in history]
-    _by_engine(axes[0, 0], history, {"train_loss": 0.4, "test_loss": 1.0})
-    axes[0, 0].set(title="Loss", ylabel="mean loss", yscale="log")
-    _by_engine(axes[0, 1], history, {"test_accuracy": 1.0})
-    axes[0, 1].set(title="Accuracy", ylabel="fraction of test examples right")
-    _by_layer(axes[1, 0], epochs, [record["gradient_norm"] for record in history])
-    axes[1, 0].set(title="Gradient norm by layer", ylabel="Euclidean norm over a fixed batch", yscale="log")
-    _agreement(axes[1, 1], epochs, [record["gradient_difference"] for record in history], dtype)
-    for ax in axes.flat:
-        ax.set_xlabel("epoch")
-        ax.grid(alpha=0.3)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+    axes = iter(grid.flat)
+    _by_engine(ax := next(axes), history, {"train_loss": 0.4, "test_loss": 1.0})
+    ax.set(title="Loss", ylabel=shown["test_loss"].axis, yscale="log", xlabel=unit)
+    for name, metric in others.items():
+        _by_engine(ax := next(axes), history, {name: 1.0})
+        ax.set(title=metric.title.capitalize(), ylabel=metric.axis, xlabel=unit)
+    norms = np.array([record["gradient_norm"] for record in history])
+    _by_part(ax := next(axes), history, norms, parts)
+    ax.set(title="Gradient norm by layer", xlabel=unit)
+    if len(parts) <= FEW:
+        ax.set(ylabel="Euclidean norm over a fixed batch", yscale="log")
+    _agreement(ax := next(axes), history, parts, dtype)
+    ax.set(title="Agreement of the two gradients by layer", xlabel=unit)
+    if sampled:
+        _text(ax := next(axes), history[-1]["sample"])
+        ax.set(title=f"Sample after {unit} {history[-1]['epoch']}")
+    for ax in axes:
+        ax.set_axis_off()
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
-def _by_engine(ax: Axes, history: list[dict[str, Any]], keys: dict[str, float]) -> None:
+def _by_engine(ax: Axes, history: History, keys: dict[str, float]) -> None:
     for key, alpha in keys.items():
         for engine in history[0]["engines"]:
             colour, line, label = STYLES[engine]
             values = [record["engines"][engine][key] for record in history]
             part = key.partition("_")[0]
             ax.plot(
-                [record["epoch"] for record in history], values, line, color=colour, alpha=alpha,
+                _numbers(history), values, line, color=colour, alpha=alpha,
                 linewidth=3 if engine == "manual" else 1.5, label=f"{label}, {part}",
             )  # fmt: skip
     ax.legend()
+    _whole_numbers(ax)
 
 
-def _by_layer(ax: Axes, epochs: list[int], rows: list[list[float]]) -> None:
-    marker = "o" if len(epochs) == 1 else None
-    for layer, values in enumerate(zip(*rows, strict=True), start=1):
-        ax.plot(epochs, values, marker=marker, label=f"layer {layer}")
-    ax.legend()
+def _by_part(ax: Axes, history: History, values: np.ndarray, parts: Sequence[str]) -> None:
+    """A line for each part, or of many a heat map; `values` are (rounds, parts)."""
+    if len(parts) > FEW:
+        positive = np.where(values > 0, values, np.nan)
+        edges = np.arange(len(history) + 1) + 0.5, np.arange(len(parts) + 1) - 0.5
+        mesh = ax.pcolormesh(*edges, positive.T, norm=LogNorm())
+        every = -(-len(parts) // 20)
+        ax.set_yticks(range(0, len(parts), every), parts[::every], fontsize=7)
+        ax.invert_yaxis()
+        ax.figure.colorbar(mesh, ax=ax)
+    else:
+        marker = "o" if len(history) == 1 else None
+        for name, line in zip(_labels(parts), values.T, strict=True):
+            ax.plot(_numbers(history), line, marker=marker, label=name)
+        ax.legend()
+        _whole_numbers(ax)
 
 
-def _agreement(ax: Axes, epochs: list[int], rows: list[Any], dtype: str) -> None:
-    ax.set(title="Agreement of the two gradients by layer", ylabel="relative difference (norm)")
+def _agreement(ax: Axes, history: History, parts: Sequence[str], dtype: str) -> None:
+    rows = [record["gradient_difference"] for record in history]
     if rows[0] is None:
         ax.text(0.5, 0.5, "one engine only", ha="center", va="center", transform=ax.transAxes)
         return
     eps = float(jnp.finfo(dtype).eps)
     floor = eps / 100  # a difference of zero has no logarithm
-    _by_layer(ax, epochs, [[max(d, floor) for d in row] for row in rows])
-    ax.axhline(eps, color="grey", linestyle=":", label=f"{dtype} rounding, {eps:.0e}")
-    ax.set_yscale("log")
-    ax.legend()
+    _by_part(ax, history, np.maximum(np.array(rows), floor), parts)
+    if len(parts) <= FEW:
+        ax.axhline(eps, color="grey", linestyle=":", label=f"{dtype} rounding, {eps:.0e}")
+        ax.set(yscale="log", ylabel="relative difference (norm)")
+        ax.legend()
+
+
+def _text(ax: Axes, text: str) -> None:
+    wrapped = "\n".join(textwrap.wrap(text, 60)[:16])
+    ax.text(0, 1, wrapped, va="top", family="monospace", fontsize=8, transform=ax.transAxes, parse_math=False)
+    ax.set_axis_off()
+
+
+def _labels(parts: Sequence[str]) -> list[str]:
+    """`layer 1` for `layers.0`, and other names as they are."""
+    return [
+        f"layer {int(name.removeprefix('layers.')) + 1}" if name.startswith("layers.") else name
+        for name in parts
+    ]
+
+
+def _numbers(history: History) -> list[int]:
+    return [record["epoch"] for record in history]
+
+
+def _whole_numbers(ax: Axes) -> None:
+    ax.grid(alpha=0.3)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))

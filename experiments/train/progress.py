@@ -1,57 +1,79 @@
-"""What a run prints: a line per epoch under one heading, and what came out of it."""
+"""What a run prints: a line per round under one heading, and what came out of it."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
+from experiments.train.recipe import Metric
+
 Record = dict[str, Any]
+
+FEW = 8
+"""Parts of a model up to which the table has the difference of each; of more it has the largest."""
 
 
 class Table:
     """A table printed a line at a time, so that it is there whenever the run ends."""
 
-    def __init__(self, console: Console, engines: list[str], layers: int) -> None:
-        self._console = console
+    def __init__(
+        self,
+        console: Console,
+        unit: str,
+        engines: Sequence[str],
+        shown: Mapping[str, Metric],
+        parts: Sequence[str],
+    ) -> None:
+        self._console, self._shown, self._parts = console, shown, parts
         pair = "/".join(engines)
-        self._columns = [
-            ("epoch", 5),
-            (f"test loss {pair}", 9 * len(engines)),
-            (f"accuracy {pair}", 8 * len(engines)),
+        columns = [(unit, 5)]
+        columns += [
+            (f"{metric.title} {pair}", (len(metric.column.format(0)) + 1) * len(engines))
+            for metric in shown.values()
         ]
         if len(engines) == 2:
-            self._columns += [("gradient difference by layer", 8 * layers), ("|Δparams|", 9)]
-        self._columns.append(("µs/step", 8 * len(engines)))
-        self._widths = [max(len(title), width) for title, width in self._columns]
+            title = "gradient difference by layer" if len(parts) <= FEW else "largest gradient difference"
+            width = 8 * len(parts) if len(parts) <= FEW else 8 + max(map(len, parts))
+            columns += [(title, width), ("|Δparams|", 9)]
+        columns.append(("µs/step", 8 * len(engines)))
+        self._titles = [title for title, _ in columns]
+        self._widths = [max(len(title), width) for title, width in columns]
 
     def heading(self) -> None:
         """Print the titles."""
-        titles = (title.rjust(w) for (title, _), w in zip(self._columns, self._widths, strict=True))
+        titles = (title.rjust(w) for title, w in zip(self._titles, self._widths, strict=True))
         self._print("  ".join(titles), style="bold")
 
     def row(self, record: Record) -> None:
-        """Print the line of one epoch."""
+        """Print the line of one round, and what was sampled after it."""
         each = list(record["engines"].values())
-        cells = [
-            str(record["epoch"]),
-            " ".join(f"{e['test_loss']:.6f}" for e in each),
-            " ".join(f"{e['test_accuracy']:.4f}" for e in each),
-        ]
+        cells = [str(record["epoch"])]
+        for name, metric in self._shown.items():
+            cells.append(" ".join(metric.column.format(e[name]) for e in each))
         if record["gradient_difference"] is not None:
-            cells.append(" ".join(f"{d:.1e}" for d in record["gradient_difference"]))
+            cells.append(self._differences(record["gradient_difference"]))
             cells.append(f"{record['parameter_distance']:.1e}")
         cells.append(" ".join(f"{e['us_per_step']:.1f}" for e in each))
         self._print("  ".join(c.rjust(w) for c, w in zip(cells, self._widths, strict=True)))
+        if "sample" in record:
+            self._print(record["sample"], style="dim")
+
+    def _differences(self, differences: list[float]) -> str:
+        if len(differences) <= FEW:
+            return " ".join(f"{d:.1e}" for d in differences)
+        largest = max(range(len(differences)), key=differences.__getitem__)
+        return f"{differences[largest]:.1e} {self._parts[largest]}"
 
     def _print(self, line: str, style: str | None = None) -> None:
-        self._console.print(line, style=style, highlight=False, soft_wrap=True)
+        self._console.print(line, style=style, highlight=False, soft_wrap=True, markup=False)
 
 
-def summary(metrics: Record) -> str:
+def summary(metrics: Record, shown: Mapping[str, Metric]) -> str:
     """The outcome in a few sentences."""
-    parts = [
-        f"{name}: test accuracy {100 * e['test_accuracy']:.2f}%, {e['us_per_step']:.1f} µs per step."
-        for name, e in metrics["engines"].items()
-    ]
+    parts = []
+    for name, e in metrics["engines"].items():
+        said = [metric.sentence.format(e[key]) for key, metric in shown.items() if metric.sentence]
+        parts.append(f"{name}: {', '.join(said)}, {e['us_per_step']:.1f} µs per step.")
     if metrics["max_gradient_difference"] is not None:
         parts.append(
             "The two gradients differ by at most "

@@ -9,11 +9,12 @@ r"""Multi-layer perceptron.   Axes: B leading, I features in, O features out; k 
     dw^k, db^k, da^(k-1) = the backward of (1) for dz^k             (6)
 
 f is the static option `activation`, g `output_activation`, each a name in `ops.activations`; `loss` is
-the name of a loss in `ops`. The loss of a classifier takes logits, so that g is the identity there.
+the name of a loss in `losses`. The loss of a classifier takes logits, so that g is the identity there.
 
 Rumelhart, Hinton & Williams 1986, doi:10.1038/323533a0.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -22,23 +23,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Key
 
-from manual_bp import checks
-from manual_bp.ops import (
-    activations,
-    dense,
-    huber,
-    sigmoid_cross_entropy,
-    softmax_cross_entropy,
-    squared_error,
-)
-from manual_bp.precision import accumulator
-
-LOSSES = {
-    "huber": huber,
-    "sigmoid_cross_entropy": sigmoid_cross_entropy,
-    "softmax_cross_entropy": softmax_cross_entropy,
-    "squared_error": squared_error,
-}
+from manual_bp import checks, losses
+from manual_bp.ops import activations, dense
+from manual_bp.taps import Tapper, plain
 
 
 class Params(NamedTuple):
@@ -84,10 +71,8 @@ def fwd(
     output_activation: str = "identity",
 ) -> tuple[Float[Array, "*B O"], Residuals]:
     """The output of the last layer, and the residuals of all."""
-    f, g = (
-        _activation("activation", activation),
-        _activation("output_activation", output_activation),
-    )
+    f = _activation("activation", activation)
+    g = _activation("output_activation", output_activation)
     checks.option("mlp", "params.layers", params.layers, len(params.layers) > 0, "a layer or more")
     *hidden, last = params.layers
     res_dense, res_activation = [], []
@@ -111,19 +96,18 @@ def bwd(
     *,
     activation: str = "relu",
     output_activation: str = "identity",
+    tap: Tapper = plain,
 ) -> tuple[Params, Float[Array, "*B I"]]:
-    """The cotangents of the params and of `x`."""
-    f, g = (
-        _activation("activation", activation),
-        _activation("output_activation", output_activation),
-    )
+    """The cotangents of the params and of `x`; what another `tap` returns is in place of the layers'."""
+    f = _activation("activation", activation)
+    g = _activation("output_activation", output_activation)
     dlayers = []
     dz = g.bwd(res.activation[-1], dy)  # (5)
-    dlayer, da = dense.bwd(params.layers[-1], res.dense[-1], dz)  # (6)
+    dlayer, da = tap(dense, params.layers[-1], res.dense[-1], dz)  # (6)
     dlayers.append(dlayer)
     for k in reversed(range(len(params.layers) - 1)):
         dz = f.bwd(res.activation[k], da)  # (5)
-        dlayer, da = dense.bwd(params.layers[k], res.dense[k], dz)  # (6)
+        dlayer, da = tap(dense, params.layers[k], res.dense[k], dz)  # (6)
         dlayers.append(dlayer)
     return Params(tuple(reversed(dlayers))), da
 
@@ -137,18 +121,12 @@ def value_and_grad(
     loss: str = "softmax_cross_entropy",
 ) -> tuple[Float[Array, ""], Params]:
     """The mean loss over a batch `(x, targets)` and its gradient by the params."""
-    checks.choice("mlp", "loss", loss, LOSSES)
     x, targets = batch
-    static = {"activation": activation, "output_activation": output_activation}
+    checks.choice("mlp", "loss", loss, losses.LOSSES)
+    checks.option("mlp", "batch", jnp.shape(x), math.prod(jnp.shape(x)[:-1]) > 0, "at least one example")
+    static: dict[str, Any] = {"activation": activation, "output_activation": output_activation}
     y, res = fwd(params, x, **static)
-    losses, res_loss = LOSSES[loss].fwd(y, targets)
-    checks.option("mlp", "batch", jnp.shape(x), losses.size > 0, "at least one example")
-    cost = jnp.mean(losses, dtype=accumulator(losses.dtype)).astype(losses.dtype)  # (3)
-
-    d_losses = jnp.full_like(losses, 1 / losses.size)  # (4): the mean's own 1/B
-    dy = LOSSES[loss].bwd(res_loss, d_losses)
-    if isinstance(dy, tuple):  # floating point targets have a cotangent too, which nobody needs
-        dy = dy[0]
+    cost, dy = losses.mean(loss, y, targets)  # (3), (4)
     dparams, _ = bwd(params, res, dy, **static)
     return cost, dparams
 

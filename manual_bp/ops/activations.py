@@ -59,133 +59,133 @@ def _recomputed(z: Z) -> Z:
 
 
 def _identity_fwd(z: Z) -> tuple[Z, tuple[()]]:
-    """A = z; saves nothing."""
+    """The identity, which saves nothing."""
     checks.floating("identity", z=z)
     return z, ()
 
 
 def _identity_bwd(res: tuple[()], da: Z) -> Z:
-    """Dz = da   (1)."""
-    return da
+    """The cotangent of z, which is that of a."""
+    return da  # (1)
 
 
 identity = Activation(_identity_fwd, _identity_bwd)
 
 
 def _sigmoid_fwd(z: Z) -> tuple[Z, Z]:
-    """A = 1/(1 + e^-z); saves a."""
+    """The logistic function; saves a."""
     checks.floating("sigmoid", z=z)
     a = jax.nn.sigmoid(z)
     return a, a
 
 
 def _sigmoid_bwd(a: Z, da: Z) -> Z:
-    """Dz = a (1 - a) da   (2)."""
+    """The cotangent of z from the output."""
     checks.cotangent("sigmoid", "da", da, a)
-    return da * a * (1 - a)
+    return da * a * (1 - a)  # (2)
 
 
 sigmoid = Activation(_sigmoid_fwd, _sigmoid_bwd)
 
 
 def _tanh_fwd(z: Z) -> tuple[Z, Z]:
-    """A = tanh z; saves a."""
+    """The hyperbolic tangent; saves a."""
     checks.floating("tanh", z=z)
     a = jnp.tanh(z)
     return a, a
 
 
 def _tanh_bwd(a: Z, da: Z) -> Z:
-    """Dz = (1 + a) (1 - a) da   (3); 1 - a^2 would lose the digits of a tail."""
+    """The cotangent of z from the output, as a product: 1 - a^2 would lose the digits of a tail."""
     checks.cotangent("tanh", "da", da, a)
-    return da * (1 + a) * (1 - a)
+    return da * (1 + a) * (1 - a)  # (3)
 
 
 tanh = Activation(_tanh_fwd, _tanh_bwd)
 
 
 def _relu_fwd(z: Z) -> tuple[Z, Z]:
-    """A = max(z, 0); saves a, which the next layer holds anyway."""
+    """The positive part; saves a, which the next layer holds anyway."""
     checks.floating("relu", z=z)
     a = jnp.maximum(z, 0)
     return a, a
 
 
 def _relu_bwd(a: Z, da: Z) -> Z:
-    """Dz = [a > 0] da   (4)."""
+    """The cotangent of z from the output."""
     checks.cotangent("relu", "da", da, a)
-    return jnp.where(a > 0, da, 0)
+    return jnp.where(a > 0, da, 0)  # (4)
 
 
 relu = Activation(_relu_fwd, _relu_bwd)
 
 
 def _leaky_relu_fwd(z: Z, *, slope: float = 0.01) -> tuple[Z, Mask]:
-    """A = z if z >= 0 else slope z; saves the mask z >= 0, as the sign of a may underflow."""
+    """A line with another `slope` below zero; saves the mask z >= 0, as the sign of a may underflow."""
     checks.floating("leaky_relu", z=z)
     positive = z >= 0
     return jnp.where(positive, z, slope * z), positive
 
 
 def _leaky_relu_bwd(positive: Mask, da: Z, *, slope: float = 0.01) -> Z:
-    """Dz = da if z >= 0 else slope da   (5)."""
+    """The cotangent of z from the mask."""
     checks.shape("leaky_relu", "da", da, positive.shape, ", the shape of the output")
-    return jnp.where(positive, da, slope * da)
+    return jnp.where(positive, da, slope * da)  # (5)
 
 
 leaky_relu = Activation(_leaky_relu_fwd, _leaky_relu_bwd)
 
 
 def _elu_fwd(z: Z, *, alpha: float = 1.0) -> tuple[Z, Z]:
-    """A = z if z > 0 else alpha (e^z - 1); saves z, as a + alpha has no digits where a is near -alpha."""
+    """An exponential below zero that ends at -`alpha`; saves z, as a + alpha has no digits near there."""
     checks.floating("elu", z=z)
     return jnp.where(z > 0, z, alpha * jnp.expm1(jnp.minimum(z, 0))), z
 
 
 def _elu_bwd(z: Z, da: Z, *, alpha: float = 1.0) -> Z:
-    """Dz = da if z > 0 else alpha e^z da   (6)."""
+    """The cotangent of z."""
     checks.cotangent("elu", "da", da, z)
-    return jnp.where(z > 0, da, alpha * jnp.exp(jnp.minimum(z, 0)) * da)
+    return jnp.where(z > 0, da, alpha * jnp.exp(jnp.minimum(z, 0)) * da)  # (6)
 
 
 elu = Activation(_elu_fwd, _elu_bwd)
 
 
 def _softplus_fwd(z: Z) -> tuple[Z, Z]:
-    """A = log(1 + e^z); saves a."""
+    """A smooth positive part; saves a."""
     checks.floating("softplus", z=z)
     a = jnp.maximum(z, 0) + jnp.log1p(jnp.exp(-jnp.abs(z)))
     return a, a
 
 
 def _softplus_bwd(a: Z, da: Z) -> Z:
-    """Dz = (1 - e^-a) da   (7): s(z) from the output, to full precision in both tails."""
+    """The cotangent of z: s(z) from the output, to full precision in both tails."""
     checks.cotangent("softplus", "da", da, a)
-    return da * -jnp.expm1(-a)
+    return da * -jnp.expm1(-a)  # (7)
 
 
 softplus = Activation(_softplus_fwd, _softplus_bwd)
 
 
 def _silu_fwd(z: Z) -> tuple[Z, Z]:
-    """A = z s(z); saves z."""
+    """The sigmoid-weighted identity; saves z."""
     checks.floating("silu", z=z)
     return z * jax.nn.sigmoid(z), z
 
 
 def _silu_bwd(z: Z, da: Z) -> Z:
-    """Dz = s(z) (1 + z (1 - s(z))) da   (8)."""
+    """The cotangent of z, its sigmoid computed anew."""
     checks.cotangent("silu", "da", da, z)
     x = wide(_recomputed(z))
     s = jax.nn.sigmoid(x)
-    return (wide(da) * s * (1 + x * (1 - s))).astype(z.dtype)
+    return (wide(da) * s * (1 + x * (1 - s))).astype(z.dtype)  # (8)
 
 
 silu = Activation(_silu_fwd, _silu_bwd)
 
 
 def _gelu_fwd(z: Z) -> tuple[Z, Z]:
-    """A = z P(z), P the normal distribution, which is its tail T(|z|) for z < 0; saves z."""
+    """The normal-weighted identity; for z < 0 the distribution is its tail T(|z|); saves z."""
     checks.floating("gelu", z=z)
     x = wide(z)
     T, _ = tail_and_density(jnp.abs(x))
@@ -193,19 +193,19 @@ def _gelu_fwd(z: Z) -> tuple[Z, Z]:
 
 
 def _gelu_bwd(z: Z, da: Z) -> Z:
-    """Dz = (P(z) + z p(z)) da   (9), p the normal density; for z < 0 that is T(|z|) - |z| p(z)."""
+    """The cotangent of z; for z < 0 the slope is T(|z|) - |z| p(z), which keeps the digits of the tail."""
     checks.cotangent("gelu", "da", da, z)
     x = wide(_recomputed(z))
     T, p = tail_and_density(jnp.abs(x))
     below = T - jnp.abs(x) * p
-    return (wide(da) * jnp.where(x < 0, below, 1 - below)).astype(z.dtype)
+    return (wide(da) * jnp.where(x < 0, below, 1 - below)).astype(z.dtype)  # (9)
 
 
 gelu = Activation(_gelu_fwd, _gelu_bwd)
 
 
 def _gelu_tanh_fwd(z: Z) -> tuple[Z, Z]:
-    """A = z (1 + tanh u(z))/2, u(z) = sqrt(2/pi) (z + 0.044715 z^3); saves z."""
+    """The approximation of gelu by a tanh; saves z."""
     checks.floating("gelu_tanh", z=z)
     x = wide(z)
     u = sqrt(2 / pi) * (x + 0.044715 * x * x * x)
@@ -213,43 +213,43 @@ def _gelu_tanh_fwd(z: Z) -> tuple[Z, Z]:
 
 
 def _gelu_tanh_bwd(z: Z, da: Z) -> Z:
-    """Dz = ((1 + t)/2 + z u' (1 - t^2)/2) da   (10), t = tanh u(z)."""
+    """The cotangent of z, its tanh computed anew; 1 - t^2 is a product, to keep the digits of a tail."""
     checks.cotangent("gelu_tanh", "da", da, z)
     x = wide(_recomputed(z))
     t = jnp.tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x))
     du = sqrt(2 / pi) * (1 + 3 * 0.044715 * x * x)
-    return (wide(da) * ((1 + t) + x * du * (1 + t) * (1 - t)) / 2).astype(z.dtype)
+    return (wide(da) * ((1 + t) + x * du * (1 + t) * (1 - t)) / 2).astype(z.dtype)  # (10)
 
 
 gelu_tanh = Activation(_gelu_tanh_fwd, _gelu_tanh_bwd)
 
 
 def _relu_squared_fwd(z: Z) -> tuple[Z, Z]:
-    """A = max(z, 0)^2; saves max(z, 0), as the square may overflow."""
+    """The square of the positive part; saves max(z, 0), as the square may overflow."""
     checks.floating("relu_squared", z=z)
     r = jnp.maximum(z, 0)
     return r * r, r
 
 
 def _relu_squared_bwd(r: Z, da: Z) -> Z:
-    """Dz = 2 max(z, 0) da   (11)."""
+    """The cotangent of z."""
     checks.cotangent("relu_squared", "da", da, r)
-    return 2 * r * da
+    return 2 * r * da  # (11)
 
 
 relu_squared = Activation(_relu_squared_fwd, _relu_squared_bwd)
 
 
 def _hard_tanh_fwd(z: Z) -> tuple[Z, Mask]:
-    """A = min(max(z, -1), 1); saves the mask of -1 <= z <= 1."""
+    """The identity between -1 and 1, constant outside; saves the mask of the inside."""
     checks.floating("hard_tanh", z=z)
     return jnp.clip(z, -1, 1), (z >= -1) & (z <= 1)
 
 
 def _hard_tanh_bwd(inside: Mask, da: Z) -> Z:
-    """Dz = [-1 <= z <= 1] da   (12)."""
+    """The cotangent of z from the mask."""
     checks.shape("hard_tanh", "da", da, inside.shape, ", the shape of the output")
-    return jnp.where(inside, da, 0)
+    return jnp.where(inside, da, 0)  # (12)
 
 
 hard_tanh = Activation(_hard_tanh_fwd, _hard_tanh_bwd)

@@ -11,18 +11,11 @@ Saved: x.  Rumelhart, Hinton & Williams 1986, doi:10.1038/323533a0.
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Key
 
-from manual_bp import checks
+from manual_bp import checks, initializers
 from manual_bp.precision import accumulator
-
-INITIALIZERS = {
-    "glorot": jax.nn.initializers.glorot_uniform(),  # Glorot & Bengio 2010
-    "he": jax.nn.initializers.he_normal(),  # He et al. 2015, arXiv:1502.01852
-    "near_zero": jax.nn.initializers.normal(0.01),
-}
 
 
 class Params(NamedTuple):
@@ -41,11 +34,10 @@ def init(
     bias: bool = True,
     dtype: DTypeLike = jnp.float32,
 ) -> Params:
-    """Random weights by the named initialiser (`INITIALIZERS`) and, with `bias`, zero biases."""
+    """Random weights by the named initialiser (of `initializers`) and, with `bias`, zero biases."""
     checks.option("dense.init", "in_features", in_features, in_features > 0, "a positive width")
     checks.option("dense.init", "out_features", out_features, out_features > 0, "a positive width")
-    checks.choice("dense.init", "initializer", initializer, INITIALIZERS)
-    w = INITIALIZERS[initializer](key, (in_features, out_features), dtype)
+    w = initializers.draw("dense.init", initializer, key, (in_features, out_features), dtype)
     return Params(w, jnp.zeros(out_features, dtype) if bias else None)
 
 

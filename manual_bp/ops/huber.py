@@ -16,7 +16,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from manual_bp import checks
-from manual_bp.ops import squared_error
 from manual_bp.precision import wide
 
 
@@ -24,7 +23,9 @@ def fwd(
     y: Float[Array, "*B I"], t: Float[Array, "*B I"], *, delta: float = 1.0
 ) -> tuple[Float[Array, "*B"], Float[Array, "*B I"]]:
     """The loss of each example, for outputs `y` and targets `t`."""
-    squared_error.check("huber", y, t)
+    checks.floating("huber", y=y, t=t)
+    checks.features("huber", y=y)
+    checks.same_as("huber", "t", t, "y", y)
     checks.option("huber", "delta", delta, delta > 0, "a positive number")
     e = y - t
     a = wide(jnp.abs(e))
@@ -36,7 +37,7 @@ def bwd(
     e: Float[Array, "*B I"], dloss: Float[Array, "*B"], *, delta: float = 1.0
 ) -> tuple[Float[Array, "*B I"], Float[Array, "*B I"]]:
     """The cotangents of `y` and of `t`."""
-    squared_error.check_cotangent("huber", dloss, e)
+    checks.per_example("huber", "dloss", dloss, e)
     dl = jnp.broadcast_to(dloss[..., None], e.shape)
     dy = jnp.where(jnp.abs(e) <= delta, dl * e, dl * (delta * jnp.sign(e)))  # (2)
     return dy, -dy  # (3)

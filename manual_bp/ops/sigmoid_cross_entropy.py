@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import checks
-from manual_bp.ops import activations, squared_error
+from manual_bp.ops import activations
 from manual_bp.precision import accumulator
 
 Targets = Float[Array, "*B I"] | Integer[Array, "*B I"] | Bool[Array, "*B I"]
@@ -56,7 +56,7 @@ def fwd(
 def bwd(res: Residuals, dloss: Float[Array, "*B"]) -> Array | tuple[Array, ...]:
     """The cotangents of the logits, of floating point targets and of the weights where given."""
     logits, targets, pos_weight = res
-    squared_error.check_cotangent("sigmoid_cross_entropy", dloss, logits)
+    checks.per_example("sigmoid_cross_entropy", "dloss", dloss, logits)
     x, t, w = _wide(res)
     dl = dloss[..., None].astype(x.dtype)
     dlogits = dl * ((1 - t) * jax.nn.sigmoid(x) - w * t * jax.nn.sigmoid(-x))  # (2)

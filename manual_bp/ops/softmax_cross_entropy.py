@@ -27,7 +27,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import checks
-from manual_bp.ops import squared_error
 from manual_bp.precision import accumulator
 
 Targets = Integer[Array, "*B"] | Float[Array, "*B V"]
@@ -82,7 +81,7 @@ def bwd(
 ) -> Array | tuple[Array, ...]:
     """The cotangents of the logits, of floating point targets and of the weights where given."""
     logits, targets, weights, m, total, loss = res
-    squared_error.check_cotangent("softmax_cross_entropy", dloss, logits)
+    checks.per_example("softmax_cross_entropy", "dloss", dloss, logits)
     dtype = _accumulator(logits, targets, weights)
     x = logits.astype(dtype)
     dl = dloss.astype(dtype)

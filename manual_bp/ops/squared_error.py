@@ -17,7 +17,9 @@ from manual_bp.precision import wide
 
 def fwd(y: Float[Array, "*B I"], t: Float[Array, "*B I"]) -> tuple[Float[Array, "*B"], Float[Array, "*B I"]]:
     """The loss of each example, for outputs `y` and targets `t`."""
-    check("squared_error", y, t)
+    checks.floating("squared_error", y=y, t=t)
+    checks.features("squared_error", y=y)
+    checks.same_as("squared_error", "t", t, "y", y)
     e = y - t
     loss = jnp.sum(jnp.square(wide(e)), -1) / 2  # (1)
     return loss.astype(y.dtype), e
@@ -27,20 +29,6 @@ def bwd(
     e: Float[Array, "*B I"], dloss: Float[Array, "*B"]
 ) -> tuple[Float[Array, "*B I"], Float[Array, "*B I"]]:
     """The cotangents of `y` and of `t`."""
-    check_cotangent("squared_error", dloss, e)
+    checks.per_example("squared_error", "dloss", dloss, e)
     dy = dloss[..., None] * e  # (2)
     return dy, -dy  # (3)
-
-
-def check(op: str, y: Array, t: Array) -> None:
-    """Raise unless `t` has the shape and dtype of `y`."""
-    checks.floating(op, y=y, t=t)
-    checks.features(op, y=y)
-    checks.shape(op, "t", t, y.shape, ", the shape of y")
-    checks.dtype(op, "t", t, y.dtype)
-
-
-def check_cotangent(op: str, dloss: Array, features: Array) -> None:
-    """Raise unless `dloss` has one value for each example of `features`, in their dtype."""
-    checks.shape(op, "dloss", dloss, features.shape[:-1], ", one value per example")
-    checks.dtype(op, "dloss", dloss, features.dtype)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jax_ref.textbook
-from experiments.train.optimizers import scale_by_rates
+from experiments.train.rates import scale_by
 from manual_bp.models import mlp
 from manual_bp.textbook import columns, four_equations, index_and_vector_forms, matrix_form, paths, two_passes
 from manual_bp.textbook.columns import Layer, Network
@@ -190,7 +190,7 @@ class TestMatrixForm:
         found = matrix_form.update(W, dW, alpha)
         assert bool(found[0][1, 2] == W[0][1, 2])
         assert int(sum(jnp.sum(f == w) for f, w in zip(found, W, strict=True))) == 1
-        as_optax = optax.chain(optax.sgd(1.0), scale_by_rates(alpha))
+        as_optax = optax.chain(optax.sgd(1.0), scale_by(alpha))
         step, _ = as_optax.update(dW, as_optax.init(W))
         assert error(found, optax.apply_updates(W, step)) <= 1e-15
 

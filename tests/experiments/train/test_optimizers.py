@@ -10,6 +10,7 @@ import pytest
 
 from experiments.common.errors import UserError
 from experiments.train import optimizers
+from experiments.train import rates as rates_
 from manual_bp.models import mlp
 
 
@@ -29,7 +30,7 @@ def test_rates_freeze_and_scale_single_weights(tmp_path):
     start: Any = mlp.init(jax.random.key(0), [3, 2], dtype=jnp.float32)
     w = np.array([[1.0, 0.0], [0.5, 1.0], [2.0, 1.0]])
     np.savez(tmp_path / "rates.npz", **{"layers.0.w": w, "layers.0.b": np.ones(2)})
-    rates = optimizers.read_rates(str(tmp_path / "rates.npz"), start)
+    rates = rates_.read(str(tmp_path / "rates.npz"), start)
     optimizer = optimizers.build("sgd", 0.1, schedule="constant", steps=1, weight_decay=0.0, rates=rates)
     grads = jax.tree.map(jnp.ones_like, start)
     updates: Any = optimizer.update(grads, optimizer.init(start), start)[0]
@@ -50,4 +51,4 @@ def test_rates_freeze_and_scale_single_weights(tmp_path):
 def test_bad_rates_files(tmp_path, arrays, message):
     np.savez(tmp_path / "rates.npz", **arrays)
     with pytest.raises(UserError, match=message):
-        optimizers.read_rates(str(tmp_path / "rates.npz"), mlp.init(jax.random.key(0), [3, 2]))
+        rates_.read(str(tmp_path / "rates.npz"), mlp.init(jax.random.key(0), [3, 2]))
