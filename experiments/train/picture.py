@@ -50,10 +50,8 @@ def draw(
         _by_engine(ax := next(axes), history, {name: 1.0})
         ax.set(title=metric.title.capitalize(), ylabel=metric.axis, xlabel=unit)
     norms = np.array([record["gradient_norm"] for record in history])
-    _by_part(ax := next(axes), history, norms, parts)
+    _by_part(ax := next(axes), history, norms, parts, "Euclidean norm over a fixed batch")
     ax.set(title="Gradient norm by layer", xlabel=unit)
-    if len(parts) <= FEW:
-        ax.set(ylabel="Euclidean norm over a fixed batch", yscale="log")
     _agreement(ax := next(axes), history, parts, dtype)
     ax.set(title="Agreement of the two gradients by layer", xlabel=unit)
     if sampled:
@@ -79,8 +77,8 @@ def _by_engine(ax: Axes, history: History, keys: dict[str, float]) -> None:
     _whole_numbers(ax)
 
 
-def _by_part(ax: Axes, history: History, values: np.ndarray, parts: Sequence[str]) -> None:
-    """A line for each part, or of many a heat map; `values` are (rounds, parts)."""
+def _by_part(ax: Axes, history: History, values: np.ndarray, parts: Sequence[str], label: str) -> None:
+    """A line for each part, or of many a heat map; `values` are (rounds, parts), and `label` is theirs."""
     if len(parts) > FEW:
         positive = np.where(values > 0, values, np.nan)
         edges = np.arange(len(history) + 1) + 0.5, np.arange(len(parts) + 1) - 0.5
@@ -88,11 +86,12 @@ def _by_part(ax: Axes, history: History, values: np.ndarray, parts: Sequence[str
         every = -(-len(parts) // 20)
         ax.set_yticks(range(0, len(parts), every), parts[::every], fontsize=7)
         ax.invert_yaxis()
-        ax.figure.colorbar(mesh, ax=ax)
+        ax.figure.colorbar(mesh, ax=ax, label=label)
     else:
         marker = "o" if len(history) == 1 else None
         for name, line in zip(_labels(parts), values.T, strict=True):
             ax.plot(_numbers(history), line, marker=marker, label=name)
+        ax.set(ylabel=label, yscale="log")
         ax.legend()
         _whole_numbers(ax)
 
@@ -104,10 +103,9 @@ def _agreement(ax: Axes, history: History, parts: Sequence[str], dtype: str) -> 
         return
     eps = float(jnp.finfo(dtype).eps)
     floor = eps / 100  # a difference of zero has no logarithm
-    _by_part(ax, history, np.maximum(np.array(rows), floor), parts)
+    _by_part(ax, history, np.maximum(np.array(rows), floor), parts, "relative difference (norm)")
     if len(parts) <= FEW:
         ax.axhline(eps, color="grey", linestyle=":", label=f"{dtype} rounding, {eps:.0e}")
-        ax.set(yscale="log", ylabel="relative difference (norm)")
         ax.legend()
 
 
