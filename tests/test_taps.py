@@ -1,0 +1,129 @@
+"""Taps of a model's backward pass: the activation and the delta of every layer, and what is made of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jax_ref
+from manual_bp import losses, taps
+from manual_bp.models import mlp
+from manual_bp.ops import activations, dense
+from tests.ops.test_gradients import close
+
+STATIC = {"activation": "tanh", "output_activation": "silu"}
+RNG = np.random.default_rng(0)
+X, TARGETS = jnp.asarray(RNG.normal(size=(7, 5))), jnp.asarray(RNG.normal(size=(7, 3)))
+
+
+@pytest.fixture(scope="module")
+def params():
+    made = mlp.init(jax.random.key(0), [5, 4, 6, 3], dtype=jnp.float64)
+    return jax.tree.map(lambda p: p + 0.1, made)  # biases that are not zero
+
+
+def backward(params, x, targets, tap):
+    """The backward pass of the mean squared error with a tap."""
+    y, res = mlp.fwd(params, x, **STATIC)
+    _, dy = losses.mean("squared_error", y, targets)
+    return mlp.bwd(params, res, dy, tap=tap, **STATIC)
+
+
+def loss(params, x, targets):
+    return jax_ref.models.mlp.loss(params, (x, targets), loss="squared_error", **STATIC)
+
+
+def test_activations_and_deltas_are_those_of_every_layer(params):
+    kept, dx = backward(params, X, TARGETS, taps.keep)
+    assert isinstance(kept, mlp.Params)
+    assert all(tap.op is dense for tap in kept.layers)
+
+    def by_autodiff(shifts):
+        """The loss with each layer's z moved: its gradient at zero are the deltas."""
+        a, seen = X, []
+        for k, (layer, shift) in enumerate(zip(params.layers, shifts, strict=True)):
+            seen.append(a)
+            name = STATIC["activation"] if k < 2 else STATIC["output_activation"]
+            a = getattr(jax_ref.ops.activations, name)(a @ layer.w + layer.b[None] + shift)
+        return jnp.mean(jnp.sum((a - TARGETS) ** 2, -1) / 2), seen
+
+    zeros = [jnp.zeros((7, layer.b.size)) for layer in params.layers]
+    deltas, seen = jax.grad(by_autodiff, has_aux=True)(zeros)
+    for k, tap in enumerate(kept.layers):
+        close(tap.residuals, seen[k])
+        close(tap.d_output, deltas[k], 1e-12)
+        close(tap.params, params.layers[k])
+    close(dx, jax.grad(loss, 1)(params, X, TARGETS), 1e-12)
+
+
+def test_the_gradient_and_that_of_each_example_are_made_of_taps(params):
+    kept, _ = jax.jit(lambda p: backward(p, X, TARGETS, taps.keep))(params)  # taps leave jit
+    plain, _ = backward(params, X, TARGETS, taps.plain)
+    close(plain, jax.grad(loss)(params, X, TARGETS), 1e-12)
+    rebuilt = [tap.op.bwd(tap.params, tap.residuals, tap.d_output, **tap.static)[0] for tap in kept.layers]
+    close(mlp.Params(tuple(rebuilt)), plain, 1e-15)
+
+    each = jax.vmap(lambda x, t: jax.grad(loss)(params, x[None], t[None]))(X, TARGETS)
+    for tap, layer in zip(kept.layers, each.layers, strict=True):
+        a, delta = tap.residuals, 7 * tap.d_output  # without the mean's 1/B
+        close(jnp.einsum("bi,bo->bio", a, delta), layer.w, 1e-12)
+        close(delta, layer.b, 1e-12)
+
+
+def test_a_tap_of_ones_own_reduces_at_once(params):
+    def norms(op, params, residuals, d_output, **static):
+        """The squared norms of the examples' gradients, in place of the layers'."""
+        _, da = op.bwd(params, residuals, d_output, **static)
+        return jnp.sum(d_output**2, -1) * (1 + jnp.sum(residuals**2, -1)), da
+
+    found, dx = jax.jit(lambda p: backward(p, X, TARGETS, norms))(params)
+    each = jax.vmap(lambda x, t: jax.grad(loss)(params, x[None], t[None]))(X, TARGETS)
+    expected = [sum(jnp.sum(g.reshape(7, -1) ** 2, 1) for g in layer) / 49 for layer in each.layers]
+    close(list(found.layers), expected, 1e-12)
+    close(dx, backward(params, X, TARGETS, taps.plain)[1], 1e-15)
+
+
+def test_taps_stack_under_scan_and_vmap():
+    w = dense.init(jax.random.key(0), 5, 5, dtype=jnp.float64)
+    stacked = jax.tree.map(lambda p: jnp.stack([p, 2 * p, -p]), w)
+
+    def forward(x, layer):
+        z, res_dense = dense.fwd(layer, x)
+        a, res_tanh = activations.tanh.fwd(z)
+        return a, (res_dense, res_tanh)
+
+    def reverse(da, layer_and_res):
+        layer, (res_dense, res_tanh) = layer_and_res
+        dz = activations.tanh.bwd(res_tanh, da)
+        tap, dx = taps.keep(dense, layer, res_dense, dz)
+        return dx, tap
+
+    y, res = jax.lax.scan(forward, X, stacked)
+    dx, kept = jax.lax.scan(reverse, jnp.ones_like(y), (stacked, res), reverse=True)
+    assert kept.op is dense
+    assert kept.residuals.shape == kept.d_output.shape == (3, 7, 5)
+    assert dx.shape == X.shape
+    one_by_one = jax.vmap(lambda x, d: taps.keep(dense, w, x, d)[0], out_axes=0)(X, X)
+    assert one_by_one.d_output.shape == (7, 5)
+
+
+class _Scale:
+    """An op whose only cotangent is that of its params, bare, and that has a static option."""
+
+    fwd = staticmethod(lambda params, ids, *, power: (params.w[ids] ** power, ids))
+    bwd = staticmethod(
+        lambda params, ids, dy, *, power: dense.Params(
+            jnp.zeros_like(params.w).at[ids].add(power * params.w[ids] ** (power - 1) * dy), None
+        )
+    )
+
+
+def test_a_single_cotangent_and_static_options():
+    params, ids = dense.Params(X, None), jnp.array([1, 1, 4])
+    d_output = jnp.ones((3, 5))
+    close(taps.plain(_Scale, params, ids, d_output, power=2), _Scale.bwd(params, ids, d_output, power=2))
+    tap = jax.jit(lambda p: taps.keep(_Scale, p, ids, d_output, power=2))(params)
+    assert isinstance(tap, taps.Tap)
+    assert tap.static == {"power": 2}
+    close(tap.op.bwd(tap.params, tap.residuals, tap.d_output, **tap.static).w,
+          _Scale.bwd(params, ids, d_output, power=2).w)  # fmt: skip
