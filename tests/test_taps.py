@@ -1,5 +1,7 @@
 """Taps of a model's backward pass: the activation and the delta of every layer, and what is made of them."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +24,7 @@ def params():
     return jax.tree.map(lambda p: p + 0.1, made)  # biases that are not zero
 
 
-def backward(params, x, targets, tap):
+def backward(params, x, targets, tap) -> Any:
     """The backward pass of the mean squared error with a tap."""
     y, res = mlp.fwd(params, x, **STATIC)
     _, dy = losses.mean("squared_error", y, targets)
