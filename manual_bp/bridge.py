@@ -1,12 +1,17 @@
 """From a pair `fwd`, `bwd` to an ordinary differentiable JAX function."""
 
+import difflib
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 Static = tuple[tuple[str, Any], ...]
 
@@ -29,52 +34,83 @@ class Op(Protocol):
 def differentiable(op: Op) -> Callable[..., Any]:
     """The function `fwd` without its residuals, whose derivative is `bwd` (a `jax.custom_vjp`).
 
-    It has the signature of `op.fwd`. Positional arguments are pytrees of arrays: those whose leaves are
-    floating point are differentiable, and `op.bwd` returns their cotangents in order, a single one bare.
-    Integers, booleans, PRNG keys and `None` have none. Keyword-only arguments are static and hashable.
+    It has the signature of `op.fwd`. Positional arguments are pytrees of arrays, or Python numbers: those
+    whose leaves are floating point are differentiable, and `op.bwd` returns their cotangents in order, a
+    single one bare. Integers, booleans, PRNG keys and `None` have none. Keyword-only arguments are static
+    and hashable. It can be pickled if the op can be, or is a module.
 
-    Raises `TypeError` if a static option is not hashable or is traced, if an argument mixes floating
-    point leaves with others or is complex, and if `op` is not such a pair; `ValueError` if `bwd` returns
-    another number of cotangents than there are differentiable arguments. As with every `custom_vjp`,
-    there is no forward-mode derivative.
+    Under `jax.shard_map` an argument that is replicated over a mesh axis gets the sum of the shards' shares
+    as its gradient, as JAX's own functions give it; with `check_vma=False` JAX does not know what varies,
+    and the gradient is one shard's share, to be summed by the caller.
+
+    Raises `TypeError` if an argument is missing or unknown, if a static option is not hashable or is traced,
+    if an argument mixes floating point leaves with others or is complex, and if `op` is not such a pair;
+    `ValueError` if `bwd` returns another number of cotangents than there are differentiable arguments. As
+    with every `custom_vjp`, there is no forward-mode derivative.
     """
     if not (callable(getattr(op, "fwd", None)) and callable(getattr(op, "bwd", None))):
         raise TypeError(f"differentiable: op was {op!r}; expected an object with fwd and bwd")
-    signature = inspect.signature(op.fwd)
-    static_names = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
-    takes_params = _takes_params(op.bwd)
-    name = _name(op)
+    return _Differentiable(op)
 
-    # `static` is the options as a tuple of pairs, `flags` whether each argument is differentiable.
+
+class _Differentiable:
+    """The function of an op: an object, as a function made within another one cannot be pickled."""
+
+    def __init__(self, op: Op):
+        functools.update_wrapper(self, op.fwd)
+        self._op, self._signature = op, inspect.signature(op.fwd)
+        self._call = _custom_vjp(op)
+        self.__name__ = self.__qualname__ = name = _name(op)
+        self.__doc__ = f"`{name}.fwd` without its residuals, differentiated by `{name}.bwd`."
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        name, parameters = self.__name__, self._signature.parameters
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{name}: {_misfit(parameters, args, kwargs) or error}") from None
+        bound.apply_defaults()
+        static = tuple((p.name, bound.arguments[p.name]) for p in parameters.values() if _is_static(p))
+        for option, value in static:
+            _check_static(name, option, value)
+        for argument, value in zip(parameters, bound.args, strict=False):
+            _check_argument(name, argument, value)
+        arrays = _arrays(bound.args)
+        return self._call(static, tuple(map(_is_differentiable, arrays)), *_spread_over_mesh(arrays))
+
+    def __repr__(self) -> str:
+        return f"differentiable({self.__name__})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if isinstance(self._op, ModuleType):
+            return _of_module, (self._op.__name__,)
+        return differentiable, (self._op,)
+
+
+def _of_module(name: str) -> Callable[..., Any]:
+    return differentiable(importlib.import_module(name))  # pyright: ignore[reportArgumentType]
+
+
+def _custom_vjp(op: Op) -> Callable[..., Any]:
+    """`call(static, flags, *args)`: `static` the options as pairs, `flags` which args have a cotangent."""
+    takes_params = _takes_params(op.bwd)
+
     @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
     def call(static: Static, flags: tuple[bool, ...], *args: Any) -> Any:
-        return op.fwd(*args, **dict(static))[0]
+        return op.fwd(*_arrays(args), **dict(static))[0]
 
     def call_fwd(static: Static, flags: tuple[bool, ...], *args: Any) -> tuple[Any, Any]:
+        args = _arrays(args)  # JAX hands on Python numbers as such
         output, residuals = op.fwd(*args, **dict(static))
         return output, (args[:1] if takes_params else (), residuals)
 
     def call_bwd(static: Static, flags: tuple[bool, ...], saved: Any, d_output: Any) -> Any:
         params, residuals = saved
         cotangents = op.bwd(*params, residuals, d_output, **dict(static))
-        return _spread(name, cotangents, flags)
+        return _one_per_argument(_name(op), cotangents, flags)
 
     call.defvjp(call_fwd, call_bwd)
-
-    @functools.wraps(op.fwd)
-    def function(*args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        static = tuple((option, bound.arguments[option]) for option in static_names)
-        for option, value in static:
-            _check_static(name, option, value)
-        for argument, value in zip(signature.parameters, bound.args, strict=False):
-            _check_argument(name, argument, value)
-        return call(static, tuple(map(_is_differentiable, bound.args)), *bound.args)
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"`{name}.fwd` without its residuals, differentiated by `{name}.bwd`."
-    return function
+    return call
 
 
 def _name(op: Op) -> str:
@@ -82,6 +118,10 @@ def _name(op: Op) -> str:
     if inspect.ismodule(op):
         return op.__name__.rpartition(".")[2]
     return getattr(op.fwd, "__name__", type(op).__name__).strip("_").removesuffix("_fwd")
+
+
+def _is_static(parameter: inspect.Parameter) -> bool:
+    return parameter.kind is parameter.KEYWORD_ONLY
 
 
 def _takes_params(bwd: Callable[..., Any]) -> bool:
@@ -98,6 +138,19 @@ def _takes_params(bwd: Callable[..., Any]) -> bool:
     return len(positional) == 3
 
 
+def _misfit(parameters: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """What is wrong with the names of a call: an unknown one, and which is meant."""
+    unknown = [name for name in kwargs if name not in parameters]
+    if not unknown:
+        return None
+    given = [*list(parameters)[: len(args)], *kwargs]
+    missing = [n for n, p in parameters.items() if n not in given and p.default is p.empty]
+    free = [name for name in parameters if name not in given]
+    near = missing if len(missing) == 1 else difflib.get_close_matches(unknown[0], free, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}? It takes" if near else "it takes"
+    return f"unknown argument {unknown[0]!r}; {hint} {', '.join(parameters)}"
+
+
 def _is_differentiable(argument: Any) -> bool:
     leaves = jax.tree.leaves(argument)
     return bool(leaves) and all(jnp.issubdtype(_dtype(x), jnp.floating) for x in leaves)
@@ -105,6 +158,39 @@ def _is_differentiable(argument: Any) -> bool:
 
 def _dtype(leaf: Any) -> Any:
     return leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)
+
+
+def _arrays(args: Any) -> Any:
+    """Arguments with Python numbers as weakly typed arrays, as JAX's own functions take them."""
+
+    def array(leaf: Any) -> Any:
+        number = isinstance(leaf, int | float) and not isinstance(leaf, bool | np.generic)
+        return jnp.asarray(leaf) if number else leaf
+
+    return jax.tree.map(array, args)
+
+
+def _spread_over_mesh(args: Any) -> Any:
+    """The differentiable leaves cast to vary over every mesh axis of a `shard_map` that any leaf varies over.
+
+    The transpose of that cast is the sum over the shards, so that what `bwd` returns for its own shard adds
+    up for an argument that is replicated. Where nothing varies, nothing is cast.
+    """
+    leaves, tree = jax.tree.flatten(args)
+    varying = [_varying(leaf) for leaf in leaves]
+    union = frozenset[str]().union(*varying)
+
+    def cast(leaf: Any, own: frozenset[str]) -> Any:
+        lacking = tuple(sorted(union - own))
+        return lax.pcast(leaf, lacking, to="varying") if lacking and _is_differentiable(leaf) else leaf
+
+    return jax.tree.unflatten(tree, map(cast, leaves, varying))
+
+
+def _varying(leaf: Any) -> frozenset[str]:
+    """The mesh axes of a `shard_map` over which a leaf varies."""
+    manual = getattr(jax.typeof(leaf), "manual_axis_type", None)
+    return frozenset(getattr(manual, "varying", ()))
 
 
 def _check_static(op: str, option: str, value: Any) -> None:
@@ -139,9 +225,9 @@ def _check_argument(op: str, argument: str, value: Any) -> None:
         )
 
 
-def _spread(op: str, cotangents: Any, differentiable_args: Sequence[bool]) -> tuple[Any, ...]:
+def _one_per_argument(op: str, cotangents: Any, flags: Sequence[bool]) -> tuple[Any, ...]:
     """One entry per argument: its cotangent, or None, JAX's zero, where it has none."""
-    count = sum(differentiable_args)
+    count = sum(flags)
     given = cotangents if count != 1 else (cotangents,)
     if not isinstance(given, tuple) or len(given) != count:
         found = len(given) if isinstance(given, tuple) else 1
@@ -150,4 +236,4 @@ def _spread(op: str, cotangents: Any, differentiable_args: Sequence[bool]) -> tu
             "argument of fwd"
         )
     remaining = iter(given)
-    return tuple(next(remaining) if flag else None for flag in differentiable_args)
+    return tuple(next(remaining) if flag else None for flag in flags)

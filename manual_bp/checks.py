@@ -1,7 +1,8 @@
 """Argument checks that run at trace time and name the argument, what it was and what was expected."""
 
 import difflib
-from collections.abc import Iterable
+import numbers
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax.numpy as jnp
@@ -59,6 +60,26 @@ def option(op: str, name: str, value: Any, holds: bool, expected: str) -> None:
     """Raise `ValueError` unless `holds`; `expected` says what would."""
     if not holds:
         raise ValueError(f"{op}: {name} was {value!r}; expected {expected}")
+
+
+def number(op: str, name: str, value: Any, holds: Callable[[Any], bool], expected: str) -> None:
+    """Raise `ValueError` unless `value` is a real number of Python's or NumPy's for which it `holds`."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    option(op, name, value, real and holds(value), expected)
+
+
+def array(op: str, what: str, **arrays: Any) -> None:
+    """Raise `TypeError` unless every one of `arrays` is an array; `what` it should hold is told."""
+    for name, value in arrays.items():
+        if not hasattr(value, "dtype") or not hasattr(value, "shape"):
+            raise TypeError(f"{op}: {name} is a {type(value).__name__}; expected an array of {what}")
+
+
+def params(op: str, value: Any, kind: type) -> None:
+    """Raise `TypeError` unless `value` is of the op's own `Params`: its gradient will be."""
+    if not isinstance(value, kind):
+        fields = ", ".join(getattr(kind, "_fields", ()))
+        raise TypeError(f"{op}: params is a {type(value).__name__}; expected {op}.Params({fields})")
 
 
 def choice(op: str, name: str, value: Any, known: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""The one rule of precision: statistics and accumulations run in at least float32."""
+"""Rules of arithmetic: accumulate in at least float32; what has the factor zero does not count."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
@@ -16,3 +16,8 @@ def accumulator(*dtypes: DTypeLike) -> jnp.dtype:
 def wide(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
     """`x` in at least float32."""
     return x.astype(accumulator(x.dtype))
+
+
+def times(factor: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """`factor * x`, and 0 where the factor is 0: what does not count may be infinite or NaN."""
+    return jnp.where(factor == 0, 0, factor * jnp.where(factor == 0, 0, x))

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import pickle
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -172,4 +173,38 @@ def test_errors():
     with pytest.raises(ValueError, match="bwd returned 1 cotangents; expected 2"):
         jax.grad(bare)(1.0, 2.0)
     with pytest.raises(TypeError, match="missing a required argument: 'targets'"):
+        cross_entropy(X)
+
+
+@pytest.mark.parametrize("member", activations.MEMBERS)
+def test_a_python_number_is_taken_as_jax_takes_it(member):
+    ours, theirs = differentiable(activations.MEMBERS[member]), getattr(jax_ref.ops.activations, member)
+    assert np.allclose(ours(0.5), theirs(jnp.asarray(0.5)), rtol=1e-6)
+    for grad in (jax.grad(ours), jax.jit(jax.grad(ours))):
+        assert np.allclose(grad(0.5), jax.grad(theirs)(0.5), rtol=1e-6)
+
+
+@pytest.mark.parametrize("op", [softmax_cross_entropy, dense, mlp, activations.gelu], ids=str)
+def test_it_can_be_pickled(op):
+    again = pickle.loads(pickle.dumps(differentiable(op)))
+    assert again.__name__ == differentiable(op).__name__
+    assert inspect.signature(again) == inspect.signature(differentiable(op))
+
+
+def test_a_pickled_one_computes_the_same():
+    ours, again = (jax.grad(lambda x, f=f: f(x, LABELS).sum()) for f in
+                   (cross_entropy, pickle.loads(pickle.dumps(cross_entropy))))  # fmt: skip
+    close(again(X), ours(X))
+
+
+def test_names_of_arguments():
+    with pytest.raises(TypeError, match="entropy: unknown argument 'labels'; did you mean 'targets'"):
+        cross_entropy(X, labels=LABELS)
+    with pytest.raises(TypeError, match="argument 'smoothing'; did you mean 'label_smoothing'"):
+        cross_entropy(X, LABELS, smoothing=0.1)
+    with pytest.raises(TypeError, match="softmax: unknown argument 'qqq'; it takes x, mask, axis"):
+        differentiable(softmax)(X, qqq=0)
+    with pytest.raises(TypeError, match="softmax_cross_entropy: too many positional arguments"):
+        cross_entropy(X, LABELS, None, 0.1)
+    with pytest.raises(TypeError, match="softmax_cross_entropy: missing a required argument: 'targets'"):
         cross_entropy(X)

@@ -71,6 +71,7 @@ def fwd(
     output_activation: str = "identity",
 ) -> tuple[Float[Array, "*B O"], Residuals]:
     """The output of the last layer, and the residuals of all."""
+    checks.params("mlp", params, Params)
     f = _activation("activation", activation)
     g = _activation("output_activation", output_activation)
     checks.option("mlp", "params.layers", params.layers, len(params.layers) > 0, "a layer or more")

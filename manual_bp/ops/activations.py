@@ -11,22 +11,23 @@ from: the output where it can, else a mask of one byte per element, else z.
     leaky_relu      z if z >= 0 else k z             1 if z >= 0 else k             z >= 0    (5)
     elu             z if z > 0 else k (e^z - 1)      1 if z > 0 else k e^z          z         (6)
     softplus        log(1 + e^z)                     1 - e^-a                       a         (7)
-    silu            z s(z)                           s(z) (1 + z (1 - s(z)))        z         (8)
+    silu            z s(z)                           s(z) (1 + z s(-z))             z         (8)
     gelu            z P(z)                           P(z) + z p(z)                  z         (9)
-    gelu_tanh       z (1 + t)/2, t = tanh u(z)       (1 + t)/2 + z u' (1 - t^2)/2   z        (10)
+    gelu_tanh       z s(v(z)) = z (1 + tanh(v/2))/2  s(v) + z v' s(v) s(-v)         z        (10)
     relu_squared    max(z, 0)^2                      2 max(z, 0)                    max(z, 0) (11)
     hard_tanh       min(max(z, -1), 1)               [-1 <= z <= 1]                 the mask (12)
 
-P and p are the normal distribution and density; u(z) = sqrt(2/pi) (z + 0.044715 z^3); k is the static
+P and p are the normal distribution and density; v(z) = 2 sqrt(2/pi) (z + 0.044715 z^3); k is the static
 option `slope` of leaky_relu and `alpha` of elu. At a kink the value is JAX's: relu'(0) = 0,
-leaky_relu'(0) = 1, elu'(0) = k, hard_tanh'(-1) = hard_tanh'(1) = 1.
+leaky_relu'(0) = 1, elu'(0) = k, hard_tanh'(-1) = hard_tanh'(1) = 1. At -inf and inf the values are the
+limits: z s(z) = 0 at -inf, and its slope 1 at inf, where the formulas have 0 times infinity.
 
 Ramachandran et al. 2017, arXiv:1710.05941 (silu); Hendrycks & Gimpel 2016, arXiv:1606.08415 (gelu);
 Clevert et al. 2015, arXiv:1511.07289 (elu); So et al. 2021, arXiv:2109.08668 (relu_squared).
 """
 
 from collections.abc import Callable
-from math import pi, sqrt
+from math import isfinite, pi, sqrt
 from typing import Any, NamedTuple
 
 import jax
@@ -46,7 +47,28 @@ class Activation(NamedTuple):
 
 
 Z = Float[Array, "*B"]
-Mask = Bool[Array, "*B"]
+Form = Float[Array, "*B 0"]
+"""An array without entries that has the shape and dtype of z: what is saved where no values are needed."""
+
+FAR = 2000.0
+"""Where s, P and their slopes are 0 or 1 in every dtype: z is taken for this if it is further out, as 0 times
+infinity is no number."""
+
+
+class Masked(NamedTuple):
+    """A mask of one byte per element, and the form of z."""
+
+    mask: Bool[Array, "*B"]
+    form: Form
+
+
+def _form(z: Z) -> Form:
+    return jnp.zeros((*z.shape, 0), z.dtype)
+
+
+def _check_cotangent(op: str, da: Z, form: Form) -> None:
+    """Raise unless `da` has the shape and dtype that `form` has kept."""
+    checks.cotangent(op, "da", da, jax.ShapeDtypeStruct(form.shape[:-1], form.dtype))
 
 
 def _recomputed(z: Z) -> Z:
@@ -58,14 +80,15 @@ def _recomputed(z: Z) -> Z:
     return jax.lax.optimization_barrier(z)
 
 
-def _identity_fwd(z: Z) -> tuple[Z, tuple[()]]:
-    """The identity, which saves nothing."""
+def _identity_fwd(z: Z) -> tuple[Z, Form]:
+    """The identity, which saves the form of z alone."""
     checks.floating("identity", z=z)
-    return z, ()
+    return z, _form(z)
 
 
-def _identity_bwd(res: tuple[()], da: Z) -> Z:
+def _identity_bwd(form: Form, da: Z) -> Z:
     """The cotangent of z, which is that of a."""
+    _check_cotangent("identity", da, form)
     return da  # (1)
 
 
@@ -120,17 +143,18 @@ def _relu_bwd(a: Z, da: Z) -> Z:
 relu = Activation(_relu_fwd, _relu_bwd)
 
 
-def _leaky_relu_fwd(z: Z, *, slope: float = 0.01) -> tuple[Z, Mask]:
+def _leaky_relu_fwd(z: Z, *, slope: float = 0.01) -> tuple[Z, Masked]:
     """A line with another `slope` below zero; saves the mask z >= 0, as the sign of a may underflow."""
     checks.floating("leaky_relu", z=z)
+    checks.number("leaky_relu", "slope", slope, isfinite, "a finite number")
     positive = z >= 0
-    return jnp.where(positive, z, slope * z), positive
+    return jnp.where(positive, z, slope * z), Masked(positive, _form(z))
 
 
-def _leaky_relu_bwd(positive: Mask, da: Z, *, slope: float = 0.01) -> Z:
+def _leaky_relu_bwd(res: Masked, da: Z, *, slope: float = 0.01) -> Z:
     """The cotangent of z from the mask."""
-    checks.shape("leaky_relu", "da", da, positive.shape, ", the shape of the output")
-    return jnp.where(positive, da, slope * da)  # (5)
+    _check_cotangent("leaky_relu", da, res.form)
+    return jnp.where(res.mask, da, slope * da)  # (5)
 
 
 leaky_relu = Activation(_leaky_relu_fwd, _leaky_relu_bwd)
@@ -139,6 +163,7 @@ leaky_relu = Activation(_leaky_relu_fwd, _leaky_relu_bwd)
 def _elu_fwd(z: Z, *, alpha: float = 1.0) -> tuple[Z, Z]:
     """An exponential below zero that ends at -`alpha`; saves z, as a + alpha has no digits near there."""
     checks.floating("elu", z=z)
+    checks.number("elu", "alpha", alpha, isfinite, "a finite number")
     return jnp.where(z > 0, z, alpha * jnp.expm1(jnp.minimum(z, 0))), z
 
 
@@ -170,13 +195,14 @@ softplus = Activation(_softplus_fwd, _softplus_bwd)
 def _silu_fwd(z: Z) -> tuple[Z, Z]:
     """The sigmoid-weighted identity; saves z."""
     checks.floating("silu", z=z)
-    return z * jax.nn.sigmoid(z), z
+    return jnp.maximum(z, -FAR) * jax.nn.sigmoid(z), z
 
 
 def _silu_bwd(z: Z, da: Z) -> Z:
     """The cotangent of z, its sigmoid computed anew."""
     checks.cotangent("silu", "da", da, z)
     x = wide(_recomputed(z))
+    x = jnp.clip(x, -FAR, FAR)
     s = jax.nn.sigmoid(x)
     return (wide(da) * s * (1 + x * (1 - s))).astype(z.dtype)  # (8)
 
@@ -187,7 +213,7 @@ silu = Activation(_silu_fwd, _silu_bwd)
 def _gelu_fwd(z: Z) -> tuple[Z, Z]:
     """The normal-weighted identity; for z < 0 the distribution is its tail T(|z|); saves z."""
     checks.floating("gelu", z=z)
-    x = wide(z)
+    x = jnp.maximum(wide(z), -FAR)
     T, _ = tail_and_density(jnp.abs(x))
     return (x * jnp.where(x < 0, T, 1 - T)).astype(z.dtype), z
 
@@ -195,7 +221,7 @@ def _gelu_fwd(z: Z) -> tuple[Z, Z]:
 def _gelu_bwd(z: Z, da: Z) -> Z:
     """The cotangent of z; for z < 0 the slope is T(|z|) - |z| p(z), which keeps the digits of the tail."""
     checks.cotangent("gelu", "da", da, z)
-    x = wide(_recomputed(z))
+    x = jnp.clip(wide(_recomputed(z)), -FAR, FAR)
     T, p = tail_and_density(jnp.abs(x))
     below = T - jnp.abs(x) * p
     return (wide(da) * jnp.where(x < 0, below, 1 - below)).astype(z.dtype)  # (9)
@@ -205,20 +231,28 @@ gelu = Activation(_gelu_fwd, _gelu_bwd)
 
 
 def _gelu_tanh_fwd(z: Z) -> tuple[Z, Z]:
-    """The approximation of gelu by a tanh; saves z."""
+    """The approximation of gelu by a tanh, as a sigmoid: 1 + tanh has no digits in the tail; saves z."""
     checks.floating("gelu_tanh", z=z)
-    x = wide(z)
-    u = sqrt(2 / pi) * (x + 0.044715 * x * x * x)
-    return (x * (1 + jnp.tanh(u)) / 2).astype(z.dtype), z
+    x = jnp.maximum(wide(z), -FAR)
+    s, _, _ = _gelu_tanh_parts(x)
+    return (x * s).astype(z.dtype), z
 
 
 def _gelu_tanh_bwd(z: Z, da: Z) -> Z:
-    """The cotangent of z, its tanh computed anew; 1 - t^2 is a product, to keep the digits of a tail."""
+    """The cotangent of z, its sigmoids computed anew."""
     checks.cotangent("gelu_tanh", "da", da, z)
-    x = wide(_recomputed(z))
-    t = jnp.tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x))
-    du = sqrt(2 / pi) * (1 + 3 * 0.044715 * x * x)
-    return (wide(da) * ((1 + t) + x * du * (1 + t) * (1 - t)) / 2).astype(z.dtype)  # (10)
+    x = jnp.clip(wide(_recomputed(z)), -FAR, FAR)
+    s, s_other, dv = _gelu_tanh_parts(x)
+    return (wide(da) * (s + x * dv * s * s_other)).astype(z.dtype)  # (10)
+
+
+def _gelu_tanh_parts(x: Z) -> tuple[Z, Z, Z]:
+    """s(v), s(-v) and v', both sigmoids from one exponential, with all digits in both tails."""
+    v = 2 * sqrt(2 / pi) * (x + 0.044715 * x * x * x)
+    e = jnp.exp(-jnp.abs(v))
+    near, other = 1 / (1 + e), e / (1 + e)
+    dv = 2 * sqrt(2 / pi) * (1 + 3 * 0.044715 * x * x)
+    return jnp.where(v < 0, other, near), jnp.where(v < 0, near, other), dv
 
 
 gelu_tanh = Activation(_gelu_tanh_fwd, _gelu_tanh_bwd)
@@ -240,16 +274,16 @@ def _relu_squared_bwd(r: Z, da: Z) -> Z:
 relu_squared = Activation(_relu_squared_fwd, _relu_squared_bwd)
 
 
-def _hard_tanh_fwd(z: Z) -> tuple[Z, Mask]:
+def _hard_tanh_fwd(z: Z) -> tuple[Z, Masked]:
     """The identity between -1 and 1, constant outside; saves the mask of the inside."""
     checks.floating("hard_tanh", z=z)
-    return jnp.clip(z, -1, 1), (z >= -1) & (z <= 1)
+    return jnp.clip(z, -1, 1), Masked((z >= -1) & (z <= 1), _form(z))
 
 
-def _hard_tanh_bwd(inside: Mask, da: Z) -> Z:
+def _hard_tanh_bwd(res: Masked, da: Z) -> Z:
     """The cotangent of z from the mask."""
-    checks.shape("hard_tanh", "da", da, inside.shape, ", the shape of the output")
-    return jnp.where(inside, da, 0)  # (12)
+    _check_cotangent("hard_tanh", da, res.form)
+    return jnp.where(res.mask, da, 0)  # (12)
 
 
 hard_tanh = Activation(_hard_tanh_fwd, _hard_tanh_bwd)

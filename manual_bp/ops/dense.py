@@ -67,6 +67,7 @@ def bwd(
 
 
 def _check(params: Params, x: Array) -> None:
+    checks.params("dense", params, Params)
     w, b = params
     checks.floating("dense", x=x, **{"params.w": w})
     if w.ndim != 2:

@@ -9,6 +9,8 @@ Axes: B leading, I features. k is the static option `delta`, e = y - t.
                                      k sign(e)     elsewhere        (2)
     dt_bi = -dy_bi                                                  (3)
 
+An example whose loss is not used (dl_b = 0) has a zero gradient, whatever it holds.
+
 Saved: e.  Huber 1964, doi:10.1214/aoms/1177703732.
 """
 
@@ -16,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from manual_bp import checks
-from manual_bp.precision import wide
+from manual_bp.precision import times, wide
 
 
 def fwd(
@@ -26,7 +28,7 @@ def fwd(
     checks.floating("huber", y=y, t=t)
     checks.features("huber", y=y)
     checks.same_as("huber", "t", t, "y", y)
-    checks.option("huber", "delta", delta, delta > 0, "a positive number")
+    checks.number("huber", "delta", delta, lambda k: k > 0, "a positive number")
     e = y - t
     a = wide(jnp.abs(e))
     loss = jnp.sum(jnp.where(a <= delta, a * a / 2, delta * (a - delta / 2)), -1)  # (1)
@@ -39,5 +41,5 @@ def bwd(
     """The cotangents of `y` and of `t`."""
     checks.per_example("huber", "dloss", dloss, e)
     dl = jnp.broadcast_to(dloss[..., None], e.shape)
-    dy = jnp.where(jnp.abs(e) <= delta, dl * e, dl * (delta * jnp.sign(e)))  # (2)
+    dy = times(dl, jnp.where(jnp.abs(e) <= delta, e, delta * jnp.sign(e)))  # (2)
     return dy, -dy  # (3)

@@ -49,11 +49,11 @@ def statistics(
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Along `axis`, kept with length 1: m, and sum_j e^(x_j - m); 0 and 1 where a row allows nothing."""
     if mask is None:
-        m = jnp.max(x, axis, keepdims=True)
+        m = jnp.max(x, axis, keepdims=True, initial=-jnp.inf)  # of an axis without entries too
         return m, jnp.sum(jnp.exp(x - m), axis, keepdims=True)
     mask = jnp.broadcast_to(mask, x.shape)
     some = jnp.any(mask, axis, keepdims=True)
-    m = jnp.where(some, jnp.max(jnp.where(mask, x, -jnp.inf), axis, keepdims=True), 0)
+    m = jnp.where(some, jnp.max(jnp.where(mask, x, -jnp.inf), axis, keepdims=True, initial=-jnp.inf), 0)
     total = jnp.sum(jnp.where(mask, jnp.exp(x - m), 0), axis, keepdims=True)
     return m, jnp.where(some, total, 1)
 
@@ -65,6 +65,7 @@ def check(op: str, x: Array, mask: Array | None, axis: int) -> None:
     in_range = isinstance(axis, int) and -x.ndim <= axis < x.ndim
     checks.option(op, "axis", axis, in_range, f"an axis of x, whose shape is {x.shape}")
     if mask is not None:
+        checks.array(op, "booleans", mask=mask)
         checks.dtype(op, "mask", mask, jnp.bool_)
         if mask.ndim > x.ndim or any(
             m not in (1, n) for m, n in zip(mask.shape[::-1], x.shape[::-1], strict=False)

@@ -11,8 +11,9 @@ one. Static options: a = `label_smoothing`, c = `z_loss`, `ignore_label`. w_b is
     dt_bv = dl_b w_b (1 - a) (Z_b - x_bv)                           (5)
     dw_b  = dl_b l_b / w_b                                          (6)
 
-With sum q = 1 and no options (4) is the well-known p - q. An ignored label has loss and gradient zero;
-a label outside 0..V-1 has loss NaN, so that it is seen, and gradient zero.
+With sum q = 1 and no options (4) is the well-known p - q. An ignored label has loss and gradient zero,
+whatever the example holds, and so has the gradient of one whose loss is not used (dl_b w_b = 0); a label
+outside 0..V-1 has loss NaN, so that it is seen, and gradient zero.
 
 Saved: the inputs, and Z as two parts, the maximum m and sum e^(x - m): x - m is exact where x - Z would
 round away the digits of p for large logits. With weights, also l/w.
@@ -20,14 +21,16 @@ round away the digits of p for large logits. With weights, also l/w.
 Szegedy et al. 2016, arXiv:1512.00567 (label smoothing); Chowdhery et al. 2022, arXiv:2204.02311 (z-loss).
 """
 
-from typing import NamedTuple
+from math import inf
+from numbers import Integral
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import checks
-from manual_bp.precision import accumulator
+from manual_bp.precision import accumulator, times
 
 Targets = Integer[Array, "*B"] | Float[Array, "*B V"]
 
@@ -61,12 +64,13 @@ def fwd(
     loss = _cross_entropy(x, targets, m, total, label_smoothing)
     if z_loss:
         loss += z_loss * jnp.square((m + jnp.log(total))[..., 0])  # (3)
-    if not _is_distribution(targets):
-        ignored, valid = _label_masks(targets, logits.shape[-1], ignore_label)
-        loss = jnp.where(valid, loss, jnp.where(ignored, 0.0, jnp.nan))
     unweighted = loss
     if weights is not None:
         loss = loss * weights.astype(dtype)
+    if not _is_distribution(targets):
+        ignored, valid = _label_masks(targets, logits.shape[-1], ignore_label)
+        loss = jnp.where(valid | ignored, jnp.where(ignored, 0, loss), jnp.nan)
+        unweighted = jnp.where(valid | ignored, jnp.where(ignored, 0, unweighted), jnp.nan)
     saved_loss = None if weights is None else unweighted
     return loss.astype(logits.dtype), Residuals(logits, targets, weights, m, total, saved_loss)
 
@@ -96,14 +100,14 @@ def bwd(
     mass = jnp.sum(q, -1, keepdims=True) if distribution else 1.0
     if z_loss:
         mass += 2 * z_loss * (m + jnp.log(total))
-    dlogits = dl_w * ((mass / total) * jnp.exp(x - m) - q)  # (4)
+    dlogits = times(dl_w, (mass / total) * jnp.exp(x - m) - q)  # (4)
     cotangents = [dlogits.astype(logits.dtype)]
     if distribution:
-        dtargets = dl_w * (1 - label_smoothing) * (jnp.log(total) - (x - m))  # (5)
+        dtargets = times(dl_w * (1 - label_smoothing), jnp.log(total) - (x - m))  # (5)
         cotangents.append(dtargets.astype(targets.dtype))
     if weights is not None:
         assert loss is not None, "fwd saves the loss with the weights"
-        cotangents.append((dl * loss).astype(weights.dtype))  # (6)
+        cotangents.append(times(dl, loss).astype(weights.dtype))  # (6)
     return tuple(cotangents) if len(cotangents) > 1 else cotangents[0]
 
 
@@ -114,7 +118,7 @@ def _cross_entropy(
     if _is_distribution(targets):
         q = _target(targets, x, label_smoothing)
         nll = jnp.log(total) - (x - m)
-        return jnp.sum(jnp.where(q == 0, 0, q * nll), -1)  # 0 * inf = 0: a class ruled out by x = -inf
+        return jnp.sum(times(q, nll), -1)  # a class may be ruled out by x = -inf
     inside = jnp.clip(_wide_labels(targets), 0, x.shape[-1] - 1)[..., None]
     nll = (jnp.log(total) - (jnp.take_along_axis(x, inside, -1) - m))[..., 0]
     if not label_smoothing:
@@ -170,6 +174,9 @@ def _check(
     op = "softmax_cross_entropy"
     checks.floating(op, logits=logits)
     checks.features(op, logits=logits)
+    checks.array(op, "integer labels or of distributions", targets=targets)
+    if logits.shape[-1] == 0:
+        raise ValueError(f"{op}: logits has shape {logits.shape}; expected at least one class")
     batch = logits.shape[:-1]
     if _is_distribution(targets):
         checks.shape(op, "targets", targets, logits.shape, ", a distribution over the classes")
@@ -185,6 +192,12 @@ def _check(
     if weights is not None:
         checks.floating(op, weights=weights)
         checks.shape(op, "weights", weights, batch, ", one weight per example")
-    smoothing_holds = 0 <= label_smoothing <= 1
-    checks.option(op, "label_smoothing", label_smoothing, smoothing_holds, "a number from 0 to 1")
-    checks.option(op, "z_loss", z_loss, z_loss >= 0, "a number of at least 0")
+    checks.number(op, "label_smoothing", label_smoothing, lambda a: 0 <= a <= 1, "a number from 0 to 1")
+    checks.number(op, "z_loss", z_loss, lambda c: 0 <= c < inf, "a number of at least 0")
+    if ignore_label is not None:
+        expected = "None or an integer from -2^31 to 2^31 - 1"
+        checks.number(op, "ignore_label", ignore_label, _is_label, expected)
+
+
+def _is_label(value: Any) -> bool:
+    return isinstance(value, Integral) and -(2**31) <= int(value) < 2**31

@@ -5,6 +5,8 @@ r"""Half the squared distance, one value per example.   Axes: B leading, I featu
     dy_bi = dl_b (y_bi - t_bi)                                      (2)
     dt_bi = -dl_b (y_bi - t_bi)                                     (3)
 
+An example whose loss is not used (dl_b = 0) has a zero gradient, whatever it holds.
+
 Saved: y - t.  The mean of squares of other libraries is 2/I of this.
 """
 
@@ -12,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from manual_bp import checks
-from manual_bp.precision import wide
+from manual_bp.precision import times, wide
 
 
 def fwd(y: Float[Array, "*B I"], t: Float[Array, "*B I"]) -> tuple[Float[Array, "*B"], Float[Array, "*B I"]]:
@@ -30,5 +32,5 @@ def bwd(
 ) -> tuple[Float[Array, "*B I"], Float[Array, "*B I"]]:
     """The cotangents of `y` and of `t`."""
     checks.per_example("squared_error", "dloss", dloss, e)
-    dy = dloss[..., None] * e  # (2)
+    dy = times(dloss[..., None], e)  # (2)
     return dy, -dy  # (3)

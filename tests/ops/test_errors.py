@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import jaxtyping
 import pytest
 
+from manual_bp import differentiable
 from manual_bp.models import mlp
 from manual_bp.ops import (
     activations,
@@ -33,8 +34,21 @@ X = jnp.ones((7, 5))
 W = dense.Params(jnp.ones((5, 3)), jnp.ones(3))
 LABELS = jnp.zeros(7, int)
 A_LIST: Any = [1.0] * 5
+A_TEXT: Any = "0.1"
+A_COMPLEX: Any = 1j
+NOTHING: Any = None
+TRUE: Any = True
 NET = mlp.init(jax.random.key(0), [5, 4, 3], dtype=jnp.float64)
+A_TUPLE: Any = tuple(W)
+A_DICT: Any = W._asdict()
 ce, bce = softmax_cross_entropy, sigmoid_cross_entropy
+
+
+def backward(name, da):
+    """The backward of an activation at X."""
+    pair = activations.MEMBERS[name]
+    return pair.bwd(pair.fwd(X)[1], da)
+
 
 # what is called, the type of the error, and its message
 BAD = [
@@ -51,6 +65,10 @@ BAD = [
      "dense: params.b has shape (4,); expected (3,), as params.w has shape (5, 3)"),
     (lambda: dense.fwd(W._replace(w=jnp.ones(5)), X), ValueError,
      "dense: params.w has shape (5,); expected two axes"),
+    (lambda: dense.fwd(A_TUPLE, X), TypeError,
+     "dense: params is a tuple; expected dense.Params(w, b)"),
+    (lambda: mlp.fwd(A_DICT, X), TypeError,
+     "mlp: params is a dict; expected mlp.Params(layers)"),
     (lambda: dense.bwd(W, X, X), ValueError,
      "dense: dy has shape (7, 5); expected (7, 3), the shape of the output"),
     (lambda: dense.bwd(W, X, jnp.ones((7, 3), jnp.float32)), TypeError,
@@ -63,14 +81,28 @@ BAD = [
      "relu: z has dtype int64; expected a floating point dtype"),
     (lambda: activations.relu.bwd(X, X[:1]), ValueError,
      "relu: da has shape (1, 5); expected (7, 5), the shape of the output it belongs to"),
-    (lambda: activations.hard_tanh.bwd(X > 0, X[:1]), ValueError,
-     "hard_tanh: da has shape (1, 5); expected (7, 5)"),
+    *[
+        row
+        for name in ("identity", "leaky_relu", "hard_tanh")
+        for row in (
+            (lambda n=name: backward(n, X[:1]), ValueError, f"{name}: da has shape (1, 5); expected (7, 5)"),
+            (lambda n=name: backward(n, X.astype(jnp.float32)), TypeError,
+             f"{name}: da has dtype float32; expected float64"),
+        )
+    ],
+    (lambda: activations.leaky_relu.fwd(X, slope=A_COMPLEX), ValueError,
+     "leaky_relu: slope was 1j; expected a finite number"),
+    (lambda: activations.elu.fwd(X, alpha=float("inf")), ValueError,
+     "elu: alpha was inf; expected a finite number"),
     (lambda: softmax.fwd(X, axis=2), ValueError,
      "softmax: axis was 2; expected an axis of x, whose shape is (7, 5)"),
     (lambda: softmax.fwd(X, jnp.ones((7, 5))), TypeError,
      "softmax: mask has dtype float64; expected bool"),
     (lambda: log_softmax.fwd(X, jnp.ones((5, 7), bool)), ValueError,
      "log_softmax: mask has shape (5, 7); expected one that broadcasts to x's (7, 5)"),
+    (lambda: softmax.fwd(X, TRUE), TypeError, "softmax: mask is a bool; expected an array of booleans"),
+    (lambda: log_softmax.fwd(X, A_LIST), TypeError,
+     "log_softmax: mask is a list; expected an array of booleans"),
     (lambda: softmax.bwd(X, X[0]), ValueError, "softmax: dp has shape (5,); expected (7, 5)"),
     (lambda: squared_error.fwd(X, X[:, :1]), ValueError,
      "squared_error: t has shape (7, 1); expected (7, 5), the shape of y"),
@@ -80,6 +112,24 @@ BAD = [
      "squared_error: dloss has shape (); expected (7,), one value per example"),
     (lambda: huber.fwd(X, X, delta=0.0), ValueError,
      "huber: delta was 0.0; expected a positive number"),
+    (lambda: huber.fwd(X, X, delta=A_TEXT), ValueError,
+     "huber: delta was '0.1'; expected a positive number"),
+    (lambda: ce.fwd(X[:, :0], LABELS), ValueError,
+     "softmax_cross_entropy: logits has shape (7, 0); expected at least one class"),
+    (lambda: ce.fwd(X, A_LIST), TypeError,
+     "softmax_cross_entropy: targets is a list; expected an array of integer labels or of distributions"),
+    (lambda: bce.fwd(X, A_LIST), TypeError,
+     "sigmoid_cross_entropy: targets is a list; expected an array of yes/no targets"),
+    *[
+        (lambda v=value: ce.fwd(X, LABELS, ignore_label=v), ValueError,
+         f"softmax_cross_entropy: ignore_label was {value!r}; expected None or an integer from -2^31 to")
+        for value in (A_TEXT, 2.5, 2**31, TRUE)
+    ],
+    *[
+        (lambda v=value: ce.fwd(X, LABELS, label_smoothing=v), ValueError,
+         f"softmax_cross_entropy: label_smoothing was {value!r}; expected a number from 0 to 1")
+        for value in (NOTHING, A_TEXT, float("nan"))
+    ],
     (lambda: ce.fwd(X, LABELS[:6]), ValueError,
      "softmax_cross_entropy: targets has shape (6,); expected (7,), one label per example"),
     (lambda: ce.fwd(X, X[:, :4]), ValueError,
@@ -111,9 +161,17 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("call", "kind", "message"), BAD, ids=[row[2][:60] for row in BAD])
+@pytest.mark.parametrize(
+    ("call", "kind", "message"), BAD, ids=[f"{i}: {row[2][:60]}" for i, row in enumerate(BAD)]
+)
 def test_message_names_the_argument_and_what_was_expected(call, kind, message):
     with pytest.raises(kind, match=re.escape(message)):
         call()
     with pytest.raises(kind, match=re.escape(message)):  # at trace time too, not when it runs
         jax.eval_shape(lambda: call())
+
+
+def test_params_of_another_kind_are_refused_at_the_door():
+    for wrong in ((jnp.ones((5, 3)), jnp.ones(3)), {"w": jnp.ones((5, 3)), "b": jnp.ones(3)}):
+        with pytest.raises(TypeError, match=r"dense: params is a \w+; expected dense\.Params\(w, b\)"):
+            jax.grad(lambda p: differentiable(dense)(p, X).sum())(wrong)

@@ -1,0 +1,125 @@
+"""Limits of the ops: examples that do not count, axes without entries, infinities, and JAX's NaN checker."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax_ref.verify import oracle
+from jax_ref.verify.subject import of_op
+from manual_bp.ops import (
+    huber,
+    log_softmax,
+    sigmoid_cross_entropy,
+    softmax,
+    softmax_cross_entropy,
+    squared_error,
+)
+from tests.cases import CASES
+
+INF = jnp.inf
+AT_FAULT = [-INF, INF, jnp.nan]
+
+
+@pytest.mark.parametrize("bad", AT_FAULT)
+@pytest.mark.parametrize("weights", [None, jnp.array([1.0, jnp.nan, 2.0])])
+def test_an_ignored_example_counts_nothing_whatever_it_holds(bad, weights):
+    x = jnp.array([[1.0, 2.0, 3.0], [bad, 0.0, 1.0], [0.0, 1.0, -1.0]])
+    options = {"ignore_label": -1, "label_smoothing": 0.1, "z_loss": 0.1}
+    loss, residuals = softmax_cross_entropy.fwd(x, jnp.array([0, -1, 2]), weights, **options)
+    cotangents = softmax_cross_entropy.bwd(residuals, jnp.ones(3), **options)
+    assert loss[1] == 0
+    assert np.all(np.isfinite(loss))
+    for d in cotangents if weights is not None else (cotangents,):
+        assert np.all(d[1] == 0)
+        assert np.all(np.isfinite(d))
+
+
+@pytest.mark.parametrize("bad", AT_FAULT)
+def test_an_example_whose_loss_is_not_used_has_no_gradient(bad):
+    x = jnp.array([[bad, 2.0, 3.0], [0.5, 0.0, 1.0]])
+    t, used = jnp.array([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0]]), jnp.array([0.0, 1.0])
+    for op, args in {
+        softmax_cross_entropy: (x, t, jnp.array([2.0, 3.0])),
+        sigmoid_cross_entropy: (x, t, jnp.array([1.0, 2.0, 3.0])),
+        squared_error: (x, t),
+        huber: (x, t),
+    }.items():
+        _, residuals = op.fwd(*args)
+        cotangents = op.bwd(residuals, used)
+        assert all(np.all(np.isfinite(d)) for d in cotangents), op.__name__
+        assert np.all(cotangents[0][0] == 0)
+        assert np.any(cotangents[0][1] != 0)
+
+
+def test_yes_and_no_that_are_certain_and_right_cost_nothing():
+    x, t = jnp.array([[-INF, INF]]), jnp.array([[0.0, 1.0]])
+    for weight in (None, jnp.array([1.0, 3.0])):
+        loss, residuals = sigmoid_cross_entropy.fwd(x, t, weight)
+        dx, dt, *_ = sigmoid_cross_entropy.bwd(residuals, jnp.ones(1))
+        assert loss == 0
+        assert np.array_equal(dx, [[0, 0]])
+        assert np.array_equal(dt, [[INF, -INF]])
+    loss, _ = sigmoid_cross_entropy.fwd(-x, t)
+    assert loss == INF
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0, 3.0])
+def test_the_cotangent_of_targets_far_out(weight):
+    x = jnp.array([[-INF, -800.0, -3.0, 0.0, 3.0, 800.0, INF]])
+    t, w = jnp.full_like(x, 0.25), jnp.full(7, weight)
+    dt = sigmoid_cross_entropy.bwd(sigmoid_cross_entropy.fwd(x, t, w)[1], jnp.ones(1))[1]
+    finite = jnp.array([-800.0, -3.0, 0.0, 3.0, 800.0])
+    expected = weight * np.logaddexp(0, -finite) - np.logaddexp(0, finite)
+    assert np.allclose(dt[0, 1:-1], expected, rtol=1e-14)
+    assert dt[0, 0] == (INF if weight else 0)
+    assert dt[0, -1] == -INF
+
+
+@pytest.mark.parametrize("op", [softmax, log_softmax])
+@pytest.mark.parametrize("mask", [None, jnp.ones((3, 0), bool)])
+@pytest.mark.parametrize(("shape", "axis"), [((3, 0), -1), ((0, 3), 0), ((0, 3), 1)])
+def test_an_axis_without_entries(op, mask, shape, axis):
+    mask = None if mask is None else mask.reshape(shape)
+    y, residuals = op.fwd(jnp.zeros(shape), mask, axis=axis)
+    assert y.shape == op.bwd(residuals, y, axis=axis).shape == shape
+
+
+ROWS = [
+    (name, kind)
+    for name, case in CASES.items()
+    for kind in {e.static.__repr__(): e for e in case.examples}.values()
+]
+
+
+@pytest.mark.parametrize(("name", "example"), ROWS, ids=[f"{name} {e.static}" for name, e in ROWS])
+def test_ordinary_values_pass_the_nan_checker(name, example):
+    """Outside of jit, where it sees every step."""
+    args = jax.tree.map(jnp.asarray, example.args)
+    pair = of_op(CASES[name].op, CASES[name].reference, **example.static)
+    with jax.debug_nans(True):
+        output, cotangents = pair.run(args, jnp.ones(jax.eval_shape(pair.reference, *args).shape))
+    assert all(
+        np.all(np.isfinite(np.nan_to_num(x, neginf=0.0))) for x in jax.tree.leaves((output, cotangents))
+    )
+
+
+def test_classes_ruled_out_pass_the_nan_checker():
+    x = jnp.array([[1.0, 2.0, 3.0], [0.0, -INF, 2.0]])
+    with jax.debug_nans(True):
+        for targets in (jnp.array([0, 2]), jnp.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])):
+            loss, residuals = softmax_cross_entropy.fwd(x, targets)
+            softmax_cross_entropy.bwd(residuals, jnp.ones(2))
+            assert np.all(np.isfinite(loss))
+        ignored = softmax_cross_entropy.fwd(x, jnp.array([0, -1]), ignore_label=-1)
+        softmax_cross_entropy.bwd(ignored[1], jnp.ones(2), ignore_label=-1)
+        with pytest.raises(FloatingPointError):
+            softmax_cross_entropy.fwd(x, jnp.array([0, 3]))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_they_hold_in_narrow_dtypes(dtype):
+    x, t = oracle.cast((np.array([[-INF, INF]]), np.array([[0.0, 1.0]])), dtype)
+    loss, residuals = sigmoid_cross_entropy.fwd(jnp.asarray(x), jnp.asarray(t))
+    assert loss == 0
+    assert loss.dtype == sigmoid_cross_entropy.bwd(residuals, jnp.ones(1, dtype))[0].dtype == dtype
