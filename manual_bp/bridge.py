@@ -4,7 +4,7 @@ import difflib
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,7 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from manual_bp.sharding import like
+
 Static = tuple[tuple[str, Any], ...]
+"""Static options, by name."""
+
+Layouts = tuple[tuple[Any, ...] | None, ...]
+"""For each argument the sharding of its leaves on an explicit mesh, None where it has no cotangent."""
 
 
 @runtime_checkable
@@ -76,7 +82,8 @@ class _Differentiable:
         for argument, value in zip(parameters, bound.args, strict=False):
             _check_argument(name, argument, value)
         arrays = _arrays(bound.args)
-        return self._call(static, tuple(map(_is_differentiable, arrays)), *_spread_over_mesh(arrays))
+        arrays = _spread_over_mesh(arrays)
+        return self._call(static, tuple(map(_layout, arrays)), *arrays)
 
     def __repr__(self) -> str:
         return f"differentiable({self.__name__})"
@@ -92,22 +99,22 @@ def _of_module(name: str) -> Callable[..., Any]:
 
 
 def _custom_vjp(op: Op) -> Callable[..., Any]:
-    """`call(static, flags, *args)`: `static` the options as pairs, `flags` which args have a cotangent."""
+    """`call(static, layouts, *args)`, whose cotangents are those of `op.bwd`."""
     takes_params = _takes_params(op.bwd)
 
     @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-    def call(static: Static, flags: tuple[bool, ...], *args: Any) -> Any:
+    def call(static: Static, layouts: Layouts, *args: Any) -> Any:
         return op.fwd(*_arrays(args), **dict(static))[0]
 
-    def call_fwd(static: Static, flags: tuple[bool, ...], *args: Any) -> tuple[Any, Any]:
+    def call_fwd(static: Static, layouts: Layouts, *args: Any) -> tuple[Any, Any]:
         args = _arrays(args)  # JAX hands on Python numbers as such
         output, residuals = op.fwd(*args, **dict(static))
         return output, (args[:1] if takes_params else (), residuals)
 
-    def call_bwd(static: Static, flags: tuple[bool, ...], saved: Any, d_output: Any) -> Any:
+    def call_bwd(static: Static, layouts: Layouts, saved: Any, d_output: Any) -> Any:
         params, residuals = saved
         cotangents = op.bwd(*params, residuals, d_output, **dict(static))
-        return _one_per_argument(_name(op), cotangents, flags)
+        return _one_per_argument(_name(op), cotangents, layouts)
 
     call.defvjp(call_fwd, call_bwd)
     return call
@@ -149,6 +156,10 @@ def _misfit(parameters: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> s
     near = missing if len(missing) == 1 else difflib.get_close_matches(unknown[0], free, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? It takes" if near else "it takes"
     return f"unknown argument {unknown[0]!r}; {hint} {', '.join(parameters)}"
+
+
+def _layout(argument: Any) -> tuple[Any, ...] | None:
+    return tuple(map(like, jax.tree.leaves(argument))) if _is_differentiable(argument) else None
 
 
 def _is_differentiable(argument: Any) -> bool:
@@ -225,9 +236,9 @@ def _check_argument(op: str, argument: str, value: Any) -> None:
         )
 
 
-def _one_per_argument(op: str, cotangents: Any, flags: Sequence[bool]) -> tuple[Any, ...]:
-    """One entry per argument: its cotangent, or None, JAX's zero, where it has none."""
-    count = sum(flags)
+def _one_per_argument(op: str, cotangents: Any, layouts: Layouts) -> tuple[Any, ...]:
+    """One entry per argument: its cotangent, laid out as it is, or None, JAX's zero, where it has none."""
+    count = sum(layout is not None for layout in layouts)
     given = cotangents if count != 1 else (cotangents,)
     if not isinstance(given, tuple) or len(given) != count:
         found = len(given) if isinstance(given, tuple) else 1
@@ -236,4 +247,12 @@ def _one_per_argument(op: str, cotangents: Any, flags: Sequence[bool]) -> tuple[
             "argument of fwd"
         )
     remaining = iter(given)
-    return tuple(next(remaining) if flag else None for flag in flags)
+    return tuple(None if layout is None else _laid_out(next(remaining), layout) for layout in layouts)
+
+
+def _laid_out(cotangent: Any, layout: tuple[Any, ...]) -> Any:
+    """The cotangent of an argument with its leaves in their shardings, where there are any."""
+    if not any(layout):
+        return cotangent
+    leaves, tree = jax.tree.flatten(cotangent)
+    return jax.tree.unflatten(tree, map(jax.reshard, leaves, layout))

@@ -37,6 +37,13 @@ def cotangent(op: str, name: str, array: Any, like: Any) -> None:
     dtype(op, name, array, like.dtype)
 
 
+def no_wider(op: str, name: str, array: Any, params: str, like: Any) -> None:
+    """Raise `TypeError` if `array` has more bits than `like`, the params of the name `params`, has."""
+    if array.dtype != like.dtype and array.dtype.itemsize >= like.dtype.itemsize:
+        expected = f"{like.dtype}, that of {params}, or a narrower one"
+        raise TypeError(f"{op}: {name} has dtype {array.dtype}; expected {expected}")
+
+
 def same_as(op: str, name: str, array: Any, other: str, like: Any) -> None:
     """Raise unless `array` has the shape and dtype of the argument named `other`."""
     shape(op, name, array, like.shape, f", the shape of {other}")

@@ -22,6 +22,7 @@ class Params(Protocol):
 
 
 def apply(params: Params, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
-    """`x @ w + b`."""
-    y = x @ params.w
-    return y if params.b is None else y + jnp.expand_dims(params.b, tuple(range(y.ndim - 1)))
+    """`x @ w + b` in the dtype of `x`, than which the params may be wider."""
+    y = x @ params.w.astype(x.dtype)
+    b = params.b
+    return y if b is None else y + jnp.expand_dims(b.astype(x.dtype), tuple(range(y.ndim - 1)))

@@ -6,6 +6,10 @@ r"""Affine map of the last axis.   Axes: B leading (any number of them), I featu
     dw_io = sum_b x_bi dy_bo                                        (3)
     dx_bi = sum_o dy_bo w_io                                        (4)
 
+The params may be of a wider dtype than x, as float32 with bfloat16: products are taken in the dtype of x and
+summed in at least float32, y and dx have the dtype of x, and dw and db that of the params, without having
+been rounded to the narrower one.
+
 Saved: x.  Rumelhart, Hinton & Williams 1986, doi:10.1038/323533a0.
 """
 
@@ -16,6 +20,7 @@ from jaxtyping import Array, DTypeLike, Float, Key
 
 from manual_bp import checks, initializers
 from manual_bp.precision import accumulator
+from manual_bp.sharding import like
 
 
 class Params(NamedTuple):
@@ -45,7 +50,7 @@ def fwd(params: Params, x: Float[Array, "*B I"]) -> tuple[Float[Array, "*B O"], 
     """The output `y` (*B, O), and `x` for the backward pass."""
     _check(params, x)
     w, b = params
-    y = jnp.matmul(x, w, preferred_element_type=accumulator(x.dtype))  # (1)
+    y = jnp.matmul(x, w.astype(x.dtype), preferred_element_type=accumulator(x.dtype))  # (1)
     if b is not None:
         y += jnp.broadcast_to(b.astype(y.dtype), y.shape)
     return y.astype(x.dtype), x
@@ -61,8 +66,8 @@ def bwd(
     wide = accumulator(x.dtype)
     leading = tuple(range(x.ndim - 1))
     db = None if b is None else jnp.sum(dy, leading, dtype=wide).astype(b.dtype)  # (2)
-    dw = jnp.tensordot(x, dy, (leading, leading), preferred_element_type=wide)  # (3)
-    dx = jnp.matmul(dy, w.T, preferred_element_type=wide)  # (4)
+    dw = jnp.tensordot(x, dy, (leading, leading), preferred_element_type=wide, out_sharding=like(w))  # (3)
+    dx = jnp.matmul(dy, w.T.astype(x.dtype), preferred_element_type=wide, out_sharding=like(x))  # (4)
     return Params(dw.astype(w.dtype), db), dx.astype(x.dtype)
 
 
@@ -80,7 +85,7 @@ def _check(params: Params, x: Array) -> None:
             f"dense: x has shape {x.shape}; expected {w.shape[0]} features in its last axis, "
             f"as params.w has shape {w.shape}"
         )
-    checks.dtype("dense", "x", x, w.dtype)
+    checks.no_wider("dense", "x", x, "params.w", w)
     if b is not None:
         checks.shape("dense", "params.b", b, w.shape[1:], f", as params.w has shape {w.shape}")
         checks.dtype("dense", "params.b", b, w.dtype)

@@ -39,6 +39,7 @@ A_COMPLEX: Any = 1j
 NOTHING: Any = None
 TRUE: Any = True
 NET = mlp.init(jax.random.key(0), [5, 4, 3], dtype=jnp.float64)
+NARROW, HALF = (jax.tree.map(lambda p, d=d: p.astype(d), W) for d in (jnp.float32, jnp.bfloat16))
 A_TUPLE: Any = tuple(W)
 A_DICT: Any = W._asdict()
 ce, bce = softmax_cross_entropy, sigmoid_cross_entropy
@@ -54,8 +55,10 @@ def backward(name, da):
 BAD = [
     (lambda: dense.fwd(W, X[:, :4]), ValueError,
      "dense: x has shape (7, 4); expected 5 features in its last axis, as params.w has shape (5, 3)"),
-    (lambda: dense.fwd(W, X.astype(jnp.float32)), TypeError,
-     "dense: x has dtype float32; expected float64"),
+    (lambda: dense.fwd(NARROW, X), TypeError,
+     "dense: x has dtype float64; expected float32, that of params.w, or a narrower one"),
+    (lambda: dense.fwd(HALF, X.astype(jnp.float16)), TypeError,
+     "dense: x has dtype float16; expected bfloat16, that of params.w, or a narrower one"),
     (lambda: dense.fwd(W, LABELS), TypeError,
      "dense: x has dtype int64; expected a floating point dtype"),
     (lambda: dense.fwd(W, A_LIST), TypeError, "dense: x is a list; expected a floating point array"),

@@ -1,0 +1,75 @@
+"""Mixed precision: params in float32 with activations in bfloat16 or float16, as networks are trained."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax_ref import verify
+from jax_ref.verify import oracle, tolerance
+from manual_bp import differentiable
+from manual_bp.models import mlp
+from tests.cases import CASES, MODELS
+
+NARROW = pytest.mark.parametrize("narrow", [jnp.bfloat16, jnp.float16], ids=lambda dtype: dtype.__name__)
+
+
+def with_params(table):
+    """The cases of a table whose first argument are params."""
+    return {name: case for name, case in table.items() if hasattr(case.examples[0].args[0], "_fields")}
+
+
+def mixed(args, narrow):
+    """The params in float32, the other floating arguments in `narrow`."""
+    params, *others = jax.tree.map(jnp.asarray, args)
+    return oracle.cast(params, jnp.float32), *oracle.cast(tuple(others), narrow)
+
+
+@NARROW
+@pytest.mark.parametrize("name", with_params(CASES))
+def test_an_op_in_mixed_precision(name, narrow):
+    case = CASES[name]
+    example = case.examples[0]
+    verify.assert_gradients(
+        case.op,
+        *mixed(example.args, narrow),
+        reference=case.reference,
+        skip={"batches": "the table has an odd batch, a batch of one, and two axes"},
+        kinks="autodiff",
+        **example.static,
+    )
+
+
+@NARROW
+@pytest.mark.parametrize("name", with_params(MODELS))
+def test_a_model_is_as_exact_as_autodiff_in_mixed_precision(name, narrow):
+    """Its params' cotangents have the rounding of the activations on the way, by autodiff as by hand."""
+    case = MODELS[name]
+    example = case.examples[0]
+    args = mixed(example.args, narrow)
+    ours, theirs = (functools.partial(f, **example.static) for f in (differentiable(case.op), case.reference))
+    d_output = jnp.asarray(np.random.default_rng(0).normal(size=jax.eval_shape(ours, *args).shape), narrow)
+    found, reached = (oracle.value_and_vjp(f, args, d_output)[1] for f in (ours, theirs))
+    exact = oracle.value_and_vjp(theirs, *oracle.cast((args, d_output), jnp.float64))[1]
+    assert jax.tree.map(lambda d: d.dtype, found) == jax.tree.map(lambda x: x.dtype, args)
+    for d, r, e in zip(*map(jax.tree.leaves, (found, reached, exact)), strict=True):
+        allowed = 2 * tolerance.distance(r, e) + 4 * float(jnp.finfo(narrow).eps) * tolerance.size(e)
+        assert tolerance.distance(d, e) <= allowed
+
+
+def test_a_sum_over_the_batch_is_not_rounded_to_the_activations():
+    """1 + 2^-10 has no bfloat16; a bias's gradient of so many examples has."""
+    params = mlp.init(jax.random.key(0), [2, 1])
+    x, d_output = jnp.ones((1025, 2), jnp.bfloat16), jnp.full((1025, 1), 2.0**-10, jnp.bfloat16)
+    dparams, _ = mlp.bwd(params, mlp.fwd(params, x)[1], d_output)
+    assert np.array_equal(jnp.asarray(dparams.layers[0].b), [1 + 2.0**-10])
+    assert np.array_equal(dparams.layers[0].w, np.full((2, 1), 1 + 2.0**-10))
+
+
+def test_it_trains_through_the_bridge():
+    params = mlp.init(jax.random.key(0), [5, 4, 3])
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(7, 5)), jnp.bfloat16)
+    grads = jax.jit(jax.grad(lambda p: differentiable(mlp)(p, x).astype(jnp.float32).sum()))(params)
+    assert jax.tree.map(lambda g: g.dtype, grads) == jax.tree.map(lambda p: p.dtype, params)
