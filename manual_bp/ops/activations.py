@@ -11,7 +11,7 @@ from: the output where it can, else a mask of one byte per element, else z.
     leaky_relu      z if z >= 0 else k z             1 if z >= 0 else k             z >= 0    (5)
     elu             z if z > 0 else k (e^z - 1)      1 if z > 0 else k e^z          z         (6)
     softplus        log(1 + e^z)                     1 - e^-a                       a         (7)
-    silu            z s(z)                           s(z) (1 + z s(-z))             z         (8)
+    silu            z s(z)                           s(z) (1 + z (1 - s(z)))        z         (8)
     gelu            z P(z)                           P(z) + z p(z)                  z         (9)
     gelu_tanh       z s(v(z)) = z (1 + tanh(v/2))/2  s(v) + z v' s(v) s(-v)         z        (10)
     relu_squared    max(z, 0)^2                      2 max(z, 0)                    max(z, 0) (11)
@@ -35,6 +35,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from manual_bp import checks
+from manual_bp.exponential import decay
 from manual_bp.normal import tail_and_density
 from manual_bp.precision import wide
 
@@ -234,25 +235,24 @@ def _gelu_tanh_fwd(z: Z) -> tuple[Z, Z]:
     """The approximation of gelu by a tanh, as a sigmoid: 1 + tanh has no digits in the tail; saves z."""
     checks.floating("gelu_tanh", z=z)
     x = jnp.maximum(wide(z), -FAR)
-    s, _, _ = _gelu_tanh_parts(x)
-    return (x * s).astype(z.dtype), z
+    v, e = _gelu_tanh_inner(x)
+    return (x * jnp.where(v < 0, e, 1) / (1 + e)).astype(z.dtype), z
 
 
 def _gelu_tanh_bwd(z: Z, da: Z) -> Z:
-    """The cotangent of z, its sigmoids computed anew."""
+    """The cotangent of z; with e = e^-|v| and r = 1/(1 + e), s(v) is r or e r, and s(v) s(-v) is e r^2."""
     checks.cotangent("gelu_tanh", "da", da, z)
     x = jnp.clip(wide(_recomputed(z)), -FAR, FAR)
-    s, s_other, dv = _gelu_tanh_parts(x)
-    return (wide(da) * (s + x * dv * s * s_other)).astype(z.dtype)  # (10)
-
-
-def _gelu_tanh_parts(x: Z) -> tuple[Z, Z, Z]:
-    """s(v), s(-v) and v', both sigmoids from one exponential, with all digits in both tails."""
-    v = 2 * sqrt(2 / pi) * (x + 0.044715 * x * x * x)
-    e = jnp.exp(-jnp.abs(v))
-    near, other = 1 / (1 + e), e / (1 + e)
+    v, e = _gelu_tanh_inner(x)
+    r = 1 / (1 + e)
     dv = 2 * sqrt(2 / pi) * (1 + 3 * 0.044715 * x * x)
-    return jnp.where(v < 0, other, near), jnp.where(v < 0, near, other), dv
+    return (wide(da) * r * (jnp.where(v < 0, e, 1) + x * dv * e * r)).astype(z.dtype)  # (10)
+
+
+def _gelu_tanh_inner(x: Z) -> tuple[Z, Z]:
+    """v(x) and e^-|v|, which has all digits in both tails."""
+    v = 2 * sqrt(2 / pi) * (x + 0.044715 * x * x * x)
+    return v, decay(jnp.abs(v))
 
 
 gelu_tanh = Activation(_gelu_tanh_fwd, _gelu_tanh_bwd)

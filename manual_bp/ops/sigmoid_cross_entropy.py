@@ -4,26 +4,25 @@ Axes: B leading, I labels. s(x) = 1/(1 + e^-x), and softplus(x) = log(1 + e^x) =
 optional w_i weighs the positive class of label i, and is 1 where it is not given.
 
     l_b   = sum_i w_i t_bi softplus(-x_bi) + (1 - t_bi) softplus(x_bi)         (1)
+          = sum_i (w_i t_bi + 1 - t_bi) k_bi + |x_bi| (w_i t_bi if x_bi < 0 else 1 - t_bi)
 
     dx_bi = dl_b ((1 - t_bi) s(x_bi) - w_i t_bi s(-x_bi))                      (2)
     dt_bi = dl_b (w_i softplus(-x_bi) - softplus(x_bi))                        (3)
-          = dl_b ((w_i - 1) softplus(-|x_bi|) - x_bi (1 if x_bi >= 0 else w_i))
+          = dl_b ((w_i - 1) k_bi - x_bi (w_i if x_bi < 0 else 1))
     dw_i  = sum_b dl_b t_bi softplus(-x_bi)                                    (4)
 
-The second line of (3) is without the cancellation, as softplus(x) = x + softplus(-x). Without weights (2) is
-dl (s(x) - t). A factor of zero, as 1 - t, leaves out what it multiplies, also where that is infinite: the
-loss is 0 at x = -inf for t = 0. So does a zero dl: an example whose loss is not used has a zero gradient.
-Saved: the three inputs.
+k_bi = softplus(-|x_bi|) = log(1 + e^-|x_bi|) is finite, and softplus(x) = max(x, 0) + k: so the second line
+of (3) has no cancellation, and that of (1) nothing infinite but |x|. What has the factor zero does not count:
+the loss is 0 at x = -inf for t = 0, and an example whose loss is not used (dl_b = 0) has a zero gradient,
+whatever it holds. Without weights (2) is dl (s(x) - t). Saved: the three inputs.
 """
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import checks
-from manual_bp.ops import activations
 from manual_bp.precision import accumulator, times
 
 Targets = Float[Array, "*B I"] | Integer[Array, "*B I"] | Bool[Array, "*B I"]
@@ -53,8 +52,10 @@ def fwd(
         checks.shape(op, "pos_weight", pos_weight, logits.shape[-1:], ", one weight per label")
     res = Residuals(logits, targets, pos_weight)
     x, t, w = _wide(res)
-    positive, negative = w * t, 1 - t
-    loss = jnp.sum(times(positive, _softplus(-x)) + times(negative, _softplus(x)), -1)  # (1)
+    yes, no = w * t, 1 - t
+    k = jnp.log1p(jnp.exp(-jnp.abs(x)))
+    both = k if pos_weight is None else (yes + no) * k
+    loss = jnp.sum(both + times(jnp.where(x < 0, yes, no), jnp.abs(x)), -1)  # (1)
     return loss.astype(logits.dtype), res
 
 
@@ -64,21 +65,21 @@ def bwd(res: Residuals, dloss: Float[Array, "*B"]) -> Array | tuple[Array, ...]:
     checks.per_example("sigmoid_cross_entropy", "dloss", dloss, logits)
     x, t, w = _wide(res)
     dl = dloss[..., None].astype(x.dtype)
-    no, yes = times(dl, 1 - t), times(dl, w * t)
-    dlogits = times(no, jax.nn.sigmoid(x)) - times(yes, jax.nn.sigmoid(-x))  # (2)
+    used = dl != 0
+    e = jnp.exp(-jnp.abs(x))
+    s, s_other = 1 / (1 + e), e / (1 + e)  # of |x| and of -|x|
+    s, s_other = jnp.where(x < 0, s_other, s), jnp.where(x < 0, s, s_other)
+    dlogits = jnp.where(used, dl * (1 - t) * s - dl * w * t * s_other, 0)  # (2)
     cotangents = [dlogits.astype(logits.dtype)]
     if jnp.issubdtype(targets.dtype, jnp.floating):
-        dtargets = times(dl, (w - 1) * _softplus(-jnp.abs(x)) - times(jnp.where(x < 0, w, 1), x))  # (3)
-        cotangents.append(dtargets.astype(targets.dtype))
+        slope = -x if pos_weight is None else (w - 1) * jnp.log1p(e) - times(jnp.where(x < 0, w, 1), x)
+        cotangents.append(jnp.where(used, dl * slope, 0).astype(targets.dtype))  # (3)
     if pos_weight is not None:
         leading = tuple(range(x.ndim - 1))
-        dw = jnp.sum(times(times(dl, t), _softplus(-x)), leading)  # (4)
+        softplus = jnp.maximum(-x, 0) + jnp.log1p(e)
+        dw = jnp.sum(times(jnp.where(used, dl * t, 0), softplus), leading)  # (4)
         cotangents.append(dw.astype(pos_weight.dtype))
     return tuple(cotangents) if len(cotangents) > 1 else cotangents[0]
-
-
-def _softplus(x: Array) -> Array:
-    return activations.softplus.fwd(x)[0]
 
 
 def _wide(res: Residuals) -> tuple[Array, Array, Array]:
