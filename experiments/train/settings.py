@@ -44,7 +44,7 @@ class Settings:
     seed: int = 0
     """Seed of the initialisation and of the order of the examples."""
     dtype: str = "float32"
-    """float32, float64 or bfloat16."""
+    """float32, float64 or bfloat16; params and optimiser stay in float32 at least."""
     out: Path | None = None
     """Where the picture, the figures and the checkpoints go; by default a new folder in runs/."""
     resume: bool = False

@@ -18,6 +18,7 @@ from manual_bp.initializers import INITIALIZERS
 from manual_bp.losses import LOSSES
 from manual_bp.models import mlp
 from manual_bp.ops import activations
+from manual_bp.precision import accumulator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,8 @@ def recipe(settings: Settings, dataset: Dataset) -> Recipe:
     labelled = settings.loss == "softmax_cross_entropy"
 
     def init(key: jax.Array) -> mlp.Params:
-        return mlp.init(key, widths, initializer=settings.initializer, dtype=dtype)
+        wide = accumulator(dtype)  # steps of training are lost in the few digits of bfloat16
+        return mlp.init(key, widths, initializer=settings.initializer, dtype=wide)
 
     def arrays(split: Split) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Features, targets and labels."""

@@ -244,6 +244,13 @@ def test_other_settings_learn(tmp_path, job, settings):
     assert all(last[e]["train_loss"] < first[e]["train_loss"] for e in last)
 
 
+def test_params_stay_in_float32_beside_bfloat16(tmp_path, job):
+    done = job("--out", tmp_path, *SMALL, "--dtype", "bfloat16", "--epochs", 2)
+    assert done.returncode == 0, done.stderr
+    assert {str(leaf.dtype) for leaf in params(tmp_path).values()} <= {"float32", "int32"}
+    assert all(e["test_accuracy"] > 0.5 for e in figures(tmp_path)["engines"].values())
+
+
 @pytest.fixture
 def heeds_ctrl_c():
     """The usual handler: what a shell runs in the background ignores the signal."""
