@@ -24,7 +24,7 @@ from rich.progress import track
 from rich.table import Table
 
 from experiments.benchmark import pytorch, rows
-from experiments.benchmark.rows import Row
+from experiments.benchmark.rows.row import Row
 from experiments.common import run_folder, timing
 from experiments.common.errors import UserError
 from jax_ref.verify import tolerance
