@@ -1,4 +1,4 @@
-"""What the rows of the benchmark compute, in eager PyTorch, where that is installed."""
+"""The rows of the benchmark in eager PyTorch, where that is installed."""
 
 import importlib
 import importlib.util

@@ -1,4 +1,4 @@
-"""What training and each check show of every right gradient and every mistake."""
+"""Training and the answers of all checks, for every right gradient and every mistake."""
 
 import dataclasses
 import math

@@ -123,8 +123,8 @@ def sentence(figures: study.Figures) -> str:
         f"{sum(not row['complaints'][LOSS]['start'] for row in run)} of them let the loss fall every time, "
         f"{sum(row['lost'] < 1 for row in run)} cost less than a point of accuracy, and so many are found "
         f"every time at the start/trained/at zeros/drawn: {', '.join(found)}; ours names "
-        f"{sum(bool(kind(row)) for row in run)} of them. False alarms in {tries} tries at each place: "
-        f"{_listed(alarms)}."
+        f"{sum(bool(kind(row)) for row in run)} of the mistakes. False alarms in {tries} tries at each "
+        f"place: {_listed(alarms)}."
     )
 
 

@@ -1,4 +1,4 @@
-"""How the time of three forms grows with the width and with the depth of a network."""
+"""Growth of the time of three forms with the width and with the depth of a network."""
 
 import math
 from collections.abc import Callable, Sequence

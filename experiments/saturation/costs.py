@@ -1,4 +1,4 @@
-"""The two costs of sigmoid outputs, each with its delta, by the hand-written ops."""
+"""The quadratic and the cross-entropy cost of sigmoid outputs, each with its delta: (1) and (2)."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float

@@ -1,4 +1,4 @@
-"""One neuron that starts from the right side or, saturated, from the wrong one."""
+"""One sigmoid neuron, by gradient descent from an easy start and from a saturated one: (3)."""
 
 from functools import partial
 from typing import Any

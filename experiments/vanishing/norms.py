@@ -4,8 +4,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from experiments import data
 from manual_bp.models import mlp
 
 Batch = tuple[Array, Array]
@@ -17,6 +19,12 @@ COSTS = {
 
 BATCH_SIZE, LEARNING_RATE = 20, 0.2
 """Of the training."""
+
+
+def first_examples(dataset: data.Dataset, examples: int) -> Batch:
+    """The first training examples, with one-hot targets."""
+    targets = np.eye(dataset.classes)[dataset.train.y[:examples]]
+    return jnp.asarray(dataset.train.x[:examples], jnp.float64), jnp.asarray(targets)
 
 
 def delta_norms(gradient: mlp.Params) -> Float[Array, "d"]:

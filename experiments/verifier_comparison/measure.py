@@ -1,4 +1,4 @@
-"""What each check says of every right pair and every mistake, counted over the draws."""
+"""Answers of each check for every right pair and every mistake, counted over the draws."""
 
 import dataclasses
 import statistics

@@ -16,9 +16,6 @@ STUDIES = {
     if hasattr(module := importlib.import_module(f"experiments.{name}"), "STUDY")
 }
 
-LONG = {"mistakes", "one_gradient"}
-"""Those that compile for long with the smallest options, too."""
-
 
 def numbers(figures):
     """Every number in a JSON document."""
@@ -34,9 +31,7 @@ def test_there_are_studies():
     assert all(study.name == name for name, study in STUDIES.items())
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in STUDIES]
-)
+@pytest.mark.parametrize("name", STUDIES)
 def test_a_study_runs(name, tmp_path, capsys):
     out = tmp_path / "run"
     assert study.run(STUDIES[name], [*shlex.split(STUDIES[name].small), "--out", str(out)]) == 0

@@ -79,7 +79,7 @@ def test_where_each_mistake_is_found(figures, rows):
     assert "complaints" not in rows["002 bias by an elementwise product"]
     said = show.sentence(figures)
     assert said.startswith("2 of 3 mistakes run")
-    assert "ours names 1 of them" in said
+    assert "ours names 1 of the mistakes" in said
 
 
 LAYERS = network((3, 4, 2))

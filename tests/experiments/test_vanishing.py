@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from experiments import data
-from experiments.vanishing.measure import Settings, against_book, measure
+from experiments.vanishing.book import against_book
+from experiments.vanishing.measure import Settings, measure
 from experiments.vanishing.networks import networks
 from experiments.vanishing.norms import initial_norms
 

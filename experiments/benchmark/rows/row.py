@@ -1,4 +1,4 @@
-"""A row of the benchmark: the hand-written function, its opponents, and the arguments they are timed on."""
+"""A row of the benchmark: the hand-written function, its opponents, and their arguments."""
 
 from collections.abc import Callable
 from functools import partial
