@@ -42,6 +42,8 @@ class Study(NamedTuple):
     sentence: Callable[[Figures], str]
     small: str
     """Options with which it takes seconds, for its test."""
+    long: bool = False
+    """Whether it compiles for long with these options too, so that the test is a slow one."""
 
 
 def run(study: Study, args: Sequence[str] | None = None) -> int:

@@ -27,4 +27,5 @@ STUDY = Study(
     show.sentence,
     small="--hidden 2 --examples 1 --path-widths 2 3 --index-widths 2 3 --vector-widths 2 3 --depths 1 2 "
     "--rounds 1",
+    long=True,
 )

@@ -31,7 +31,9 @@ def test_there_are_studies():
     assert all(study.name == name for name, study in STUDIES.items())
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if s.long else []) for n, s in STUDIES.items()]
+)
 def test_a_study_runs(name, tmp_path, capsys):
     out = tmp_path / "run"
     assert study.run(STUDIES[name], [*shlex.split(STUDIES[name].small), "--out", str(out)]) == 0

@@ -13,7 +13,7 @@ from experiments.one_gradient import growth, measure, ways
 from manual_bp.textbook import index_and_vector_forms, paths
 from tests.textbook.networks import HEADS, batch, error, network, oracle
 
-pytestmark = pytest.mark.slow  # its command line is tested by default
+pytestmark = pytest.mark.slow
 
 SETTINGS = measure.Settings(
     hidden=(2,),
