@@ -1,4 +1,8 @@
-"""A study: a package that answers one question with a table, a sentence, figures and a picture."""
+"""A study: a package that answers one question with a table, a sentence, figures and a picture.
+
+To add one is to add its folder: `__init__` (the question, the equations and `STUDY`), `__main__`, `measure`
+(settings and work) and `show` (table, picture and sentence). The list of commands and the tests find it.
+"""
 
 import dataclasses
 from collections.abc import Callable, Sequence

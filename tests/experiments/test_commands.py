@@ -19,6 +19,12 @@ def test_nothing_but_commands_is_at_the_top():
     assert {path.name for path in FOLDER.glob("*.*")} == {"__init__.py", "__main__.py"}
 
 
+def test_an_experiment_imports_no_tests():
+    sources = [path.read_text(encoding="utf-8") for path in FOLDER.rglob("*.py")]
+    assert len(sources) > 50
+    assert not any(re.search(r"^\s*(from|import) tests\b", source, flags=re.M) for source in sources)
+
+
 def test_every_command_is_listed_with_its_question(capsys):
     commands.main([])
     lines = capsys.readouterr().out.splitlines()
