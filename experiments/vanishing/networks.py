@@ -26,7 +26,7 @@ def networks(key: Key[Array, ""], draws: int, widths: Sequence[int], initializat
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def _layer(keys: Key[Array, "N"], features: int, out: int, initialization: str) -> dense.Params:
     """One program for all hidden layers; a map, as a vmap would take longer to compile."""
-    if initialization in dense.INITIALIZERS:
+    if initialization not in NORMAL:
         init = functools.partial(dense.init, initializer=initialization, dtype=jnp.float64)
         return jax.lax.map(lambda key: init(key, features, out), keys)
     draws = jax.lax.map(lambda key: jax.random.normal(key, (features + 1, out), jnp.float64), keys)
