@@ -1,1 +1,1 @@
-"""Scripts that train and measure: run them with `python -m experiments.NAME --help`."""
+"""Commands that train and measure: `python -m experiments` lists them with their questions."""

@@ -24,7 +24,7 @@ from rich.progress import track
 from rich.table import Table
 
 from experiments.benchmark import pytorch, rows
-from experiments.benchmark.rows import Row
+from experiments.benchmark.rows.row import Row
 from experiments.common import run_folder, timing
 from experiments.common.errors import UserError
 from jax_ref.verify import tolerance
@@ -71,7 +71,7 @@ class Result(NamedTuple):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the benchmark that the command line asks for."""
-    options = tyro.cli(Options, args=args)
+    options = tyro.cli(Options, prog="python -m experiments.benchmark", args=args)
     if options.rounds < 1:
         raise UserError(f"--rounds was {options.rounds}; it has to be at least 1.")
     chosen = select(options.filter, rows.rows())

@@ -1,4 +1,4 @@
-"""What the rows of the benchmark compute, in eager PyTorch, where that is installed."""
+"""The rows of the benchmark in eager PyTorch, where that is installed."""
 
 import importlib
 import importlib.util
@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.benchmark.rows import LEARNING_RATE
+from experiments.benchmark.rows.models import LEARNING_RATE
 
 torch: Any = importlib.import_module("torch") if importlib.util.find_spec("torch") else None
 

@@ -1,4 +1,4 @@
-"""What a script does with a mistake of its user: one clear sentence, exit code 2, no traceback."""
+"""Mistakes of the user: one clear sentence, exit code 2, no traceback."""
 
 import difflib
 import sys

@@ -1,4 +1,8 @@
-"""A study answers one question: it prints a table and one sentence, and writes its figures and a picture."""
+"""A study: a package that answers one question with a table, a sentence, figures and a picture.
+
+To add one is to add its folder: `__init__` (the question, the equations and `STUDY`), `__main__`, `measure`
+(settings and work) and `show` (table, picture and sentence). The list of commands and the tests find it.
+"""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -11,7 +15,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from experiments.common import run_folder
+from experiments.common import commands, run_folder
 from experiments.common.errors import UserError
 
 Figures = dict[str, Any]
@@ -34,16 +38,26 @@ class Study(NamedTuple):
     """`measure` does the work on the settings; the other three only show the figures it returns."""
 
     name: str
+    """That of its package, whose docstring begins with the question."""
     settings: type[Settings]
     measure: Callable[[Any], Figures]
     table: Callable[[Figures], Table]
     draw: Callable[[Figures], Figure]
     sentence: Callable[[Figures], str]
+    small: str
+    """Options with which it takes seconds, for its test."""
+    long: bool = False
+    """Whether it compiles for long with these options too, so that the test is a slow one."""
 
 
 def run(study: Study, args: Sequence[str] | None = None) -> int:
     """Run a study in float64 by its command line."""
-    settings = tyro.cli(study.settings, prog=f"python -m experiments.{study.name}", args=args)
+    settings = tyro.cli(
+        study.settings,
+        prog=f"python -m experiments.{study.name}",
+        description=commands.question(study.name),
+        args=args,
+    )
     if settings.seed < 0:
         raise UserError(f"--seed was {settings.seed}; expected at least 0.")
     folder = run_folder.prepare(settings.out, study.name, resume=False, overwrite=settings.overwrite)

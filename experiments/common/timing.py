@@ -1,4 +1,4 @@
-"""How long compiled calls take, side by side, and how fast this machine multiplies matrices.
+"""Wall-clock time of compiled calls, side by side, and the matrix-multiply peak of this machine.
 
 Other work on the machine slows whatever runs at that moment. So contestants take turns: a round
 times a block of calls of each, in an order that turns round from one round to the next. The ratio

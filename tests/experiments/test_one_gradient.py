@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 import jax_ref.textbook
-from experiments import one_gradient, one_gradient_ways
 from experiments.common import timing
 from experiments.common.errors import UserError
+from experiments.one_gradient import growth, measure, ways
 from manual_bp.textbook import index_and_vector_forms, paths
 from tests.textbook.networks import HEADS, batch, error, network, oracle
 
-pytestmark = pytest.mark.slow  # its command line is tested by default
+pytestmark = pytest.mark.slow
 
-SETTINGS = one_gradient.Settings(
+SETTINGS = measure.Settings(
     hidden=(2,),
     examples=2,
     path_widths=(2, 3, 4),
@@ -31,7 +31,7 @@ WIDTHS = (4, 3, 5, 2)
 def figures():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timing, "BLOCK", 0)  # the seconds need not be exact
-        return one_gradient.measure(SETTINGS)
+        return measure.measure(SETTINGS)
 
 
 def test_one_gradient(figures):
@@ -52,16 +52,16 @@ def test_one_gradient(figures):
 def test_ways_with_biases(head):
     """The cost of the numerical ways is the reference's, also where the biases are not zero."""
     layers, (X, Y) = network(WIDTHS), batch(WIDTHS, 3)
-    ours, theirs = one_gradient_ways.mean_cost, jax_ref.textbook.mean_cost
+    ours, theirs = ways.mean_cost, jax_ref.textbook.mean_cost
     cost = jax.jit(lambda layers: ours(layers, X, Y, head=head))(layers)
     wanted_cost = jax.jit(lambda layers: theirs(layers, X, Y, **HEADS[head]))(layers)
     assert cost == pytest.approx(float(wanted_cost), rel=1e-14)
     wanted = jax.jit(lambda layers: oracle(layers, X, Y, **HEADS[head]))(layers)
-    ways = one_gradient_ways.ways(WIDTHS, head)
+    found = ways.ways(WIDTHS, head)
     for key in ("mlp", "cplx"):
-        assert error(jax.jit(ways[key].gradient)(layers, X, Y), wanted) <= 1e-14, key
+        assert error(jax.jit(found[key].gradient)(layers, X, Y), wanted) <= 1e-14, key
     wrong = [(W, b) if k != 1 else (W, b * (1 + 1e-6)) for k, (W, b) in enumerate(wanted)]
-    assert one_gradient_ways.difference(wanted, wrong) == pytest.approx(1e-6, rel=1e-5)
+    assert ways.difference(wanted, wrong) == pytest.approx(1e-6, rel=1e-5)
 
 
 def test_multiplications_are_those_of_the_programs(figures):
@@ -72,7 +72,7 @@ def test_multiplications_are_those_of_the_programs(figures):
     scalar = jax.typeof(x[0])
     products = [e for e in program.eqns if e.primitive.name == "mul" and e.outvars[0].aval == scalar]
     hidden = sum(WIDTHS[1:-1])  # each has s(z) s(-z), and its product with the sum of the deltas
-    assert len(products) - 2 * hidden == one_gradient_ways.multiplications(WIDTHS)
+    assert len(products) - 2 * hidden == ways.multiplications(WIDTHS)
 
     products, number = sum(W.size for W, _ in layers), 0
     for k, (W, _) in enumerate(layers, start=1):
@@ -82,8 +82,8 @@ def test_multiplications_are_those_of_the_programs(figures):
             W.shape[0] * count * (length - 2 + W.shape[1])
         )  # all but the last factor serve all weights
         number += W.size * count
-    assert one_gradient_ways.path_multiplications(WIDTHS, output="softmax") == products
-    assert one_gradient_ways.number_of_paths(WIDTHS, output="softmax") == number
+    assert ways.path_multiplications(WIDTHS, output="softmax") == products
+    assert ways.number_of_paths(WIDTHS, output="softmax") == number
 
     costs = figures["cost"]
     assert costs["002v"]["multiplications"] == 2 * (3 * (64 * 2 + 2 * 10) - 64 * 2)
@@ -93,7 +93,7 @@ def test_multiplications_are_those_of_the_programs(figures):
 
 def test_growth(figures):
     widths, seconds = [1, 3, 8, 16, 32], [9, 9, *(2.0 * np.array([8, 16, 32]) ** 2.5)]
-    assert one_gradient.fitted(np.log(widths).tolist(), seconds) == pytest.approx(2.5)
+    assert growth.fitted(np.log(widths).tolist(), seconds) == pytest.approx(2.5)
     by_width, by_depth = figures["by_width"], figures["by_depth"]
     assert [row["paths_of_a_weight"] for row in by_width["rows"]] == [8, 27, 64]
     assert [row["paths_of_a_weight"] for row in by_depth["rows"]] == [4, 64]
@@ -121,4 +121,4 @@ def test_growth(figures):
 )
 def test_bad_options_are_named(options, message):
     with pytest.raises(UserError, match=message):
-        one_gradient.measure(one_gradient.Settings(**options))
+        measure.measure(measure.Settings(**options))

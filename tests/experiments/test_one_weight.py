@@ -9,8 +9,8 @@ import pytest
 from matplotlib.collections import PolyCollection
 from rich.console import Console
 
-from experiments import one_weight
 from experiments.common.errors import UserError
+from experiments.one_weight import measure, picture, show
 from manual_bp.models import mlp
 from manual_bp.textbook import columns
 
@@ -66,11 +66,11 @@ def by_difference(layers, x, label, weight):
     ],
 )
 def test_each_path_and_their_sum(weight, output, cost, number):
-    settings = one_weight.Settings(
+    settings = measure.Settings(
         weight=weight, widths=(4, 5, 2, 3), example=51, activation="tanh", output=output, cost=cost, seed=3
     )
-    figures = one_weight.measure(settings)
-    x, y = one_weight.example(settings)
+    figures = measure.measure(settings)
+    x, y = measure.example(settings)
     assert y.tolist() == [0, 1, 0]  # versicolor
     layers = columns.from_mlp(mlp.init(jax.random.key(3), settings.widths, dtype=jnp.float64))
     routes = jnp.array([path["route"] for path in figures["paths"]])
@@ -90,23 +90,23 @@ def test_each_path_and_their_sum(weight, output, cost, number):
 
 
 def test_table_and_picture_show_every_path():
-    figures = one_weight.measure(one_weight.Settings(weight=(2, 1, 1), widths=(4, 2, 20, 3)))
+    figures = measure.measure(measure.Settings(weight=(2, 1, 1), widths=(4, 2, 20, 3)))
     values = np.array([path["product"] for path in figures["paths"]])
     assert len(values) == 9
     many = {**figures, "paths": figures["paths"] * 5}
-    table = one_weight.table(many)
+    table = show.table(many)
     assert table.row_count == 21
     output = io.StringIO()
     Console(file=output, width=200).print(table)
     last = next(line for line in output.getvalue().splitlines() if "25 more" in line)
     assert float(last.split()[2]) == pytest.approx(5 * values.sum() - np.tile(values, 5)[:20].sum(), rel=0.01)
-    assert one_weight.table(figures).row_count == 9
+    assert show.table(figures).row_count == 9
 
-    ribbons = [c for c in one_weight.draw(figures).axes[0].collections if isinstance(c, PolyCollection)]
+    ribbons = [c for c in picture.draw(figures).axes[0].collections if isinstance(c, PolyCollection)]
     assert len(ribbons) == 3 * 3 + 2  # three paths are not 0; two samples
     starts = [np.asarray(ribbon.get_paths()[1].vertices)[[0, -2]] for ribbon in ribbons[:3]]
     thickness = np.array([np.linalg.norm(top - bottom) for top, bottom in starts])
-    np.testing.assert_allclose(thickness / one_weight.PILE, np.abs(values[:3]) / np.abs(values).sum())
+    np.testing.assert_allclose(thickness / picture.PILE, np.abs(values[:3]) / np.abs(values).sum())
 
 
 @pytest.mark.parametrize(
@@ -122,4 +122,4 @@ def test_table_and_picture_show_every_path():
 )
 def test_refusals(wrong, words):
     with pytest.raises(UserError, match=words):
-        one_weight.measure(one_weight.Settings(**wrong))
+        measure.measure(measure.Settings(**wrong))

@@ -5,12 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import data, saturation
+from experiments import data
 from experiments.common.errors import UserError
+from experiments.saturation import measure, network
+from experiments.saturation.costs import COSTS
 from manual_bp.models import mlp
 from manual_bp.ops import dense
 
-SETTINGS = saturation.Settings(hidden=(6, 5), epochs=3, inits=2, batch_size=700, learning_rate=1.0, seed=5)
+SETTINGS = measure.Settings(hidden=(6, 5), epochs=3, inits=2, batch_size=700, learning_rate=1.0, seed=5)
 
 
 def cost_from_definition(cost, z, t):
@@ -22,10 +24,10 @@ def cost_from_definition(cost, z, t):
 
 @pytest.fixture(scope="module")
 def figures():
-    return saturation.measure(SETTINGS)
+    return measure.measure(SETTINGS)
 
 
-@pytest.mark.parametrize("cost", saturation.COSTS)
+@pytest.mark.parametrize("cost", COSTS)
 def test_neuron(figures, cost):
     def step(w_b, _):
         g = jax.grad(lambda w_b: cost_from_definition(cost, w_b[:1] + w_b[1:], jnp.zeros(1)))(w_b)
@@ -60,7 +62,7 @@ def test_quadratic_neuron_is_as_known(figures):
     assert easy["output"][-1] == pytest.approx(0.09, abs=0.005)
 
 
-@pytest.mark.parametrize("cost", saturation.COSTS)
+@pytest.mark.parametrize("cost", COSTS)
 def test_network_against_autodiff(figures, cost):
     x, y = data.rows(data.digits.load()).train
     t = np.eye(10)[y]
@@ -93,7 +95,8 @@ def test_network_against_autodiff(figures, cost):
         return seen
 
     keys = jax.random.split(jax.random.key(SETTINGS.seed + 1), SETTINGS.inits)
-    for start, stacked in saturation.starts(SETTINGS, 64, 10).items():
+    starts = network.starts(jax.random.key(5), 2, (64, 6, 5, 10), SETTINGS.output_bias)
+    for start, stacked in starts.items():
         arrays = jax.tree.map(np.asarray, stacked)
         each = [jax.tree.map(lambda leaf, i=i: leaf[i], arrays) for i in range(SETTINGS.inits)]
         seen = np.array([trained(params, key) for params, key in zip(each, keys, strict=True)])
@@ -111,7 +114,7 @@ def test_saturation_stops_only_the_quadratic_cost(figures):
     ratio = np.divide(bad["quadratic"]["delta"], bad["cross-entropy"]["delta"])[:, 0]
     np.testing.assert_allclose(ratio, bad["quadratic"]["slope"][0], rtol=0.4)  # the s' are alike
     for start in ("easy", "bad"):
-        for cost in saturation.COSTS:
+        for cost in COSTS:
             found = figures["network"][start][cost]
             assert found["quotient_error"] < 1e-14
             assert (found["epochs_to_goal"], found["reached_goal"]) == (None, 0)
@@ -120,7 +123,7 @@ def test_saturation_stops_only_the_quadratic_cost(figures):
 def test_one_output_that_stays_up():
     net = mlp.Params((dense.Params(jnp.zeros((3, 2)), jnp.array([4.0, -4.0])),))
     t = jnp.tile(jnp.array([[0.0, 1.0]]), (5, 1))
-    seen = jax.jit(partial(saturation.observe, cost="quadratic"))(net, jnp.ones((5, 3)), t)
+    seen = jax.jit(partial(network.observe, cost="quadratic"))(net, jnp.ones((5, 3)), t)
     a = 1 / (1 + np.exp(-4))
     np.testing.assert_allclose(seen["highest"], a, rtol=1e-12)
     np.testing.assert_allclose(seen["delta"], [np.sqrt(2) * a * a * (1 - a)], rtol=1e-12)
@@ -133,4 +136,4 @@ def test_one_output_that_stays_up():
 def test_impossible_settings(wrong):
     (option,) = wrong
     with pytest.raises(UserError, match=f"--{option.replace('_', '-')} was "):
-        saturation.measure(saturation.Settings(**wrong))
+        measure.measure(measure.Settings(**wrong))

@@ -5,14 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import data, step_size
+from experiments import data
 from experiments.common import numerical as differences
+from experiments.step_size.kinks import kinks
+from experiments.step_size.loss import SCALES, mean_loss, truth
+from experiments.step_size.measure import Settings, measure
 
 pytestmark = pytest.mark.slow  # its command line is tested by default
 
 RNG = np.random.default_rng(0)
 X, LABELS = (jnp.asarray(a[:5]) for a in data.rows(data.digits.load()).train)
-THETA = jnp.asarray(step_size.SCALES * RNG.standard_normal(step_size.SCALES.size))
+THETA = jnp.asarray(SCALES * RNG.standard_normal(SCALES.size))
 
 
 def test_differences_are_derivatives():
@@ -52,10 +55,10 @@ def test_truth_is_the_gradient():
     @jax.jit
     def both(theta):
         def loss(theta):
-            return step_size.mean_loss(theta, X, LABELS, "sigmoid")
+            return mean_loss(theta, X, LABELS, "sigmoid")
 
         by_steps = loss(theta), differences.gradient_by_complex_step(loss, theta)
-        return by_steps, step_size.truth(theta, X, LABELS, "sigmoid")
+        return by_steps, truth(theta, X, LABELS, "sigmoid")
 
     (loss, by_steps), (value, gradient, rms) = both(THETA)
     assert abs(value - loss) < 1e-14 * value
@@ -64,9 +67,7 @@ def test_truth_is_the_gradient():
 
 
 def test_errors_have_their_order_and_best_step():
-    figures = step_size.measure(
-        step_size.Settings(examples=8, directions=24, batch_sizes=(2,), kink_steps=(1e-1, 1e-4))
-    )
+    figures = measure(Settings(examples=8, directions=24, batch_sizes=(2,), kink_steps=(1e-1, 1e-4)))
     for dtype, eps in (("float64", 2.2e-16), ("float32", 1.2e-7)):
         found = figures["errors"][dtype]
         for method, order in (("forward", 1), ("central", 2), ("complex step", 2)):
@@ -79,21 +80,19 @@ def test_errors_have_their_order_and_best_step():
         assert found["complex step"]["error"][-1] < 4 * eps
         assert eps**0.75 < found["central"]["best_error"] < eps**0.6 * 4
         assert 0.4 < found["central"]["error"][-1] < 1  # the median of |f'|, as the step is lost
-    kinks = figures["kinks"]["2"]
-    assert kinks["crossing"][0] > 0
-    assert kinks["error_95"][0] > 1e-3
-    assert kinks["median_error"][1] < 1e-8
+    found = figures["kinks"]["2"]
+    assert found["crossing"][0] > 0
+    assert found["error_95"][0] > 1e-3
+    assert found["median_error"][1] < 1e-8
 
 
 def test_kinks_are_as_many_as_theory_says():
     cases, steps = 600, np.array([0.3, 0.03])
-    thetas = step_size.SCALES * RNG.standard_normal((cases, step_size.SCALES.size))
+    thetas = SCALES * RNG.standard_normal((cases, SCALES.size))
     v = RNG.standard_normal(thetas.shape)
     v /= np.linalg.norm(v, axis=1, keepdims=True)
     rows = RNG.integers(len(X), size=(cases, 1))
-    met, chance, error = map(
-        np.asarray, step_size.kinks(*map(jnp.asarray, (rows, thetas, v, steps)), X, LABELS)
-    )
+    met, chance, error = map(np.asarray, kinks(*map(jnp.asarray, (rows, thetas, v, steps)), X, LABELS))
 
     def signs(parameters):  # of all hidden units, by NumPy
         w, b, _ = np.split(parameters, [64 * 20, 65 * 20], axis=1)

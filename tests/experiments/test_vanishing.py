@@ -5,8 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import data, vanishing
-from experiments.vanishing import Settings
+from experiments import data
+from experiments.vanishing.book import against_book
+from experiments.vanishing.measure import Settings, measure
+from experiments.vanishing.networks import networks
+from experiments.vanishing.norms import initial_norms
 
 pytestmark = pytest.mark.slow  # its command line is tested by default
 
@@ -18,7 +21,7 @@ SMALL = Settings(
 
 @pytest.fixture(scope="module")
 def small():
-    return vanishing.measure(SMALL)
+    return measure(SMALL)
 
 
 def cost(params, x, t):
@@ -41,7 +44,7 @@ def examples(number):
 def draw(settings, initialization):
     """Each network of the study: its params are the study's, all that is computed from them is not."""
     widths = [64, *[settings.width] * max(settings.depths), 10]
-    stacked = vanishing.networks(jax.random.key(settings.seed), settings.draws, widths, initialization)
+    stacked = networks(jax.random.key(settings.seed), settings.draws, widths, initialization)
     return [jax.tree.map(lambda leaf, n=n: leaf[n], stacked) for n in range(settings.draws)]
 
 
@@ -86,10 +89,10 @@ def test_the_norms_in_training_are_those_of_gradient_descent(small):
 
 def test_small_weights_shrink_the_delta_as_a_random_matrix_does():
     """Near z = 0 a layer is f'(0) w, and a normal n x n matrix stretches by sqrt(n) (1 - 1/(4n))."""
-    networks = vanishing.networks(jax.random.key(0), 100, (64, 30, 30, 30, 30, 30, 10), "near_zero")
+    stacked = networks(jax.random.key(0), 100, (64, 30, 30, 30, 30, 30, 10), "near_zero")
     stretch = 0.01 * 30**0.5 * (1 - 1 / 120)
     for activation, slope in (("sigmoid", 1 / 4), ("tanh", 1)):
-        norms = vanishing.initial_norms(networks, examples(50), activation=activation, cost="cross_entropy")
+        norms = initial_norms(stacked, examples(50), activation=activation, cost="cross_entropy")
         factors = norms[:, :-1] / norms[:, 1:]
         np.testing.assert_allclose(np.median(factors, axis=0), slope * stretch, rtol=0.05)
 
@@ -110,8 +113,8 @@ def test_normal_weights_as_numpy_draws_them(initialization):
             dz = dz @ layers[k][0].T * a[k] * (1 - a[k])
             norms.append(np.linalg.norm(dz.mean(0)))
     second, first = np.reshape(norms, (200, 2)).T
-    networks = vanishing.networks(jax.random.key(0), 200, (64, 30, 30, 10), initialization)
-    ours = vanishing.initial_norms(networks, examples(200), activation="sigmoid", cost="quadratic")
+    stacked = networks(jax.random.key(0), 200, (64, 30, 30, 10), initialization)
+    ours = initial_norms(stacked, examples(200), activation="sigmoid", cost="quadratic")
     for got, expected in zip(np.transpose(ours), (first, second), strict=True):
         quantiles = [np.quantile(values, [0.05, 0.5, 0.95]) for values in (got, expected)]
         np.testing.assert_allclose(*quantiles, rtol=0.2)
@@ -120,7 +123,7 @@ def test_normal_weights_as_numpy_draws_them(initialization):
 
 @pytest.mark.slow
 def test_nielsens_numbers_are_in_the_bands_of_his_program():
-    readings = vanishing.against_book(0, 100, data.rows(data.load("mnist", None)))
+    readings = against_book(0, 100, data.rows(data.load("mnist", None)))
     inside = {
         (row["initialization"], row["cost"]): [b["low"] <= b["book"] <= b["high"] for b in row["norm"]]
         for row in readings

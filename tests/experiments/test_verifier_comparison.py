@@ -1,12 +1,14 @@
 """The study of the checks: what each says of pairs that are known, and how the answers are counted."""
 
+import pkgutil
+
 import numpy as np
 import pytest
 
-from experiments import comparison_checks, verifier_comparison
 from experiments.common.errors import UserError
-from experiments.comparison_checks import CHECKS, Answer, Case
-from tests.verify import test_planted
+from experiments.verifier_comparison import checks, measure, planted, show
+from experiments.verifier_comparison.checks import CHECKS, Answer, Case
+from experiments.verifier_comparison.planted import collection
 
 DRAWS = 2
 DOUBLE_ONLY = {"gradcheck float32"}
@@ -24,17 +26,15 @@ def raising(x, dy):
 
 
 def test_it_is_the_whole_collection():
-    assert verifier_comparison.ORIGINALS == test_planted.ORIGINALS
-    assert verifier_comparison.MISTAKES == test_planted.MISTAKES
+    families = {info.name for info in pkgutil.iter_modules(planted.__path__)} - {"form", "collection"}
+    assert families == {module.__name__.rpartition(".")[2] for module in collection.MODULES}
 
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_a_right_pair_and_plain_mistakes(check):
-    assert comparison_checks.ask(check, case(lambda x, dy: (20 * x * dy,))).complains == (
-        check in DOUBLE_ONLY
-    )
+    assert checks.ask(check, case(lambda x, dy: (20 * x * dy,))).complains == (check in DOUBLE_ONLY)
     for wrong in (lambda x, dy: (20 * x,), lambda x, dy: (-20 * x * dy,), lambda x, dy: (None,)):
-        answer = comparison_checks.ask(check, case(wrong))
+        answer = checks.ask(check, case(wrong))
         assert answer.complains
         assert not answer.raised
         assert bool(answer.kinds) == check.startswith("ours")
@@ -42,7 +42,7 @@ def test_a_right_pair_and_plain_mistakes(check):
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_what_raises_is_not_silent(check):
-    answer = comparison_checks.ask(check, case(raising))
+    answer = checks.ask(check, case(raising))
     assert answer.complains
     if check.startswith("ours"):  # which says so in a finding
         assert answer.kinds == ("raises",)
@@ -52,9 +52,9 @@ def test_what_raises_is_not_silent(check):
 
 @pytest.mark.slow
 def test_ours_names_a_mistake_and_accuses_no_right_pair():
-    settings = verifier_comparison.Settings(draws=1)
-    mistake = verifier_comparison.of_mistake("kept not divided", settings)["checks"]
-    right = verifier_comparison.of_right("dropout by a mask", settings)["checks"]
+    settings = measure.Settings(draws=1)
+    mistake = measure.of_mistake("kept not divided", settings)["checks"]
+    right = measure.of_right("dropout by a mask", settings)["checks"]
     for check in ("ours float32", "ours float64"):
         assert mistake[check]["complaints"] == mistake[check]["named"] == 1
         assert mistake[check]["kinds"] == ["factor"]
@@ -74,15 +74,15 @@ def fake(check, case):
 
 
 def test_counts(monkeypatch):
-    monkeypatch.setattr(comparison_checks, "ask", fake)
-    figures = verifier_comparison.measure(verifier_comparison.Settings(only="weight", draws=DRAWS))
+    monkeypatch.setattr(checks, "ask", fake)
+    figures = measure.measure(measure.Settings(only="weight", draws=DRAWS))
     rights = [row["name"] for row in figures["rights"]]
     assert rights == ["dense, square weights", "weighted mean of cross-entropies"]
     count = len(figures["mistakes"])
     assert count > 5
-    checks = figures["checks"]
+    counted = figures["checks"]
     silent, wavering, raising, ours32, ours64 = (
-        checks[check]
+        counted[check]
         for check in (
             "check_grads float32",
             "check_grads float64",
@@ -102,13 +102,13 @@ def test_counts(monkeypatch):
     assert (ours64["caught"], ours64["named"], ours64["seconds"]) == (count, 0, 2.0)
     factors = [row for row in figures["mistakes"] if "factor" in row["kinds"] and row["name"] not in below]
     assert ours32["named"] == len(factors)
-    said = verifier_comparison.sentence(figures)
+    said = show.sentence(figures)
     assert f"ours float64 {count} of {count}" in said
     assert "misses none, and accuses “dense, square weights”, “weighted mean of cross-entropies”." in said
 
 
 def test_what_is_refused():
     with pytest.raises(UserError, match="--draws was 0; expected at least 1"):
-        verifier_comparison.measure(verifier_comparison.Settings(draws=0))
+        measure.measure(measure.Settings(draws=0))
     with pytest.raises(UserError, match="--only was 'nothing of the kind'"):
-        verifier_comparison.measure(verifier_comparison.Settings(only="nothing of the kind"))
+        measure.measure(measure.Settings(only="nothing of the kind"))

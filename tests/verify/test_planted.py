@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.verifier_comparison.planted import spatial
+from experiments.verifier_comparison.planted.collection import MISTAKES, ORIGINALS
 from jax_ref import verify
 from jax_ref.verify import oracle
-from tests.planted import spatial
-from tests.planted.collection import MISTAKES, ORIGINALS
 
 SEEDS = 20
 

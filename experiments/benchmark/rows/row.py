@@ -1,0 +1,76 @@
+"""A row of the benchmark: the hand-written function, its opponents, and their arguments."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax_ref.verify import oracle
+from jax_ref.verify.subject import of_op
+
+Function = Callable[..., Any]
+
+
+class Row(NamedTuple):
+    """The hand-written function, each opponent's, and the arguments they are timed on.
+
+    A call is `steps` steps, each with `matmul_flops` floating point operations in matrix products.
+    """
+
+    size: str
+    args: tuple[Any, ...]
+    by_hand: Function
+    opponents: dict[str, Function]
+    steps: int = 1
+    matmul_flops: int | None = None
+
+
+class Draw:
+    """Random float32 arrays and int32 labels whose dimensions are scaled."""
+
+    def __init__(self, scale: float):
+        self.scale = scale
+        self.rng = np.random.default_rng(0)
+
+    def dims(self, *dims: int) -> tuple[int, ...]:
+        """The dimensions scaled, each at least 2."""
+        return tuple(max(2, round(n * self.scale)) for n in dims)
+
+    def real(self, *dims: int) -> jax.Array:
+        """Normal values."""
+        drawn = self.rng.standard_normal(self.dims(*dims), np.float32)
+        drawn[np.isin(drawn, (-1, 0, 1))] = 0.5  # at a kink PyTorch's derivative is another
+        return jnp.asarray(drawn)
+
+    def uniform(self, *dims: int) -> jax.Array:
+        """Values between 0 and 1."""
+        return jnp.asarray(self.rng.random(self.dims(*dims), np.float32))
+
+    def labels(self, classes: int, *dims: int) -> jax.Array:
+        """Labels of so many classes, which are scaled too."""
+        drawn = self.rng.integers(0, self.dims(classes)[0], self.dims(*dims), np.int32)
+        return jnp.asarray(drawn)
+
+
+def op_row(
+    op: Any,
+    reference: Function,
+    args: tuple[Any, ...],
+    draw: Draw,
+    *,
+    fused: dict[str, Function] | None = None,
+    matmul_flops: int | None = None,
+    **static: Any,
+) -> Row:
+    """The row of an op; `fused` are what libraries have for the same, under their names."""
+    forward = partial(reference, **static)
+    output = jax.eval_shape(forward, *args)
+    d_output = jnp.asarray(draw.rng.standard_normal(output.shape, np.float32))
+    candidates = {"jax.grad": forward, "jax.checkpoint": jax.checkpoint(forward), **(fused or {})}
+    opponents = {name: partial(oracle.value_and_vjp, f) for name, f in candidates.items()}
+    size = " ".join("x".join(map(str, leaf.shape)) for leaf in jax.tree.leaves(args))
+    by_hand = of_op(op, reference, **static).run
+    return Row(size, (args, d_output), by_hand, opponents, matmul_flops=matmul_flops)
