@@ -13,7 +13,7 @@ what can be wrong.
 
 from jax_ref.verify import inputs, oracle, tolerance
 from jax_ref.verify.api import assert_gradients, check, check_function, check_op
-from jax_ref.verify.report import KINDS, Finding, Leaf, Report
+from jax_ref.verify.findings import KINDS, Finding, Leaf, Report
 
 __all__ = [
     "KINDS",

@@ -12,7 +12,7 @@ import numpy as np
 from jax_ref.verify import deeper, simple, tolerance
 from jax_ref.verify.change import AT_KINKS, Change, Context, Seen, off_kinks
 from jax_ref.verify.evaluate import Compared
-from jax_ref.verify.report import Finding
+from jax_ref.verify.findings import Finding
 
 TINY = 1e-150
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.run import Settings
+from jax_ref.verify.options import Options
 
 LIMIT = 40
 """Entries of all arrays together that are written out."""
@@ -26,19 +26,19 @@ class _Text:
         return self.text
 
 
-def line(call: str, args: tuple[PyTree, ...], settings: Settings, number: int) -> str:
+def line(call: str, args: tuple[PyTree, ...], options: Options, number: int) -> str:
     """The call of the verifier with `args`, or with the example of finding `number` where it is large."""
     if sum(np.size(x) for x in jax.tree.leaves(args)) > LIMIT:
         given = f"*report.findings[{number}].example"
     else:
         given = ", ".join(repr(jax.tree.map(_leaf, arg)) for arg in args)
-    default = Settings()
-    options = "".join(
+    default = Options()
+    keywords = "".join(
         f", {name}={dict(value) if name == 'skip' else value!r}"
-        for name, value in settings._asdict().items()
+        for name, value in options._asdict().items()
         if value != getattr(default, name)
     )
-    return f"{call.replace('{args}', given)[:-1]}{options})"
+    return f"{call.replace('{args}', given)[:-1]}{keywords})"
 
 
 def _leaf(x: Any) -> _Text:

@@ -6,21 +6,27 @@ import numpy as np
 from jax_ref.verify import kinks, rounding
 from jax_ref.verify.change import Seen
 from jax_ref.verify.evaluate import Compared, Point, compare, widened
-from jax_ref.verify.run import Run
+from jax_ref.verify.session import Session
 
 
-def look(run: Run, point: Point) -> tuple[list[Compared], Seen, list[str]]:
+def look(session: Session, point: Point) -> tuple[list[Compared], Seen, list[str]]:
     """The output's leaves, the cotangents, and a line for each of these that is undecided."""
-    outputs, cotangents = compare(run.both, point, run.rng)
+    outputs, cotangents = compare(session.both, point, session.rng)
     if any(c.wrong for c in (*outputs, *cotangents.values())):
         outputs, cotangents = rounding.allowed_for(
-            run.subject.reference, point, run.names, run.rng, run.both.digits, outputs, cotangents
+            session.subject.reference,
+            point,
+            session.names,
+            session.rng,
+            session.both.digits,
+            outputs,
+            cotangents,
         )
-    unit = float(jnp.finfo(run.both.digits.dtype).eps)
+    unit = float(jnp.finfo(session.both.digits.dtype).eps)
     decided, undecided = {}, []
     for path, c in cotangents.items():
-        if c.wrong and run.settings.kinks == "undecided":
-            kink = kinks.undecided(run.subject.reference, run.names, point, path, c, unit)
+        if c.wrong and session.options.kinks == "undecided":
+            kink = kinks.undecided(session.subject.reference, session.names, point, path, c, unit)
             if kink.any():
                 first = tuple(map(int, np.argwhere(kink)[0]))
                 undecided.append(
@@ -32,11 +38,11 @@ def look(run: Run, point: Point) -> tuple[list[Compared], Seen, list[str]]:
     return outputs, Seen(point, decided), undecided
 
 
-def in_float64(run: Run, seen: Seen) -> Seen | None:
+def in_float64(session: Session, seen: Seen) -> Seen | None:
     """The same point in float64, where it was in another dtype; None where the functions do not take that."""
     args, d_output = widened((seen.point.args, seen.point.d_output))
     try:
-        finer = look(run, seen.point._replace(args=args, d_output=d_output))[1]
+        finer = look(session, seen.point._replace(args=args, d_output=d_output))[1]
     except Exception:  # of the user's code, which may be made for one dtype only
         return None
     return finer if finer.cotangents.keys() == seen.cotangents.keys() else None

@@ -5,8 +5,8 @@ import numpy as np
 
 from jax_ref.verify import differences, tolerance
 from jax_ref.verify.evaluate import Point, Sides, in_float64, inner, magnitude, widened
+from jax_ref.verify.findings import Finding
 from jax_ref.verify.oracle import is_floating
-from jax_ref.verify.report import Finding
 from jax_ref.verify.structure import labelled
 
 

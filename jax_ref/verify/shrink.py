@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.checker import run_checks
+from jax_ref.verify.findings import Finding, Report
 from jax_ref.verify.literal import line
+from jax_ref.verify.options import PARTS, Options
 from jax_ref.verify.oracle import is_floating
-from jax_ref.verify.report import Finding, Report
-from jax_ref.verify.run import PARTS, Settings
+from jax_ref.verify.runner import run_checks
 from jax_ref.verify.subject import Subject
 
 Args = tuple[PyTree, ...]
@@ -37,15 +37,15 @@ NOT_QUICK = {"transform": "transforms", "not deterministic": "transforms", "refe
 """Kinds that a quick check does not look for, and the part that does."""
 
 
-def shrunk(subject: Subject, report: Report, settings: Settings) -> Report:
+def shrunk(subject: Subject, report: Report, options: Options) -> Report:
     """The report with a smaller example, and the line for it, in each finding."""
     found: list[Finding] = []
     examples: list[Args] = []
     for finding in report.findings:
-        asked = _asked(finding, settings)
+        asked = _asked(finding, options)
         shows = lambda args, f, s=asked: _shows(subject, args, f, s)  # noqa: E731
         args = finding.example
-        if settings.does("shrinking") and shows(args, finding):
+        if options.does("shrinking") and shows(args, finding):
             known = [example for example in examples if shows(example, finding)]
             if known:
                 args = known[0]
@@ -53,32 +53,32 @@ def shrunk(subject: Subject, report: Report, settings: Settings) -> Report:
                 args = _smaller(subject, finding, shows)
                 examples.append(args)
         else:
-            asked = settings
-        if asked.level == settings.level:
-            asked = settings  # what the search left out does no harm in the line
+            asked = options
+        if asked.level == options.level:
+            asked = options  # what the search left out does no harm in the line
         text = line(subject.call, args, asked, len(found))
         found.append(finding._replace(example=args, line=text))
     return report._replace(findings=tuple(found))
 
 
-def _asked(finding: Finding, settings: Settings) -> Settings:
+def _asked(finding: Finding, options: Options) -> Options:
     """The shortest check that looks for such a finding."""
     if finding.kind not in NOT_QUICK:
-        return settings._replace(level="quick")
+        return options._replace(level="quick")
     others = {part: "not needed here" for part in PARTS if part != NOT_QUICK[finding.kind]}
-    return settings._replace(level="default", skip=others)
+    return options._replace(level="default", skip=others)
 
 
-def _shows(subject: Subject, args: Args, finding: Finding, settings: Settings) -> bool:
+def _shows(subject: Subject, args: Args, finding: Finding, options: Options) -> bool:
     """Whether the check finds something wrong there too; what it is called matters not for what it is."""
     try:
-        run = run_checks(subject, [args], settings)
+        session = run_checks(subject, [args], options)
     except Exception:  # arguments that the functions were not made for
         return False
     if finding.kind in BEFORE_VALUES:
-        return (finding.kind, finding.path) in {(f.kind, f.path) for f in run.findings}
-    misshapen = any(f.kind == "structure" and f.path == finding.path for f in run.findings)
-    return run.wrong(finding.path) and not misshapen
+        return (finding.kind, finding.path) in {(f.kind, f.path) for f in session.findings}
+    misshapen = any(f.kind == "structure" and f.path == finding.path for f in session.findings)
+    return session.wrong(finding.path) and not misshapen
 
 
 def _smaller(subject: Subject, finding: Finding, shows: Shows) -> Args:

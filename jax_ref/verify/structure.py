@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from jax_ref.verify.findings import Finding
 from jax_ref.verify.oracle import dtype_of, is_floating
-from jax_ref.verify.report import Finding
 
 
 def labelled(

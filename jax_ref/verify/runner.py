@@ -14,10 +14,11 @@ from jax_ref.verify import (
     transforms,
 )
 from jax_ref.verify.evaluate import Point, sides, x64_for
+from jax_ref.verify.findings import Finding
 from jax_ref.verify.look import look
+from jax_ref.verify.options import LEVELS, QUICK, Options
 from jax_ref.verify.oracle import is_floating
-from jax_ref.verify.report import Finding
-from jax_ref.verify.run import LEVELS, QUICK, Run, Settings
+from jax_ref.verify.session import Session
 from jax_ref.verify.structure import match
 from jax_ref.verify.subject import Subject
 
@@ -25,47 +26,48 @@ TRACED = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 """What JAX raises where a traced value is used as a plain one."""
 
 
-def run_checks(subject: Subject, examples: list[tuple[PyTree, ...]], settings: Settings) -> Run:
+def run_checks(subject: Subject, examples: list[tuple[PyTree, ...]], options: Options) -> Session:
     """All the checks on all the examples; those that see no values on the first alone."""
     names = subject.names(len(examples[0]))
-    notes = [f"left out: {part} ({reason})" for part, reason in settings.skip.items()]
+    notes = [f"left out: {part} ({reason})" for part, reason in options.skip.items()]
     if subject.own_forward:
         notes.append("no reference was given: the forward pass is its own, and was not checked")
-    rng = np.random.default_rng(settings.seed)
+    rng = np.random.default_rng(options.seed)
     both = sides(subject, names, examples[0])
-    run = Run(subject, settings, names, both, rng, [], [], [], [], notes + digits.notes(both.digits))
+    notes += digits.notes(both.digits)
+    session = Session(subject, options, names, both, rng, notes=notes)
     for number, example in enumerate(examples):
-        args = points.spread(example, run.rng)
-        output = _structure(run, args)
+        args = points.spread(example, session.rng)
+        output = _structure(session, args)
         if output is not None:
-            climbed = _values(run, args, output)
+            climbed = _values(session, args, output)
             if number == 0:
-                _behaviour(run, climbed)
-    return run
+                _behaviour(session, climbed)
+    return session
 
 
-def _structure(run: Run, args: tuple[PyTree, ...]) -> PyTree | None:
+def _structure(session: Session, args: tuple[PyTree, ...]) -> PyTree | None:
     """Check trees, shapes and dtypes by tracing; the output's shapes, or None if nothing can be run."""
     found: list[Finding] = []
 
     def traced(args: tuple[PyTree, ...], d_output: PyTree) -> PyTree:
-        output, cotangents = run.subject.run(args, d_output)
-        found.extend(match(args, cotangents, run.names)[1])
+        output, cotangents = session.subject.run(args, d_output)
+        found.extend(match(args, cotangents, session.names)[1])
         return output
 
     with x64_for(args):
-        output = _shapes(run, args)
+        output = _shapes(session, args)
         if not any(map(is_floating, jax.tree.leaves(output))):
             raise TypeError("verify: no output is of floating point; expected one, to differentiate")
         try:
-            own = jax.eval_shape(run.subject.forward, *args)
+            own = jax.eval_shape(session.subject.forward, *args)
             found = _another_output(own, output)
             if not found:
-                jax.eval_shape(traced, args, points.cotangent(output, run.rng))
+                jax.eval_shape(traced, args, points.cotangent(output, session.rng))
         except Exception as error:  # the user's code may raise anything
-            run.findings.append(Finding("raises", "", _told(error), args))
+            session.findings.append(Finding("raises", "", _told(error), args))
             return None
-    run.findings.extend(f._replace(example=args) for f in found)
+    session.findings.extend(f._replace(example=args) for f in found)
     return None if "forward" in {f.kind for f in found} else output
 
 
@@ -76,12 +78,12 @@ def _another_output(own: PyTree, reference: PyTree) -> list[Finding]:
     return [] if shapes[0] == shapes[1] else [Finding("forward", "output", text)]
 
 
-def _shapes(run: Run, args: tuple[PyTree, ...]) -> PyTree:
+def _shapes(session: Session, args: tuple[PyTree, ...]) -> PyTree:
     """The reference's output, traced."""
     try:
-        return jax.eval_shape(run.subject.reference, *args)
+        return jax.eval_shape(session.subject.reference, *args)
     except Exception as error:
-        what = "fwd" if run.subject.own_forward else "the reference"
+        what = "fwd" if session.subject.own_forward else "the reference"
         raise TypeError(
             f"verify: {what} could not be called with the {len(args)} arguments of the example: "
             f"{_told(error)}"
@@ -99,57 +101,65 @@ def _told(error: Exception) -> str:
     )
 
 
-def _values(run: Run, args: tuple[PyTree, ...], output: PyTree) -> list[Point]:
+def _values(session: Session, args: tuple[PyTree, ...], output: PyTree) -> list[Point]:
     """Compare on the ladder, for other cotangents and other batch sizes; the points of the ladder."""
-    rungs = QUICK if "ladder" in run.settings.skip else LEVELS[run.settings.level]
-    climbed = points.climb(args, output, run.rng, rungs)
+    rungs = QUICK if "ladder" in session.options.skip else LEVELS[session.options.level]
+    climbed = points.climb(args, output, session.rng, rungs)
     for point in climbed:
-        _look(run, point)
-    if run.settings.does("linearity"):
-        base = run.seen[-len(climbed)].cotangents
-        found = linearity.violations(run.both, climbed[0], base, run.rng)
-        run.not_linear.extend(f._replace(example=args) for f in found)
-    if run.settings.does("batches"):
-        resized = batches.resized(run.subject.reference, args, run.rng)
+        _look(session, point)
+    if session.options.does("linearity"):
+        base = session.seen[-len(climbed)].cotangents
+        found = linearity.violations(session.both, climbed[0], base, session.rng)
+        session.not_linear.extend(f._replace(example=args) for f in found)
+    if session.options.does("batches"):
+        resized = batches.resized(session.subject.reference, args, session.rng)
         for point in resized:
-            _look(run, point)
+            _look(session, point)
         if not resized:
-            run.notes.append("no batch axis was found: the sizes are those of the example")
+            session.notes.append("no batch axis was found: the sizes are those of the example")
     return climbed
 
 
-def _behaviour(run: Run, climbed: list[Point]) -> None:
+def _behaviour(session: Session, climbed: list[Point]) -> None:
     """How the pair behaves under JAX's transforms, and whether the reference is what it says."""
-    bent = {f.path for f in run.not_linear}
+    bent = {f.path for f in session.not_linear}
 
     def allowed(number: int, path: str, distance: float) -> float:
         """Four times the bound; what is wrong anyhow may differ as it likes."""
-        point, seen = run.seen[number].point, run.seen[number].cotangents
+        point, seen = session.seen[number].point, session.seen[number].cotangents
         c = seen.get(path)
         if c is None or c.wrong or path in bent:
             return float("inf")
         if distance > 4 * c.bound:
             _, kept = rounding.allowed_for(
-                run.subject.reference, point, run.names, run.rng, run.both.digits, [], {path: c}
+                session.subject.reference,
+                point,
+                session.names,
+                session.rng,
+                session.both.digits,
+                [],
+                {path: c},
             )
             c = kept[path]
         return 4 * c.bound
 
-    if run.settings.does("transforms"):
-        found = transforms.violations(run.subject, run.both, climbed, allowed, run.names)
-        run.findings.extend(f._replace(example=climbed[0].args) for f in found)
-    if run.settings.does("reference"):
+    if session.options.does("transforms"):
+        found = transforms.violations(session.subject, session.both, climbed, allowed, session.names)
+        session.findings.extend(f._replace(example=climbed[0].args) for f in found)
+    if session.options.does("reference"):
         with np.errstate(all="ignore"):  # an output may be infinite, where something is masked
-            run.findings.extend(reference.violations(run.both, climbed[0], run.names, run.rng))
+            session.findings.extend(
+                reference.violations(session.both, climbed[0], session.names, session.rng)
+            )
 
 
-def _look(run: Run, point: Point) -> None:
+def _look(session: Session, point: Point) -> None:
     """Look at one point, and note what was seen."""
-    outputs, seen, undecided = look(run, point)
+    outputs, seen, undecided = look(session, point)
     for number, c in enumerate(outputs):
         where = f"output[{number}]" if len(outputs) > 1 else "output"
-        if c.wrong and run.settings.does("forward") and where not in {f.path for f in run.findings}:
+        if c.wrong and session.options.does("forward") and where not in {f.path for f in session.findings}:
             text = f"it differs from the reference's by {c.error:.1e}; allowed {c.bound:.1e} ({point.name})"
-            run.findings.append(Finding("forward", where, text, point.args))
-    run.undecided.extend(undecided)
-    run.seen.append(seen)
+            session.findings.append(Finding("forward", where, text, point.args))
+    session.undecided.extend(undecided)
+    session.seen.append(seen)

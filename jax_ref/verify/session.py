@@ -1,0 +1,33 @@
+"""One check on its way: its subject, the two sides, and what has been seen and found so far."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from jax_ref.verify.change import Seen
+from jax_ref.verify.evaluate import Sides
+from jax_ref.verify.findings import Finding
+from jax_ref.verify.options import Options
+from jax_ref.verify.subject import Subject
+
+
+@dataclass
+class Session:
+    """What the checks read, and what they add to."""
+
+    subject: Subject
+    options: Options
+    names: tuple[str, ...]
+    both: Sides
+    rng: np.random.Generator
+    seen: list[Seen] = field(default_factory=list)
+    not_linear: list[Finding] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def wrong(self, path: str | None = None) -> bool:
+        """Whether a comparison, of one leaf or of any, found a cotangent that is not right."""
+        bent = any(path in (None, f.path) for f in self.not_linear)
+        compared = (c for s in self.seen for p, c in s.cotangents.items() if path in (None, p))
+        return bent or any(c.wrong for c in compared)
