@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import digits, program, tolerance
+from jax_ref.verify import digits, tolerance
 from jax_ref.verify.digits import Digits
 from jax_ref.verify.evaluate import Compared, Point, differentiated, widened
 from jax_ref.verify.oracle import is_floating, wide
-from jax_ref.verify.program import Step, opened
+from jax_ref.verify.program.steps import Step, opened, run
 from jax_ref.verify.structure import labelled
 
 SIZE = 30 / 52
@@ -92,7 +92,7 @@ def _strayed(
 
 @functools.lru_cache(maxsize=32)
 def _with_errors(reference: Callable[..., PyTree], names: tuple[str, ...]) -> Any:
-    def run(args: tuple[PyTree, ...], d_output: PyTree, size: jax.Array, seed: jax.Array) -> Any:
+    def with_errors(args: tuple[PyTree, ...], d_output: PyTree, size: jax.Array, seed: jax.Array) -> Any:
         plain = opened(functools.partial(differentiated, reference, names=names), args, d_output)
         sizes = [v.aval.size for step in plain.steps if _rounds(step) for v in step.equation.outvars]
         # all at once: to compile a random number generator for every step takes far longer than the rest
@@ -102,9 +102,9 @@ def _with_errors(reference: Callable[..., PyTree], names: tuple[str, ...]) -> An
         def rounded(step: Step, inputs: list[Any], outputs: list[Any]) -> list[Any]:
             return [_off(x, errors, next(starts)) for x in outputs] if _rounds(step) else outputs
 
-        return program.run(plain, jax.tree.leaves((args, d_output)), rounded)
+        return run(plain, jax.tree.leaves((args, d_output)), rounded)
 
-    return jax.jit(run)
+    return jax.jit(with_errors)
 
 
 def _rounds(step: Step) -> bool:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jax_ref.verify import source
-from jax_ref.verify.program import Constant, Program, Step
+from jax_ref.verify.program import source
+from jax_ref.verify.program.steps import Constant, Program, Step
 
 NAMES = {"dot_general": "matrix product", "logistic": "sigmoid", "mul": "product", "div": "quotient"}
 """What JAX calls otherwise."""

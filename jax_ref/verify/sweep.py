@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import source
 from jax_ref.verify.evaluate import Point, widened
 from jax_ref.verify.oracle import is_floating, wide
-from jax_ref.verify.program import Constant, Program, Step, opened, read
+from jax_ref.verify.program import source
+from jax_ref.verify.program.steps import Constant, Program, Step, opened, read
 from jax_ref.verify.steps import CHANGES, VALUES, Change, Here, Mistake, mistakes
 from jax_ref.verify.structure import labelled
 

@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 
 from jax_ref.verify.evaluate import Point, widened
 from jax_ref.verify.oracle import wide
-from jax_ref.verify.program import Apart, opened, run, unchanged
+from jax_ref.verify.program.steps import Apart, opened, run, unchanged
 
 LIMIT = 32
 """The most uses told apart."""

@@ -8,9 +8,11 @@ from typing import Any
 
 import jax
 
-from jax_ref.verify.program import Step
+from jax_ref.verify.program.steps import Step
 
-JAX, VERIFIER = (f"{Path(file).parent}{os.sep}" for file in (jax.__file__, __file__))
+JAX = f"{Path(jax.__file__).parent}{os.sep}"
+VERIFIER = f"{Path(__file__).parents[1]}{os.sep}"
+"""The folders of JAX and of the verifier, by which their frames are told from the user's."""
 
 LONGEST = 80
 """Characters that are shown."""
