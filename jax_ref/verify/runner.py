@@ -4,18 +4,11 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import (
-    batches,
-    digits,
-    linearity,
-    points,
-    reference,
-    rounding,
-    transforms,
-)
+from jax_ref.verify import batches, digits, points, rounding
+from jax_ref.verify.checks import linearity, reference, transforms
+from jax_ref.verify.checks.values import look
 from jax_ref.verify.evaluate import Point, sides, x64_for
 from jax_ref.verify.findings import Finding
-from jax_ref.verify.look import look
 from jax_ref.verify.options import LEVELS, QUICK, Options
 from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.session import Session

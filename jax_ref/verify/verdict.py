@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import batches, diagnosis, look
+from jax_ref.verify import batches, diagnosis
 from jax_ref.verify.change import Context, Seen
+from jax_ref.verify.checks import values
 from jax_ref.verify.evaluate import Compared
 from jax_ref.verify.findings import Finding, Leaf, Report, ratio
 from jax_ref.verify.oracle import dtype_of, is_floating
@@ -96,7 +97,7 @@ def _diagnosed(session: Session, path: str, wrong: list[Seen], before: Found) ->
 
 def _finer(session: Session, seen: Seen, before: Found) -> Seen | None:
     if id(seen) not in before.finer:
-        before.finer[id(seen)] = look.in_float64(session, seen)
+        before.finer[id(seen)] = values.in_float64(session, seen)
     return before.finer[id(seen)]
 
 

@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from jax_ref import verify
-from jax_ref.verify import differences
+from jax_ref.verify.checks import finite_differences
 from tests.verify.layer import NO_SHRINKING, VALUES_ALONE, B, W, X
 
 SEEDS = range(3)
@@ -122,9 +122,9 @@ def test_a_bend_is_no_kink():
 
 def test_a_small_kink_in_a_bent_function_has_no_slope():
     bent = lambda h: np.exp(h) + 5 * h * h  # noqa: E731
-    found, error = differences.slope(bent, 1.0)
+    found, error = finite_differences.slope(bent, 1.0)
     assert abs(found - 1) <= max(20 * error, 1e-9) < 1e-6
-    assert not np.isfinite(differences.slope(lambda h: bent(h) + 1e-3 * abs(h), 1.0)[1])
+    assert not np.isfinite(finite_differences.slope(lambda h: bent(h) + 1e-3 * abs(h), 1.0)[1])
 
 
 def test_an_argument_with_nan():

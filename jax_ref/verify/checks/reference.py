@@ -3,7 +3,8 @@
 import jax
 import numpy as np
 
-from jax_ref.verify import differences, tolerance
+from jax_ref.verify import tolerance
+from jax_ref.verify.checks import finite_differences
 from jax_ref.verify.evaluate import Point, Sides, in_float64, inner, magnitude, widened
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.oracle import is_floating
@@ -26,7 +27,7 @@ def violations(both: Sides, point: Point, names: tuple[str, ...], rng: np.random
         return float(inner(widened(in_float64(both, Point("", moved, d_output))[0]), d_output))
 
     terms = jax.tree.map(magnitude, (widened(output), d_output))
-    by_difference, error = differences.slope(value, float(inner(*terms)))
+    by_difference, error = finite_differences.slope(value, float(inner(*terms)))
     if not abs(by_difference - by_autodiff) > 20 * error + 1e-6 * size:  # nor where it is NaN
         return []
     text = (

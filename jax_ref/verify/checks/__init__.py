@@ -1,0 +1,1 @@
+"""The checks: what each of them holds against the pair."""
