@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jax_ref.verify.evaluate import Compared, Point, Sides
+from jax_ref.verify.evaluate import Compared, Sides
+from jax_ref.verify.points.point import Point
 
 AT_KINKS = ("rounded", "zero rows")
 """Rungs of the ladder where zeros and ties are met."""

@@ -8,22 +8,16 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import digits, inputs, oracle, tolerance
+from jax_ref.verify import digits, oracle, tolerance
 from jax_ref.verify.digits import Digits
 from jax_ref.verify.oracle import is_floating, wide
+from jax_ref.verify.points import inputs
+from jax_ref.verify.points.point import Point
 from jax_ref.verify.structure import labelled, match
 from jax_ref.verify.subject import Subject
 
 NEIGHBOURS = 3
 """Points one unit in the last place away, at which autodiff's own error is measured too."""
-
-
-class Point(NamedTuple):
-    """Arguments and a cotangent of the output, NumPy arrays in the dtypes of the example; and a name."""
-
-    name: str
-    args: tuple[PyTree, ...]
-    d_output: PyTree
 
 
 class Compared(NamedTuple):

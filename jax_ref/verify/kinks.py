@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.evaluate import Compared, Point, inner, magnitude, widened
+from jax_ref.verify.evaluate import Compared, inner, magnitude, widened
 from jax_ref.verify.oracle import wide
+from jax_ref.verify.points.point import Point
 from jax_ref.verify.structure import labelled, with_leaf
 
 LIMIT = 256

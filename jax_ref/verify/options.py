@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from jax_ref.verify import points
+from jax_ref.verify.points import ladder
 
 QUICK = ("moved",)
 LEVELS = {
     "quick": QUICK,
-    "default": tuple(points.LADDER),
-    "thorough": tuple(points.LADDER) * 4,
+    "default": tuple(ladder.LADDER),
+    "thorough": tuple(ladder.LADDER) * 4,
 }
 """The rungs of the ladder that each level climbs."""
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from jax_ref.verify import tolerance
 from jax_ref.verify.change import Context, Seen
-from jax_ref.verify.evaluate import Point, Sides, exact, manual
+from jax_ref.verify.evaluate import Sides, exact, manual
 from jax_ref.verify.oracle import dtype_of, is_floating
+from jax_ref.verify.points.point import Point
 from jax_ref.verify.structure import labelled
 
 NARROWER = (jnp.float32, jnp.float16, jnp.bfloat16)

@@ -18,8 +18,9 @@ from jaxtyping import PyTree
 
 from jax_ref.verify import digits, tolerance
 from jax_ref.verify.digits import Digits
-from jax_ref.verify.evaluate import Compared, Point, differentiated, widened
+from jax_ref.verify.evaluate import Compared, differentiated, widened
 from jax_ref.verify.oracle import is_floating, wide
+from jax_ref.verify.points.point import Point
 from jax_ref.verify.program.steps import Step, opened, run
 from jax_ref.verify.structure import labelled
 

@@ -4,13 +4,15 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import batches, digits, points, rounding
+from jax_ref.verify import digits, rounding
 from jax_ref.verify.checks import linearity, reference, transforms
 from jax_ref.verify.checks.values import look
-from jax_ref.verify.evaluate import Point, sides, x64_for
+from jax_ref.verify.evaluate import sides, x64_for
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.options import LEVELS, QUICK, Options
 from jax_ref.verify.oracle import is_floating
+from jax_ref.verify.points import batches
+from jax_ref.verify.points.point import Point, climb, cotangent, spread
 from jax_ref.verify.session import Session
 from jax_ref.verify.structure import match
 from jax_ref.verify.subject import Subject
@@ -30,7 +32,7 @@ def run_checks(subject: Subject, examples: list[tuple[PyTree, ...]], options: Op
     notes += digits.notes(both.digits)
     session = Session(subject, options, names, both, rng, notes=notes)
     for number, example in enumerate(examples):
-        args = points.spread(example, session.rng)
+        args = spread(example, session.rng)
         output = _structure(session, args)
         if output is not None:
             climbed = _values(session, args, output)
@@ -56,7 +58,7 @@ def _structure(session: Session, args: tuple[PyTree, ...]) -> PyTree | None:
             own = jax.eval_shape(session.subject.forward, *args)
             found = _another_output(own, output)
             if not found:
-                jax.eval_shape(traced, args, points.cotangent(output, session.rng))
+                jax.eval_shape(traced, args, cotangent(output, session.rng))
         except Exception as error:  # the user's code may raise anything
             session.findings.append(Finding("raises", "", _told(error), args))
             return None
@@ -97,7 +99,7 @@ def _told(error: Exception) -> str:
 def _values(session: Session, args: tuple[PyTree, ...], output: PyTree) -> list[Point]:
     """Compare on the ladder, for other cotangents and other batch sizes; the points of the ladder."""
     rungs = QUICK if "ladder" in session.options.skip else LEVELS[session.options.level]
-    climbed = points.climb(args, output, session.rng, rungs)
+    climbed = climb(args, output, session.rng, rungs)
     for point in climbed:
         _look(session, point)
     if session.options.does("linearity"):

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.evaluate import Point, widened
+from jax_ref.verify.evaluate import widened
 from jax_ref.verify.oracle import is_floating, wide
+from jax_ref.verify.points.point import Point
 from jax_ref.verify.program import source
 from jax_ref.verify.program.steps import Constant, Program, Step, opened, read
 from jax_ref.verify.steps import CHANGES, VALUES, Change, Here, Mistake, mistakes

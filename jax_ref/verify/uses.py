@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.evaluate import Point, widened
+from jax_ref.verify.evaluate import widened
 from jax_ref.verify.oracle import wide
+from jax_ref.verify.points.point import Point
 from jax_ref.verify.program.steps import Apart, opened, run, unchanged
 
 LIMIT = 32

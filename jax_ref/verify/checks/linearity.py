@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify import tolerance
-from jax_ref.verify.evaluate import Compared, Point, Sides, manual
+from jax_ref.verify.evaluate import Compared, Sides, manual
 from jax_ref.verify.findings import Finding
+from jax_ref.verify.points.point import Point
 
 SCALES = (-1.0, 128.0, -128.0, 0.0)
 """Powers of two: a cotangent times one of them is exact in every dtype."""

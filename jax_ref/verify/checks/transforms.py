@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_ref.verify import tolerance
-from jax_ref.verify.evaluate import Point, Sides, manual, x64_for
+from jax_ref.verify.evaluate import Sides, manual, x64_for
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.oracle import is_floating
+from jax_ref.verify.points.point import Point
 from jax_ref.verify.structure import match
 from jax_ref.verify.subject import Subject
 

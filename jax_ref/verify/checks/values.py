@@ -5,7 +5,8 @@ import numpy as np
 
 from jax_ref.verify import kinks, rounding
 from jax_ref.verify.change import Seen
-from jax_ref.verify.evaluate import Compared, Point, compare, widened
+from jax_ref.verify.evaluate import Compared, compare, widened
+from jax_ref.verify.points.point import Point
 from jax_ref.verify.session import Session
 
 

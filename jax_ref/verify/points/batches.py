@@ -8,9 +8,8 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.evaluate import Point
 from jax_ref.verify.oracle import dtype_of
-from jax_ref.verify.points import cotangent
+from jax_ref.verify.points.point import Point, cotangent
 
 
 def sizes(given: int) -> tuple[int, int]:

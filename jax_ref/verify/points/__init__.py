@@ -1,0 +1,1 @@
+"""Where the gradient is checked: arguments and cotangents made from one example."""
