@@ -11,8 +11,9 @@ gradient may be, `steps` lists what is tried to explain a wrong one, and `report
 what can be wrong.
 """
 
-from jax_ref.verify import oracle, tolerance
+from jax_ref.verify import oracle
 from jax_ref.verify.api import assert_gradients, check, check_function, check_op
+from jax_ref.verify.comparison import tolerance
 from jax_ref.verify.findings import KINDS, Finding, Leaf, Report
 from jax_ref.verify.points import inputs
 

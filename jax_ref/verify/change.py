@@ -5,18 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jax_ref.verify.evaluate import Compared, Sides
-from jax_ref.verify.points.point import Point
+from jax_ref.verify.comparison.compare import Seen
+from jax_ref.verify.comparison.sides import Sides
 
 AT_KINKS = ("rounded", "zero rows")
 """Rungs of the ladder where zeros and ties are met."""
-
-
-class Seen(NamedTuple):
-    """One point with what was found there, by path."""
-
-    point: Point
-    cotangents: dict[str, Compared]
 
 
 def off_kinks(seen: list[Seen]) -> list[Seen]:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from jax_ref.verify import conditions
-from jax_ref.verify.change import Change, Seen, off_kinks
-from jax_ref.verify.evaluate import Compared
+from jax_ref.verify.change import Change, off_kinks
+from jax_ref.verify.comparison.compare import Compared, Seen
 from jax_ref.verify.structure import labelled
 
 Array = np.ndarray

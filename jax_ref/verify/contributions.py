@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.evaluate import differentiated, widened
+from jax_ref.verify.comparison.sides import differentiated, widened
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
 

@@ -5,18 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from jax_ref.verify import (
-    conditional,
-    contributions,
-    elsewhere,
-    evaluate,
-    jacobian,
-    precision,
-    simple,
-    sweep,
-    uses,
-)
-from jax_ref.verify.change import Change, Context, Seen
+from jax_ref.verify import conditional, contributions, elsewhere, jacobian, precision, simple, sweep, uses
+from jax_ref.verify.change import Change, Context
+from jax_ref.verify.comparison import sides
+from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.steps import Mistake
 from jax_ref.verify.structure import labelled
 
@@ -93,7 +85,7 @@ def _rounded(path: str, first: Seen, context: Context) -> Iterator[Change]:
 def _elsewhere(path: str, first: Seen, context: Context) -> Iterator[Change]:
     for kind, text, moved in elsewhere.points(first.point, path, context.names):
         yield Change(
-            kind, text, lambda s, m=moved: np.asarray(evaluate.exact(context.both, m(s.point))[1][path])
+            kind, text, lambda s, m=moved: np.asarray(sides.exact(context.both, m(s.point))[1][path])
         )
 
 

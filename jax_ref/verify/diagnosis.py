@@ -9,9 +9,10 @@ import itertools
 import jax
 import numpy as np
 
-from jax_ref.verify import deeper, simple, tolerance
-from jax_ref.verify.change import AT_KINKS, Change, Context, Seen, off_kinks
-from jax_ref.verify.evaluate import Compared
+from jax_ref.verify import deeper, simple
+from jax_ref.verify.change import AT_KINKS, Change, Context, off_kinks
+from jax_ref.verify.comparison import tolerance
+from jax_ref.verify.comparison.compare import Compared, Seen
 from jax_ref.verify.findings import Finding
 
 TINY = 1e-150

@@ -4,10 +4,10 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import digits, rounding
 from jax_ref.verify.checks import linearity, reference, transforms
 from jax_ref.verify.checks.values import look
-from jax_ref.verify.evaluate import sides, x64_for
+from jax_ref.verify.comparison import resolution, rounding
+from jax_ref.verify.comparison.sides import sides, x64_for
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.options import LEVELS, QUICK, Options
 from jax_ref.verify.oracle import is_floating
@@ -29,7 +29,7 @@ def run_checks(subject: Subject, examples: list[tuple[PyTree, ...]], options: Op
         notes.append("no reference was given: the forward pass is its own, and was not checked")
     rng = np.random.default_rng(options.seed)
     both = sides(subject, names, examples[0])
-    notes += digits.notes(both.digits)
+    notes += resolution.notes(both.resolution)
     session = Session(subject, options, names, both, rng, notes=notes)
     for number, example in enumerate(examples):
         args = spread(example, session.rng)
@@ -131,7 +131,7 @@ def _behaviour(session: Session, climbed: list[Point]) -> None:
                 point,
                 session.names,
                 session.rng,
-                session.both.digits,
+                session.both.resolution,
                 [],
                 {path: c},
             )

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from jax_ref.verify.change import Seen
-from jax_ref.verify.evaluate import Sides
+from jax_ref.verify.comparison.compare import Seen
+from jax_ref.verify.comparison.sides import Sides
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.options import Options
 from jax_ref.verify.subject import Subject

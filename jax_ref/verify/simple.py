@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jax_ref.verify.change import Change, Seen
+from jax_ref.verify.change import Change
+from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.structure import labelled
 

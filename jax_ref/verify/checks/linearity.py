@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import tolerance
-from jax_ref.verify.evaluate import Compared, Sides, manual
+from jax_ref.verify.comparison import tolerance
+from jax_ref.verify.comparison.compare import Compared
+from jax_ref.verify.comparison.sides import Sides, manual
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.points.point import Point
 

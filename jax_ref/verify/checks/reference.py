@@ -3,9 +3,9 @@
 import jax
 import numpy as np
 
-from jax_ref.verify import tolerance
 from jax_ref.verify.checks import finite_differences
-from jax_ref.verify.evaluate import Sides, in_float64, inner, magnitude, widened
+from jax_ref.verify.comparison import tolerance
+from jax_ref.verify.comparison.sides import Sides, in_float64, inner, magnitude, widened
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.points.point import Point

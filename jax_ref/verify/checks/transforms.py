@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_ref.verify import tolerance
-from jax_ref.verify.evaluate import Sides, manual, x64_for
+from jax_ref.verify.comparison import tolerance
+from jax_ref.verify.comparison.sides import Sides, manual, x64_for
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.points.point import Point

@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 
-from jax_ref.verify import kinks, rounding
-from jax_ref.verify.change import Seen
-from jax_ref.verify.evaluate import Compared, compare, widened
+from jax_ref.verify.comparison import kinks, rounding
+from jax_ref.verify.comparison.compare import Compared, Seen, compare
+from jax_ref.verify.comparison.sides import widened
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.session import Session
 
@@ -19,11 +19,11 @@ def look(session: Session, point: Point) -> tuple[list[Compared], Seen, list[str
             point,
             session.names,
             session.rng,
-            session.both.digits,
+            session.both.resolution,
             outputs,
             cotangents,
         )
-    unit = float(jnp.finfo(session.both.digits.dtype).eps)
+    unit = float(jnp.finfo(session.both.resolution.dtype).eps)
     decided, undecided = {}, []
     for path, c in cotangents.items():
         if c.wrong and session.options.kinks == "undecided":

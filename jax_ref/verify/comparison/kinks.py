@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.evaluate import Compared, inner, magnitude, widened
+from jax_ref.verify.comparison.compare import Compared
+from jax_ref.verify.comparison.sides import inner, magnitude, widened
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.structure import labelled, with_leaf

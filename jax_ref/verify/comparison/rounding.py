@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import digits, tolerance
-from jax_ref.verify.digits import Digits
-from jax_ref.verify.evaluate import Compared, differentiated, widened
+from jax_ref.verify.comparison import resolution, tolerance
+from jax_ref.verify.comparison.compare import Compared
+from jax_ref.verify.comparison.resolution import Resolution
+from jax_ref.verify.comparison.sides import differentiated, widened
 from jax_ref.verify.oracle import is_floating, wide
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.program.steps import Step, opened, run
@@ -47,7 +48,7 @@ def allowed_for(
     point: Point,
     names: tuple[str, ...],
     rng: np.random.Generator,
-    reached: Digits,
+    reached: Resolution,
     outputs: list[Compared],
     cotangents: dict[str, Compared],
 ) -> tuple[list[Compared], dict[str, Compared]]:
@@ -67,7 +68,7 @@ def allowed_for(
     def widen(c: Compared, like: Any, pick: Callable[[Any], Any]) -> Compared:
         if not is_floating(like):
             return c
-        unit = float(jnp.finfo(digits.coarser(like.dtype, reached.dtype)).eps) / 2
+        unit = float(jnp.finfo(resolution.coarser(like.dtype, reached.dtype)).eps) / 2
         far = max(tolerance.distance(pick(s), c.exact) for s in strayed)
         return c._replace(bound=c.bound + (MARGIN * far * unit / step if np.isfinite(far) else 0.0))
 

@@ -8,54 +8,31 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import digits, oracle, tolerance
-from jax_ref.verify.digits import Digits
+from jax_ref.verify import oracle
+from jax_ref.verify.comparison import resolution
+from jax_ref.verify.comparison.resolution import Resolution
 from jax_ref.verify.oracle import is_floating, wide
-from jax_ref.verify.points import inputs
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.structure import labelled, match
 from jax_ref.verify.subject import Subject
-
-NEIGHBOURS = 3
-"""Points one unit in the last place away, at which autodiff's own error is measured too."""
-
-
-class Compared(NamedTuple):
-    """One leaf, or the output, at one point: what was found, what is right, and the distance allowed."""
-
-    actual: np.ndarray
-    exact: np.ndarray
-    bound: float
-
-    @property
-    def error(self) -> float:
-        """The distance; infinite where a finite entry is not."""
-        if not np.all(np.isfinite(self.actual[np.isfinite(self.exact)])):
-            return float("inf")
-        return tolerance.distance(self.actual, self.exact)
-
-    @property
-    def wrong(self) -> bool:
-        """Whether the distance is more than allowed; a bound of NaN allows all."""
-        return self.error > self.bound
 
 
 class Sides(NamedTuple):
     """The two sides compiled: `(args, d_output) -> (output, {path: cotangent})`; and the first mapped.
 
-    `digits` are those of the second.
+    `resolution` is that of the second.
     """
 
     manual: Callable[..., Any]
     autodiff: Callable[..., Any]
     mapped: Callable[..., Any]
-    digits: Digits
+    resolution: Resolution
 
 
 def sides(subject: Subject, names: tuple[str, ...], example: tuple[PyTree, ...]) -> Sides:
     """Both sides of a subject as jitted functions; one program for each shape and dtype."""
     manual, autodiff, mapped = _sides(subject, names)
-    return Sides(manual, autodiff, mapped, digits.of(subject.reference, widened(example)))
+    return Sides(manual, autodiff, mapped, resolution.of(subject.reference, widened(example)))
 
 
 @functools.lru_cache(maxsize=32)
@@ -97,7 +74,7 @@ def manual(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
 
 def exact(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
     """The oracle at a point: in float64, but in the point's own dtypes where it draws random numbers."""
-    return _own(both, point) if both.digits.draws else in_float64(both, point)
+    return _own(both, point) if both.resolution.draws else in_float64(both, point)
 
 
 def in_float64(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
@@ -110,59 +87,6 @@ def _own(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
     """Autodiff at a point, in the dtypes of the point."""
     with x64_for((point.args, point.d_output)):
         return both.autodiff(point.args, point.d_output)
-
-
-def compare(
-    both: Sides, point: Point, rng: np.random.Generator
-) -> tuple[list[Compared], dict[str, Compared]]:
-    """The output's leaves, and each argument's leaf by its path, against the oracle.
-
-    Beside what `tolerance` allows, a result may stray twice as far as the oracle does when the arguments
-    move by a unit in the last place: nobody can do better who rounds on the way. No more digits are asked for
-    than the oracle has.
-    """
-    output, cotangents = manual(both, point)
-    near = [point, *(point._replace(args=inputs.nearby(point.args, rng)) for _ in range(NEIGHBOURS))]
-    oracles = [exact(both, p) for p in near]
-    largest = max((float(np.max(np.abs(_f64(x)), initial=0)) for x in _floats(point.args)), default=1.0)
-
-    @functools.cache
-    def own() -> list[Any]:
-        """Autodiff in the dtypes of the point: compiled only for what needs its leave."""
-        return [_own(both, p) for p in near]
-
-    def compared(pick: Callable[[Any], Any], cotangent: PyTree) -> Compared:
-        truth, actual = _f64(pick(oracles[0])), pick((output, cotangents))
-        moved = 2 * max(tolerance.distance(_f64(pick(o)), truth) for o in oracles[1:])
-        dtype = digits.coarser(actual.dtype, both.digits.dtype)
-        if dtype == np.float64:
-            return Compared(_f64(actual), truth, tolerance.bound64(truth, cotangent, largest) + moved)
-
-        def within(autodiff_error: float) -> Compared:
-            allowed = tolerance.bound(truth, autodiff_error, dtype, cotangent, largest)
-            return Compared(_f64(actual), truth, allowed + moved)
-
-        return within(_furthest(pick, own(), oracles)) if within(0.0).wrong else within(0.0)
-
-    def equal(pick: Callable[[Any], Any]) -> Compared:
-        """Integers and booleans of an output, which must be those of the reference in the same dtype."""
-        actual, truth = _f64(pick((output, cotangents))), _f64(pick(oracles[0]))
-        if np.any(actual != truth):
-            truth = _f64(pick(own()[0]))
-        return Compared(actual, truth, 0.0)
-
-    size = np.concatenate([_f64(x).ravel() for x in _floats(point.d_output)])
-    outputs = []
-    for i, leaf in enumerate(jax.tree.leaves(output)):
-        pick = lambda side, i=i: jax.tree.leaves(side[0])[i]  # noqa: E731
-        outputs.append(compared(pick, np.ones(leaf.shape)) if is_floating(leaf) else equal(pick))
-    return outputs, {path: compared(lambda side, p=path: side[1][p], size) for path in cotangents}
-
-
-def _furthest(pick: Callable[[Any], Any], own: list[Any], oracles: list[Any]) -> float:
-    """How far autodiff strays from the oracle at most; NaN where it is not finite itself."""
-    pairs = zip(own, oracles, strict=True)
-    return max(tolerance.distance(_f64(pick(a)), _f64(pick(o))) for a, o in pairs)
 
 
 def inner(output: PyTree, d_output: PyTree) -> Any:

@@ -15,14 +15,14 @@ DRAW = ("random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform")
 """Steps that draw random numbers: for the same key others in float64."""
 
 
-class Digits(NamedTuple):
+class Resolution(NamedTuple):
     """The coarsest dtype that float64 is rounded to in a reference, and whether it draws random numbers."""
 
     dtype: np.dtype
     draws: bool
 
 
-def of(reference: Callable[..., PyTree], args: PyTree) -> Digits:
+def of(reference: Callable[..., PyTree], args: PyTree) -> Resolution:
     """Those of a reference for arguments in float64."""
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), dtype_of(x)), args)
     leaves, tree = jax.tree.flatten(shapes)
@@ -30,7 +30,7 @@ def of(reference: Callable[..., PyTree], args: PyTree) -> Digits:
 
 
 @functools.lru_cache(maxsize=32)
-def _of(reference: Callable[..., PyTree], tree: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> Digits:
+def _of(reference: Callable[..., PyTree], tree: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> Resolution:
     with wide():
         try:
             steps = list(_steps(jax.make_jaxpr(reference)(*jax.tree.unflatten(tree, leaves)).jaxpr))
@@ -41,7 +41,7 @@ def _of(reference: Callable[..., PyTree], tree: Any, leaves: tuple[jax.ShapeDtyp
         if any(_dtype(v) == jnp.float64 for v in step.invars):
             for v in step.outvars:
                 dtype = coarser(dtype, _dtype(v)) if jnp.issubdtype(_dtype(v), jnp.floating) else dtype
-    return Digits(dtype, any(step.primitive.name in DRAW for step in steps))
+    return Resolution(dtype, any(step.primitive.name in DRAW for step in steps))
 
 
 def coarser(one: DTypeLike, other: DTypeLike) -> np.dtype:
@@ -49,7 +49,7 @@ def coarser(one: DTypeLike, other: DTypeLike) -> np.dtype:
     return max(jnp.dtype(one), jnp.dtype(other), key=lambda dtype: jnp.finfo(dtype).eps)
 
 
-def notes(found: Digits) -> list[str]:
+def notes(found: Resolution) -> list[str]:
     """What the report says of it."""
     if found.draws:
         return [

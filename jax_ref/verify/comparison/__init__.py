@@ -1,0 +1,1 @@
+"""How far a gradient is from the oracle, and how far it may be."""
