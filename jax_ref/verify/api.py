@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import DTypeLike, PyTree
 
-from jax_ref.verify import oracle, shrink, subject, verdict
+from jax_ref.verify import oracle, subject
 from jax_ref.verify.findings import Report
 from jax_ref.verify.options import KINKS, LEVELS, PARTS, Options
 from jax_ref.verify.oracle import dtype_of
+from jax_ref.verify.report import assemble, shrink
 from jax_ref.verify.runner import run_checks
 from jax_ref.verify.structure import kind, labelled
 from jax_ref.verify.subject import Subject
@@ -136,7 +137,7 @@ def _run(
         raise TypeError(f"verify: dtypes was {dtypes!r}; expected a list, as [jnp.float32, jnp.bfloat16]")
     if dtypes:
         prepared = [_cast(example, dtype) for dtype in dtypes for example in prepared]
-    report = verdict.report(run_checks(what, prepared, options), prepared)
+    report = assemble.report(run_checks(what, prepared, options), prepared)
     return shrink.shrunk(what, report, options)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jax_ref import verify
-from jax_ref.verify import steps
+from jax_ref.verify.diagnosis import primitive_mistakes
 
 RNG = np.random.default_rng(0)
 OFF_DIAGONAL = ~np.eye(4, dtype=bool)
@@ -92,7 +92,7 @@ PLANTED = {
 
 
 def test_the_table_has_them_all():
-    assert set(PLANTED) == {*steps.CHANGES, *steps.VALUES}
+    assert set(PLANTED) == {*primitive_mistakes.CHANGES, *primitive_mistakes.VALUES}
 
 
 def test_the_right_one_is_right():

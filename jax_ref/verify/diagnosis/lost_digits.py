@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_ref.verify.change import Context
 from jax_ref.verify.comparison import tolerance
 from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.comparison.sides import Sides, exact, manual
+from jax_ref.verify.diagnosis.explanation import Context
 from jax_ref.verify.oracle import dtype_of, is_floating
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.structure import labelled

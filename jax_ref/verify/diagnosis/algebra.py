@@ -7,51 +7,51 @@ from typing import Any
 
 import numpy as np
 
-from jax_ref.verify.change import Change
 from jax_ref.verify.comparison.compare import Seen
+from jax_ref.verify.diagnosis.explanation import Explanation
 from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.structure import labelled
 
 Array = np.ndarray
 
 
-def changes(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
+def explanations(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Explanation]:
     """The simplest first."""
     found = first.cotangents[path]
     exact = lambda s: s.cotangents[path].exact  # noqa: E731
-    yield Change("sign", "it has the wrong sign", lambda s: -exact(s))
-    yield Change("zero", "it is zero", lambda s: np.zeros_like(exact(s)))
+    yield Explanation("sign", "it has the wrong sign", lambda s: -exact(s))
+    yield Explanation("zero", "it is zero", lambda s: np.zeros_like(exact(s)))
     yield from _factor(path, first, names)
     for axes in _permutations(found.exact.ndim):
-        yield Change(
+        yield Explanation(
             "transposed",
             f"its axes are permuted: transpose it by {axes}",
             lambda s, axes=axes: np.transpose(exact(s), np.argsort(axes)),
         )
     for axes in _one_or_two(found.exact.ndim):
         along = f"axis {axes[0]}" if len(axes) == 1 else f"axes {axes}"
-        yield Change("flipped", f"it is reversed along {along}", lambda s, a=axes: np.flip(exact(s), a))
+        yield Explanation("flipped", f"it is reversed along {along}", lambda s, a=axes: np.flip(exact(s), a))
         for by in (1, -1):
-            yield Change(
+            yield Explanation(
                 "shifted",
                 f"it is shifted by {by} along {along}",
                 lambda s, a=axes, n=by: np.roll(exact(s), (n,) * len(a), a),
             )
-            yield Change(
+            yield Explanation(
                 "shifted",
                 f"it is shifted by {by} along {along}, with zero at the end",
                 lambda s, a=axes, n=by: functools.reduce(lambda x, axis: _shifted(x, axis, n), a, exact(s)),
             )
     for other in first.cotangents:
         if other != path:
-            yield Change(
+            yield Explanation(
                 "exchanged", f"it is the cotangent of {other}", lambda s, o=other: s.cotangents[o].exact
             )
     yield from _added(path, first, names)
     yield from _multiplied(path, first, names)
 
 
-def _factor(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
+def _factor(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Explanation]:
     found = first.cotangents[path]
     norm = float(np.vdot(found.exact, found.exact))
     if not norm > 0 or not np.all(np.isfinite(found.actual)):
@@ -59,14 +59,14 @@ def _factor(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
     factor = float(np.vdot(found.exact, found.actual)) / norm
     if factor == 0:
         return
-    yield Change(
+    yield Explanation(
         "factor",
         f"it is {named(factor, first, names)} times the right one",
         lambda s: factor * s.cotangents[path].exact,
     )
 
 
-def _added(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
+def _added(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Explanation]:
     """A multiple of an argument, of a cotangent or of the output's cotangent is added or missing."""
 
     def terms(s: Seen) -> dict[str, Array]:
@@ -85,14 +85,14 @@ def _added(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
         text = (
             f"{factor:.6g} times {name} is added" if factor > 0 else f"{-factor:.6g} times {name} is missing"
         )
-        yield Change(
+        yield Explanation(
             "added term",
             text,
             lambda s, n=name, f=factor: s.cotangents[path].exact + f * terms(s)[n].astype(np.float64),
         )
 
 
-def _multiplied(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Change]:
+def _multiplied(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Explanation]:
     """It is multiplied or divided by an argument, or is not where it should be."""
 
     def factor(s: Seen, name: str) -> Array | None:
@@ -112,7 +112,7 @@ def _multiplied(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Chan
                 with np.errstate(divide="ignore", invalid="ignore"):
                     return None if x is None else s.cotangents[path].exact * x**power
 
-            yield Change("factor", f"it is the right one {text.format(name)}", predicted)
+            yield Explanation("factor", f"it is the right one {text.format(name)}", predicted)
 
 
 def named(factor: float, seen: Seen, names: tuple[str, ...]) -> str:

@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.comparison.sides import widened
+from jax_ref.verify.diagnosis.primitive_mistakes import CHANGES, VALUES, Change, Here, Mistake, mistakes
 from jax_ref.verify.oracle import is_floating, wide
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.program import source
 from jax_ref.verify.program.steps import Constant, Program, Step, opened, read
-from jax_ref.verify.steps import CHANGES, VALUES, Change, Here, Mistake, mistakes
 from jax_ref.verify.structure import labelled
 
 LIMIT = 600

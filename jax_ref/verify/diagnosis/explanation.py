@@ -31,7 +31,7 @@ class Context(NamedTuple):
     kept: dict[int, Any]
 
 
-class Change(NamedTuple):
+class Explanation(NamedTuple):
     """A description, and the cotangent that it predicts from the right one; None where it cannot be."""
 
     kind: str

@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify import diagnosis
-from jax_ref.verify.change import Context
 from jax_ref.verify.checks import values
 from jax_ref.verify.comparison.compare import Compared, Seen
+from jax_ref.verify.diagnosis.explanation import Context
 from jax_ref.verify.findings import Finding, Leaf, Report, ratio
 from jax_ref.verify.oracle import dtype_of, is_floating
 from jax_ref.verify.points import batches

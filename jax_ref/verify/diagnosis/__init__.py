@@ -9,10 +9,10 @@ import itertools
 import jax
 import numpy as np
 
-from jax_ref.verify import deeper, simple
-from jax_ref.verify.change import AT_KINKS, Change, Context, off_kinks
 from jax_ref.verify.comparison import tolerance
 from jax_ref.verify.comparison.compare import Compared, Seen
+from jax_ref.verify.diagnosis import algebra, deeper
+from jax_ref.verify.diagnosis.explanation import AT_KINKS, Context, Explanation, off_kinks
 from jax_ref.verify.findings import Finding
 
 TINY = 1e-150
@@ -32,7 +32,7 @@ def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
     compared = _compared(seen)
     points = {"precision": seen[:2]} | dict.fromkeys(EVERYWHERE, off_kinks(seen))
     for change in itertools.chain(
-        simple.changes(path, seen[0], context.names), deeper.changes(path, seen, context)
+        algebra.explanations(path, seen[0], context.names), deeper.explanations(path, seen, context)
     ):
         if all(_holds(change, path, s) for s in points.get(change.kind, compared)):
             return Finding(change.kind, path, change.text)
@@ -69,7 +69,7 @@ def _compared(seen: list[Seen]) -> list[Seen]:
     return [*seen[:2], *later]
 
 
-def _holds(change: Change, path: str, seen: Seen) -> bool:
+def _holds(change: Explanation, path: str, seen: Seen) -> bool:
     found = seen.cotangents[path]
     predicted = change.predict(seen)
     if predicted is None or predicted.shape != found.actual.shape:

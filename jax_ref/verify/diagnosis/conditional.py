@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jax_ref.verify import conditions
-from jax_ref.verify.change import Change, off_kinks
 from jax_ref.verify.comparison.compare import Compared, Seen
+from jax_ref.verify.diagnosis import conditions
+from jax_ref.verify.diagnosis.explanation import Explanation, off_kinks
 from jax_ref.verify.structure import labelled
 
 Array = np.ndarray
@@ -15,7 +15,7 @@ FADED = 0.01
 """Share of the usual error below which an error is no longer one on one side of a threshold."""
 
 
-def without_threshold(path: str, seen: list[Seen], names: tuple[str, ...]) -> Iterator[Change]:
+def without_threshold(path: str, seen: list[Seen], names: tuple[str, ...]) -> Iterator[Explanation]:
     """Right but where a condition holds: on a position, or on an input of the same shape."""
     for text in dict.fromkeys(_conditions(path, seen, names)):
 
@@ -26,7 +26,7 @@ def without_threshold(path: str, seen: list[Seen], names: tuple[str, ...]) -> It
             holds = any(not np.any(found & ~c.mask) for c in same)
             return s.cotangents[path].actual if holds else None
 
-        yield Change("conditional", f"it is wrong only {text}", predicted)
+        yield Explanation("conditional", f"it is wrong only {text}", predicted)
 
 
 def _conditions(path: str, seen: list[Seen], names: tuple[str, ...]) -> Iterator[str]:
@@ -38,7 +38,7 @@ def _conditions(path: str, seen: list[Seen], names: tuple[str, ...]) -> Iterator
                 yield condition.text
 
 
-def beyond_threshold(path: str, seen: list[Seen], names: tuple[str, ...]) -> Iterator[Change]:
+def beyond_threshold(path: str, seen: list[Seen], names: tuple[str, ...]) -> Iterator[Explanation]:
     """Wrong on one side of a threshold, the same at all points; only the more that it is so at show it.
 
     At a single one, of few entries, those that are wrong often are the largest by chance.
@@ -55,7 +55,7 @@ def beyond_threshold(path: str, seen: list[Seen], names: tuple[str, ...]) -> Ite
         low, high = max(t.low for t in same), min(t.high for t in same)
         if len(same) == len(found) and low < high:
             text = f"it is wrong only {text} {conditions.between(low, high)}"
-            yield Change("conditional", text, lambda s: s.cotangents[path].actual)
+            yield Explanation("conditional", text, lambda s: s.cotangents[path].actual)
 
 
 def _partly(path: str, seen: list[Seen]) -> list[Seen]:
