@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import DTypeLike, PyTree
 
-from jax_ref.verify import oracle, subject
+from jax_ref.verify import subject
 from jax_ref.verify.findings import Report
 from jax_ref.verify.options import KINKS, LEVELS, PARTS, Options
-from jax_ref.verify.oracle import dtype_of
 from jax_ref.verify.report import assemble, shrink
 from jax_ref.verify.runner import run_checks
-from jax_ref.verify.structure import kind, labelled
+from jax_ref.verify.structure import kind
 from jax_ref.verify.subject import Subject
+from jax_ref.verify.trees import cast, dtype_of, is_floating, labelled
 
 Examples = Sequence[tuple[PyTree, ...]] | Any
 """A list of argument tuples, or a Hypothesis strategy for them."""
@@ -155,7 +155,7 @@ def _reasons(skip: Any) -> None:
 def _cast(example: tuple[PyTree, ...], dtype: DTypeLike) -> tuple[PyTree, ...]:
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"verify: dtypes named {dtype!r}; expected floating point, as jnp.bfloat16")
-    return oracle.cast(example, dtype)
+    return cast(example, dtype)
 
 
 def _prepared(example: Any, what: Subject) -> tuple[PyTree, ...]:
@@ -164,7 +164,7 @@ def _prepared(example: Any, what: Subject) -> tuple[PyTree, ...]:
         raise TypeError(f"verify: an example was {kind(example)}; expected a tuple of arguments")
     named = labelled(tuple(example), what.names(len(example)))
     arrays = [_array(name, leaf) for name, leaf in named.items()]
-    if not any(map(oracle.is_floating, arrays)):
+    if not any(map(is_floating, arrays)):
         raise TypeError("verify: no argument is of floating point; expected one, to differentiate by")
     return jax.tree.unflatten(jax.tree.structure(tuple(example)), arrays)
 

@@ -7,15 +7,16 @@ from jaxtyping import PyTree
 from jax_ref.verify.checks import linearity, reference, transforms
 from jax_ref.verify.checks.values import look
 from jax_ref.verify.comparison import resolution, rounding
-from jax_ref.verify.comparison.sides import sides, x64_for
+from jax_ref.verify.comparison.sides import sides
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.options import LEVELS, QUICK, Options
-from jax_ref.verify.oracle import is_floating
+from jax_ref.verify.oracle import x64_for
 from jax_ref.verify.points import batches
 from jax_ref.verify.points.point import Point, climb, cotangent, spread
 from jax_ref.verify.session import Session
 from jax_ref.verify.structure import match
 from jax_ref.verify.subject import Subject
+from jax_ref.verify.trees import is_floating
 
 TRACED = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 """What JAX raises where a traced value is used as a plain one."""

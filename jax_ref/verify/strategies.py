@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from jaxtyping import DTypeLike, PyTree
 
-from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.points import inputs
+from jax_ref.verify.trees import is_floating
 
 Shape = tuple[int, ...]
 

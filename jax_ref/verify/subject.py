@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import PyTree
 
-from jax_ref.verify.oracle import is_floating, value_and_vjp
+from jax_ref.verify.oracle import value_and_vjp
 from jax_ref.verify.structure import kind
+from jax_ref.verify.trees import is_floating
 
 
 class Subject(NamedTuple):

@@ -5,11 +5,11 @@ import numpy as np
 
 from jax_ref.verify.checks import finite_differences
 from jax_ref.verify.comparison import tolerance
-from jax_ref.verify.comparison.sides import Sides, in_float64, inner, magnitude, widened
+from jax_ref.verify.comparison.sides import Sides, in_float64
 from jax_ref.verify.findings import Finding
-from jax_ref.verify.oracle import is_floating
+from jax_ref.verify.oracle import inner
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.structure import labelled
+from jax_ref.verify.trees import is_floating, labelled, magnitudes, widened
 
 
 def violations(both: Sides, point: Point, names: tuple[str, ...], rng: np.random.Generator) -> list[Finding]:
@@ -27,7 +27,7 @@ def violations(both: Sides, point: Point, names: tuple[str, ...], rng: np.random
         moved = jax.tree.map(lambda x, dx: x + h * dx if is_floating(x) else x, start, direction)
         return float(inner(widened(in_float64(both, Point("", moved, d_output))[0]), d_output))
 
-    terms = jax.tree.map(magnitude, (widened(output), d_output))
+    terms = magnitudes((widened(output), d_output))
     by_difference, error = finite_differences.slope(value, float(inner(*terms)))
     if not abs(by_difference - by_autodiff) > 20 * error + 1e-6 * size:  # nor where it is NaN
         return []

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_ref.verify.comparison import tolerance
-from jax_ref.verify.comparison.sides import Sides, manual, x64_for
+from jax_ref.verify.comparison.sides import Sides, manual
 from jax_ref.verify.findings import Finding
-from jax_ref.verify.oracle import is_floating
+from jax_ref.verify.oracle import x64_for
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.structure import match
 from jax_ref.verify.subject import Subject
+from jax_ref.verify.trees import is_floating
 
 
 def violations(

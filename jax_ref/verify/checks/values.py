@@ -5,9 +5,9 @@ import numpy as np
 
 from jax_ref.verify.comparison import kinks, rounding
 from jax_ref.verify.comparison.compare import Compared, Seen, compare
-from jax_ref.verify.comparison.sides import widened
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.session import Session
+from jax_ref.verify.trees import widened
 
 
 def look(session: Session, point: Point) -> tuple[list[Compared], Seen, list[str]]:

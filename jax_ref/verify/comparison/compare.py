@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.comparison import resolution, tolerance
-from jax_ref.verify.comparison.sides import Sides, _f64, _floats, _own, exact, manual
-from jax_ref.verify.oracle import is_floating
+from jax_ref.verify.comparison.sides import Sides, _own, exact, manual
 from jax_ref.verify.points import inputs
 from jax_ref.verify.points.point import Point
+from jax_ref.verify.trees import float64, floats, is_floating
 
 NEIGHBOURS = 3
 """Points one unit in the last place away, at which autodiff's own error is measured too."""
@@ -57,7 +57,7 @@ def compare(
     output, cotangents = manual(both, point)
     near = [point, *(point._replace(args=inputs.nearby(point.args, rng)) for _ in range(NEIGHBOURS))]
     oracles = [exact(both, p) for p in near]
-    largest = max((float(np.max(np.abs(_f64(x)), initial=0)) for x in _floats(point.args)), default=1.0)
+    largest = max((float(np.max(np.abs(float64(x)), initial=0)) for x in floats(point.args)), default=1.0)
 
     @functools.cache
     def own() -> list[Any]:
@@ -65,26 +65,26 @@ def compare(
         return [_own(both, p) for p in near]
 
     def compared(pick: Callable[[Any], Any], cotangent: PyTree) -> Compared:
-        truth, actual = _f64(pick(oracles[0])), pick((output, cotangents))
-        moved = 2 * max(tolerance.distance(_f64(pick(o)), truth) for o in oracles[1:])
+        truth, actual = float64(pick(oracles[0])), pick((output, cotangents))
+        moved = 2 * max(tolerance.distance(float64(pick(o)), truth) for o in oracles[1:])
         dtype = resolution.coarser(actual.dtype, both.resolution.dtype)
         if dtype == np.float64:
-            return Compared(_f64(actual), truth, tolerance.bound64(truth, cotangent, largest) + moved)
+            return Compared(float64(actual), truth, tolerance.bound64(truth, cotangent, largest) + moved)
 
         def within(autodiff_error: float) -> Compared:
             allowed = tolerance.bound(truth, autodiff_error, dtype, cotangent, largest)
-            return Compared(_f64(actual), truth, allowed + moved)
+            return Compared(float64(actual), truth, allowed + moved)
 
         return within(_furthest(pick, own(), oracles)) if within(0.0).wrong else within(0.0)
 
     def equal(pick: Callable[[Any], Any]) -> Compared:
         """Integers and booleans of an output, which must be those of the reference in the same dtype."""
-        actual, truth = _f64(pick((output, cotangents))), _f64(pick(oracles[0]))
+        actual, truth = float64(pick((output, cotangents))), float64(pick(oracles[0]))
         if np.any(actual != truth):
-            truth = _f64(pick(own()[0]))
+            truth = float64(pick(own()[0]))
         return Compared(actual, truth, 0.0)
 
-    size = np.concatenate([_f64(x).ravel() for x in _floats(point.d_output)])
+    size = np.concatenate([float64(x).ravel() for x in floats(point.d_output)])
     outputs = []
     for i, leaf in enumerate(jax.tree.leaves(output)):
         pick = lambda side, i=i: jax.tree.leaves(side[0])[i]  # noqa: E731
@@ -95,4 +95,4 @@ def compare(
 def _furthest(pick: Callable[[Any], Any], own: list[Any], oracles: list[Any]) -> float:
     """How far autodiff strays from the oracle at most; NaN where it is not finite itself."""
     pairs = zip(own, oracles, strict=True)
-    return max(tolerance.distance(_f64(pick(a)), _f64(pick(o))) for a, o in pairs)
+    return max(tolerance.distance(float64(pick(a)), float64(pick(o))) for a, o in pairs)

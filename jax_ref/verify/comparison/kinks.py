@@ -10,10 +10,9 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.comparison.compare import Compared
-from jax_ref.verify.comparison.sides import inner, magnitude, widened
-from jax_ref.verify.oracle import wide
+from jax_ref.verify.oracle import inner, wide
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.structure import labelled, with_leaf
+from jax_ref.verify.trees import labelled, magnitudes, widened, with_leaf
 
 LIMIT = 256
 """Entries looked at, those with the largest errors first."""
@@ -138,4 +137,4 @@ def _of_leaf(
 
 def _noise(reference: Callable[..., PyTree], args: Any, d_output: PyTree) -> Any:
     """The rounding error of <reference, d_output>, in machine epsilons."""
-    return ROUNDING * inner(*(jax.tree.map(magnitude, tree) for tree in (reference(*args), d_output)))
+    return ROUNDING * inner(*(magnitudes(tree) for tree in (reference(*args), d_output)))

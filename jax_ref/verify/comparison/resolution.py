@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import DTypeLike, PyTree
 
-from jax_ref.verify.oracle import dtype_of, wide
+from jax_ref.verify.oracle import wide
+from jax_ref.verify.trees import dtype_of
 
 DRAW = ("random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform")
 """Steps that draw random numbers: for the same key others in float64."""

@@ -19,11 +19,11 @@ from jaxtyping import PyTree
 from jax_ref.verify.comparison import resolution, tolerance
 from jax_ref.verify.comparison.compare import Compared
 from jax_ref.verify.comparison.resolution import Resolution
-from jax_ref.verify.comparison.sides import differentiated, widened
-from jax_ref.verify.oracle import is_floating, wide
+from jax_ref.verify.comparison.sides import differentiated
+from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.program.steps import Step, opened, run
-from jax_ref.verify.structure import labelled
+from jax_ref.verify.trees import is_floating, labelled, widened
 
 SIZE = 30 / 52
 """The power of the machine epsilon that the errors have: 2^-30 in float64."""

@@ -5,16 +5,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify import oracle
 from jax_ref.verify.comparison import resolution
 from jax_ref.verify.comparison.resolution import Resolution
-from jax_ref.verify.oracle import is_floating, wide
+from jax_ref.verify.oracle import value_and_vjp, wide, x64_for
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.structure import labelled, match
+from jax_ref.verify.structure import match
 from jax_ref.verify.subject import Subject
+from jax_ref.verify.trees import labelled, widened
 
 
 class Sides(NamedTuple):
@@ -62,7 +61,7 @@ def differentiated(
     reference: Callable[..., PyTree], args: tuple[PyTree, ...], d_output: PyTree, names: tuple[str, ...]
 ) -> tuple[PyTree, dict[str, Any]]:
     """The reference's output and its cotangents by `jax.vjp`, of each floating leaf by its path."""
-    output, cotangents = oracle.value_and_vjp(reference, args, d_output)
+    output, cotangents = value_and_vjp(reference, args, d_output)
     return output, labelled(cotangents, names)
 
 
@@ -87,36 +86,3 @@ def _own(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
     """Autodiff at a point, in the dtypes of the point."""
     with x64_for((point.args, point.d_output)):
         return both.autodiff(point.args, point.d_output)
-
-
-def inner(output: PyTree, d_output: PyTree) -> Any:
-    """The sum of <output, d_output> over the floating leaves: a number whose gradient is the cotangents."""
-    pairs = zip(jax.tree.leaves(output), jax.tree.leaves(d_output), strict=True)
-    return sum((o * d).sum() for o, d in pairs if is_floating(o))
-
-
-def magnitude(x: Any) -> Any:
-    """|x| of a floating leaf."""
-    return abs(x) if is_floating(x) else x
-
-
-def widened(tree: PyTree) -> PyTree:
-    """`tree` with its floating leaves in float64."""
-    return jax.tree.map(lambda x: _f64(x) if is_floating(x) else x, tree)
-
-
-def _f64(x: Any) -> np.ndarray:
-    return np.asarray(x).astype(np.float64)
-
-
-def _floats(tree: PyTree) -> list[Any]:
-    return [leaf for leaf in jax.tree.leaves(tree) if is_floating(leaf)]
-
-
-def x64_for(tree: PyTree) -> Any:
-    """A context in which `tree` keeps its dtypes, and that takes no x64 from a process that has it."""
-    return jax.enable_x64(_has_float64(tree) or jax.config.read("jax_enable_x64"))
-
-
-def _has_float64(tree: PyTree) -> bool:
-    return any(leaf.dtype == np.float64 for leaf in _floats(tree))

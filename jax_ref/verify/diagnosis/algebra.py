@@ -9,8 +9,7 @@ import numpy as np
 
 from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.diagnosis.explanation import Explanation
-from jax_ref.verify.oracle import is_floating
-from jax_ref.verify.structure import labelled
+from jax_ref.verify.trees import is_floating, labelled
 
 Array = np.ndarray
 

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.comparison.sides import widened
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.program.steps import Apart, opened, run, unchanged
+from jax_ref.verify.trees import widened
 
 LIMIT = 32
 """The most uses told apart."""

@@ -7,7 +7,7 @@ import numpy as np
 from jax_ref.verify.comparison.compare import Compared, Seen
 from jax_ref.verify.diagnosis import conditions
 from jax_ref.verify.diagnosis.explanation import Explanation, off_kinks
-from jax_ref.verify.structure import labelled
+from jax_ref.verify.trees import labelled
 
 Array = np.ndarray
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_ref.verify.oracle import dtype_of, is_floating
+from jax_ref.verify.trees import dtype_of, is_floating
 
 Mask = np.ndarray
 

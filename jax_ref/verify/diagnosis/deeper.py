@@ -19,7 +19,7 @@ from jax_ref.verify.diagnosis import (
 )
 from jax_ref.verify.diagnosis.explanation import Context, Explanation
 from jax_ref.verify.diagnosis.primitive_mistakes import Mistake
-from jax_ref.verify.structure import labelled
+from jax_ref.verify.trees import labelled
 
 Array = np.ndarray
 

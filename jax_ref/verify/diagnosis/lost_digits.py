@@ -14,9 +14,8 @@ from jax_ref.verify.comparison import tolerance
 from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.comparison.sides import Sides, exact, manual
 from jax_ref.verify.diagnosis.explanation import Context
-from jax_ref.verify.oracle import dtype_of, is_floating
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.structure import labelled
+from jax_ref.verify.trees import dtype_of, is_floating, labelled
 
 NARROWER = (jnp.float32, jnp.float16, jnp.bfloat16)
 

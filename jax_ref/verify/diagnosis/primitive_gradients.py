@@ -14,13 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.comparison.sides import widened
 from jax_ref.verify.diagnosis.primitive_mistakes import CHANGES, VALUES, Change, Here, Mistake, mistakes
-from jax_ref.verify.oracle import is_floating, wide
+from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.program import source
 from jax_ref.verify.program.steps import Constant, Program, Step, opened, read
-from jax_ref.verify.structure import labelled
+from jax_ref.verify.trees import is_floating, labelled, widened
 
 LIMIT = 600
 """The most mistakes tried."""

@@ -7,9 +7,10 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.comparison.sides import differentiated, widened
+from jax_ref.verify.comparison.sides import differentiated
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
+from jax_ref.verify.trees import widened
 
 Array = np.ndarray
 

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_ref.verify.oracle import dtype_of, is_floating
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.structure import labelled
+from jax_ref.verify.trees import dtype_of, is_floating, labelled
 
 
 class Elsewhere(NamedTuple):

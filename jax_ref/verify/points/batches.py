@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.oracle import dtype_of
 from jax_ref.verify.points.point import Point, cotangent
+from jax_ref.verify.trees import dtype_of
 
 
 def sizes(given: int) -> tuple[int, int]:

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.points.ladder import LADDER, Rung
+from jax_ref.verify.trees import is_floating
 
 
 class Point(NamedTuple):

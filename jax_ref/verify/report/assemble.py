@@ -10,10 +10,9 @@ from jax_ref.verify.checks import values
 from jax_ref.verify.comparison.compare import Compared, Seen
 from jax_ref.verify.diagnosis.explanation import Context
 from jax_ref.verify.findings import Finding, Leaf, Report, ratio
-from jax_ref.verify.oracle import dtype_of, is_floating
 from jax_ref.verify.points import batches
 from jax_ref.verify.session import Session
-from jax_ref.verify.structure import labelled
+from jax_ref.verify.trees import dtype_of, is_floating, labelled
 
 NAMED = 3
 """Points named in a finding; of more it says how many there are."""

@@ -13,10 +13,10 @@ from jaxtyping import PyTree
 
 from jax_ref.verify.findings import Finding, Report
 from jax_ref.verify.options import PARTS, Options
-from jax_ref.verify.oracle import is_floating
 from jax_ref.verify.report.reproduce import line
 from jax_ref.verify.runner import run_checks
 from jax_ref.verify.subject import Subject
+from jax_ref.verify.trees import is_floating
 
 Args = tuple[PyTree, ...]
 Shows = Callable[[Args, Finding], bool]
