@@ -14,9 +14,8 @@ from jax_ref.verify.findings import Report
 from jax_ref.verify.options import KINKS, LEVELS, PARTS, Options
 from jax_ref.verify.report import assemble, shrink
 from jax_ref.verify.runner import run_checks
-from jax_ref.verify.structure import kind
 from jax_ref.verify.subject import Subject
-from jax_ref.verify.trees import cast, dtype_of, is_floating, labelled
+from jax_ref.verify.trees import cast, dtype_of, is_floating, kind, labelled
 
 Examples = Sequence[tuple[PyTree, ...]] | Any
 """A list of argument tuples, or a Hypothesis strategy for them."""

@@ -4,15 +4,15 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.checks import linearity, reference, transforms
-from jax_ref.verify.checks.values import look
-from jax_ref.verify.comparison import resolution, rounding
-from jax_ref.verify.comparison.sides import sides
+from jax_ref.verify.checks import linearity, reference, transforms, values
+from jax_ref.verify.comparison import resolution, rounding, sides
+from jax_ref.verify.comparison.compare import Key, Seen
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.options import LEVELS, QUICK, Options
 from jax_ref.verify.oracle import x64_for
 from jax_ref.verify.points import batches
-from jax_ref.verify.points.point import Point, climb, cotangent, spread
+from jax_ref.verify.points.ladder import climb, spread
+from jax_ref.verify.points.point import Point, cotangent
 from jax_ref.verify.session import Session
 from jax_ref.verify.structure import match
 from jax_ref.verify.subject import Subject
@@ -24,14 +24,9 @@ TRACED = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 
 def run_checks(subject: Subject, examples: list[tuple[PyTree, ...]], options: Options) -> Session:
     """All the checks on all the examples; those that see no values on the first alone."""
-    names = subject.names(len(examples[0]))
-    notes = [f"left out: {part} ({reason})" for part, reason in options.skip.items()]
-    if subject.own_forward:
-        notes.append("no reference was given: the forward pass is its own, and was not checked")
     rng = np.random.default_rng(options.seed)
-    both = sides(subject, names, examples[0])
-    notes += resolution.notes(both.resolution)
-    session = Session(subject, options, names, both, rng, notes=notes)
+    session = Session(subject, options, sides.of(subject, examples[0]), rng, notes=_notes(subject, options))
+    session.notes.extend(resolution.notes(session.sides.reference.resolution))
     for number, example in enumerate(examples):
         args = spread(example, session.rng)
         output = _structure(session, args)
@@ -40,6 +35,13 @@ def run_checks(subject: Subject, examples: list[tuple[PyTree, ...]], options: Op
             if number == 0:
                 _behaviour(session, climbed)
     return session
+
+
+def _notes(subject: Subject, options: Options) -> list[str]:
+    """What is not checked."""
+    left_out = [f"left out: {part} ({reason})" for part, reason in options.skip.items()]
+    own = "no reference was given: the forward pass is its own, and was not checked"
+    return [*left_out, own] if subject.own_forward else left_out
 
 
 def _structure(session: Session, args: tuple[PyTree, ...]) -> PyTree | None:
@@ -52,7 +54,7 @@ def _structure(session: Session, args: tuple[PyTree, ...]) -> PyTree | None:
         return output
 
     with x64_for(args):
-        output = _shapes(session, args)
+        output = _shapes(session.subject, args)
         if not any(map(is_floating, jax.tree.leaves(output))):
             raise TypeError("verify: no output is of floating point; expected one, to differentiate")
         try:
@@ -74,12 +76,12 @@ def _another_output(own: PyTree, reference: PyTree) -> list[Finding]:
     return [] if shapes[0] == shapes[1] else [Finding("forward", "output", text)]
 
 
-def _shapes(session: Session, args: tuple[PyTree, ...]) -> PyTree:
+def _shapes(subject: Subject, args: tuple[PyTree, ...]) -> PyTree:
     """The reference's output, traced."""
     try:
-        return jax.eval_shape(session.subject.reference, *args)
+        return jax.eval_shape(subject.reference, *args)
     except Exception as error:
-        what = "fwd" if session.subject.own_forward else "the reference"
+        what = "fwd" if subject.own_forward else "the reference"
         raise TypeError(
             f"verify: {what} could not be called with the {len(args)} arguments of the example: "
             f"{_told(error)}"
@@ -97,65 +99,52 @@ def _told(error: Exception) -> str:
     )
 
 
-def _values(session: Session, args: tuple[PyTree, ...], output: PyTree) -> list[Point]:
-    """Compare on the ladder, for other cotangents and other batch sizes; the points of the ladder."""
-    rungs = QUICK if "ladder" in session.options.skip else LEVELS[session.options.level]
-    climbed = climb(args, output, session.rng, rungs)
-    for point in climbed:
-        _look(session, point)
-    if session.options.does("linearity"):
-        base = session.seen[-len(climbed)].cotangents
-        found = linearity.violations(session.both, climbed[0], base, session.rng)
+def _values(session: Session, args: tuple[PyTree, ...], output: PyTree) -> list[Seen]:
+    """Compare on the ladder, for other cotangents and other batch sizes; what was seen on the ladder."""
+    options = session.options
+    rungs = QUICK if "ladder" in options.skip else LEVELS[options.level]
+    climbed = [_evaluate(session, point) for point in climb(args, output, session.rng, rungs)]
+    if options.does("linearity"):
+        found = linearity.violations(session.sides, climbed[0], session.rng)
         session.not_linear.extend(f._replace(example=args) for f in found)
-    if session.options.does("batches"):
+    if options.does("batches"):
         resized = batches.resized(session.subject.reference, args, session.rng)
         for point in resized:
-            _look(session, point)
+            _evaluate(session, point)
         if not resized:
             session.notes.append("no batch axis was found: the sizes are those of the example")
     return climbed
 
 
-def _behaviour(session: Session, climbed: list[Point]) -> None:
-    """How the pair behaves under JAX's transforms, and whether the reference is what it says."""
+def _evaluate(session: Session, point: Point) -> Seen:
+    """Compare at one point; the first difference of each leaf of the output is a finding."""
+    evaluation = values.evaluate(session, point)
+    if session.options.does("forward"):
+        named = {f.path for f in session.findings}
+        session.findings.extend(f for f in values.violations(evaluation) if f.path not in named)
+    session.undecided.extend(evaluation.undecided)
+    session.seen.append(evaluation.seen)
+    return evaluation.seen
+
+
+def _behaviour(session: Session, climbed: list[Seen]) -> None:
+    """Check the pair under transforms, and the derivative of the reference against its values."""
     bent = {f.path for f in session.not_linear}
 
-    def allowed(number: int, path: str, distance: float) -> float:
+    def allowed(seen: Seen, path: str, distance: float) -> float:
         """Four times the bound; what is wrong anyhow may differ as it likes."""
-        point, seen = session.seen[number].point, session.seen[number].cotangents
-        c = seen.get(path)
+        c = seen.cotangents.get(path)
         if c is None or c.wrong or path in bent:
             return float("inf")
         if distance > 4 * c.bound:
-            _, kept = rounding.allowed_for(
-                session.subject.reference,
-                point,
-                session.names,
-                session.rng,
-                session.both.resolution,
-                [],
-                {path: c},
-            )
-            c = kept[path]
+            key = Key("cotangent", path)
+            c = rounding.allowed_for(session.sides.reference, seen.point, session.rng, {key: c})[key]
         return 4 * c.bound
 
+    first = climbed[0].point
     if session.options.does("transforms"):
-        found = transforms.violations(session.subject, session.both, climbed, allowed, session.names)
-        session.findings.extend(f._replace(example=climbed[0].args) for f in found)
+        found = transforms.violations(session.subject, session.sides, climbed[:2], allowed)
+        session.findings.extend(f._replace(example=first.args) for f in found)
     if session.options.does("reference"):
         with np.errstate(all="ignore"):  # an output may be infinite, where something is masked
-            session.findings.extend(
-                reference.violations(session.both, climbed[0], session.names, session.rng)
-            )
-
-
-def _look(session: Session, point: Point) -> None:
-    """Look at one point, and note what was seen."""
-    outputs, seen, undecided = look(session, point)
-    for number, c in enumerate(outputs):
-        where = f"output[{number}]" if len(outputs) > 1 else "output"
-        if c.wrong and session.options.does("forward") and where not in {f.path for f in session.findings}:
-            text = f"it differs from the reference's by {c.error:.1e}; allowed {c.bound:.1e} ({point.name})"
-            session.findings.append(Finding("forward", where, text, point.args))
-    session.undecided.extend(undecided)
-    session.seen.append(seen)
+            session.findings.extend(reference.violations(session.sides, first, session.rng))

@@ -1,4 +1,4 @@
-"""One check on its way: its subject, the two sides, and what has been seen and found so far."""
+"""The state of one check: subject, options, both sides compiled, and what was seen and found so far."""
 
 from dataclasses import dataclass, field
 
@@ -13,18 +13,22 @@ from jax_ref.verify.subject import Subject
 
 @dataclass
 class Session:
-    """What the checks read, and what they add to."""
+    """What the checks read, and the lists that the runner adds to."""
 
     subject: Subject
     options: Options
-    names: tuple[str, ...]
-    both: Sides
+    sides: Sides
     rng: np.random.Generator
     seen: list[Seen] = field(default_factory=list)
     not_linear: list[Finding] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the arguments."""
+        return self.sides.reference.names
 
     def wrong(self, path: str | None = None) -> bool:
         """Whether a comparison, of one leaf or of any, found a cotangent that is not right."""

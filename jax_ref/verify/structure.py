@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.findings import Finding
-from jax_ref.verify.trees import dtype_of, is_floating, joined, labelled
+from jax_ref.verify.trees import dtype_of, is_floating, joined, kind, labelled
 
 
 def match(
@@ -43,11 +43,6 @@ def match(
 
 def _is_none(x: Any) -> bool:
     return x is None
-
-
-def kind(x: Any) -> str:
-    """What a thing is, in words: an array also while it is traced."""
-    return "an array" if hasattr(x, "shape") else f"a {type(x).__name__}"
 
 
 def _problem(leaf: Any, cotangent: Any, present: bool) -> str | None:

@@ -14,8 +14,7 @@ import jax
 from jaxtyping import PyTree
 
 from jax_ref.verify.oracle import value_and_vjp
-from jax_ref.verify.structure import kind
-from jax_ref.verify.trees import is_floating
+from jax_ref.verify.trees import is_floating, kind
 
 
 class Subject(NamedTuple):

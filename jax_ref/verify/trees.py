@@ -79,3 +79,8 @@ def float64(x: Any) -> np.ndarray:
 def magnitudes(tree: PyTree) -> PyTree:
     """`tree` with |x| in place of each floating leaf x."""
     return jax.tree.map(lambda x: abs(x) if is_floating(x) else x, tree)
+
+
+def kind(x: Any) -> str:
+    """What a thing is, in words: an array also while it is traced."""
+    return "an array" if hasattr(x, "shape") else f"a {type(x).__name__}"

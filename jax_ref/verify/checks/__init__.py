@@ -1,1 +1,1 @@
-"""The checks: what each of them holds against the pair."""
+"""The checks, each of a property that a right gradient has: its `violations` are findings."""

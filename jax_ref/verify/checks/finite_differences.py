@@ -1,4 +1,4 @@
-"""The slope of a function of a number from its values: central differences that choose their own step."""
+"""Richardson-extrapolated finite differences with step selection, and detection of kinks."""
 
 from collections.abc import Callable
 
@@ -19,10 +19,11 @@ ROUNDING = 1e-14
 def slope(value: Callable[[float], float], size: float) -> tuple[float, float]:
     """The derivative of `value` at 0, and an estimate of its error; `size` is that of the terms in a value.
 
-    Richardson's (4 D(h/2) - D(h))/3 for a row of halved steps; the estimate is how far neighbours in the
-    row disagree, and where they disagree least is the step taken. It is infinite at a kink, where the slopes
-    to both sides stay apart as the step shrinks: for a kink alone from step to step, and for a few among many
-    smooth terms (ties of some of many maxima) where what is left of their difference at no step is not zero.
+    D(h) is the central difference; of (4 D(h/2) - D(h))/3 for a row of halved steps that one is taken whose
+    neighbours in the row differ from it the least, and the estimate is how far they do. It is infinite at a
+    kink, where the slopes to both sides stay apart as the step shrinks: of a single kink they do so from step
+    to step; of a few among many smooth terms (ties in some of many maxima) their difference, extrapolated to
+    a step of zero, is not zero.
     """
     above, below = (np.array([value(sign * h) for h in STEPS]) for sign in (1, -1))
     steps, rounding = np.array(STEPS), ROUNDING * size

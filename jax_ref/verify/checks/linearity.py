@@ -1,4 +1,4 @@
-"""A backward is linear in the cotangent of the output: scaled, negated, added and zero."""
+"""Linearity of the backward pass in the cotangent of the output: under scaling, negation and addition."""
 
 from typing import Any
 
@@ -8,10 +8,9 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.comparison import tolerance
-from jax_ref.verify.comparison.compare import Compared
-from jax_ref.verify.comparison.sides import Sides, manual
+from jax_ref.verify.comparison.compare import Compared, Seen
+from jax_ref.verify.comparison.sides import Sides
 from jax_ref.verify.findings import Finding
-from jax_ref.verify.points.point import Point
 
 SCALES = (-1.0, 128.0, -128.0, 0.0)
 """Powers of two: a cotangent times one of them is exact in every dtype."""
@@ -23,22 +22,23 @@ ROOM = 0.01
 """Share of the dtype's range that is looked at: what is summed on the way may be larger than the sum."""
 
 
-def violations(
-    both: Sides, point: Point, found: dict[str, Compared], rng: np.random.Generator
-) -> list[Finding]:
-    """What is not linear, each leaf once; `found` are the cotangents at the point."""
+def violations(sides: Sides, seen: Seen, rng: np.random.Generator) -> list[Finding]:
+    """What is not linear at a point where both sides were compared, each leaf once."""
     findings: dict[str, Finding] = {}
+    point, found = seen.point, seen.cotangents
 
     def drawn() -> PyTree:
         return _map(
             lambda d: np.clip(np.round(GRID * rng.normal(size=d.shape)) / GRID, -2, 2), point.d_output
         )
 
+    def cotangents(d_output: PyTree) -> dict[str, Any]:
+        return sides.manual(point._replace(d_output=d_output))[1]
+
     first, second = drawn(), drawn()
-    _, base = manual(both, point._replace(d_output=first))
-    _, other = manual(both, point._replace(d_output=second))
+    base, other = cotangents(first), cotangents(second)
     for scale in SCALES:
-        _, scaled = manual(both, point._replace(d_output=_map(lambda d, s=scale: s * d, first)))
+        scaled = cotangents(_map(lambda d, s=scale: s * d, first))
         for path, c in found.items():
             expected = scale * np.asarray(base[path], np.float64)
             if np.max(np.abs(expected), initial=0) > ROOM * float(jnp.finfo(base[path].dtype).max):
@@ -54,7 +54,7 @@ def violations(
                     else f"for {scale:g} times the cotangent of the output it is not {scale:g} times as large"
                 )
                 findings[path] = Finding(kind, path, text)
-    _, summed = manual(both, point._replace(d_output=jax.tree.map(_add, first, second)))
+    summed = cotangents(jax.tree.map(_add, first, second))
     for path, c in found.items():
         expected = np.asarray(base[path], np.float64) + np.asarray(other[path], np.float64)
         allowed = 16 * max(_allowed(c, base[path]), _allowed(c, other[path]))

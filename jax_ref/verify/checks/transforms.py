@@ -1,8 +1,8 @@
-"""The same under `jit` and `vmap`, twice the same, and the arguments as they were."""
+"""Invariance under `jit` and `vmap`, determinism, and arguments that are not written to."""
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_ref.verify.comparison import tolerance
-from jax_ref.verify.comparison.sides import Sides, manual
+from jax_ref.verify.comparison.compare import Seen
+from jax_ref.verify.comparison.sides import Sides
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.oracle import x64_for
 from jax_ref.verify.points.point import Point
@@ -21,21 +22,19 @@ from jax_ref.verify.trees import is_floating
 
 def violations(
     subject: Subject,
-    both: Sides,
-    points: list[Point],
-    allowed: Callable[[int, str, float], float],
-    names: tuple[str, ...],
+    sides: Sides,
+    several: Sequence[Seen],
+    allowed: Callable[[Seen, str, float], float],
 ) -> list[Finding]:
     """What differs between two calls, under `jit` and eagerly, or under `vmap` and in a loop.
 
-    `allowed(number, path, distance)` says how far apart two results may be, at one of the first two points
-    and for one leaf, that are so far apart.
+    It is tried at two points that were seen. `allowed(seen, path, distance)` says how far apart two results
+    may be, at one of them and for one leaf, that are so far apart.
     """
-    point = points[0]
+    point, names = several[0].point, sides.reference.names
     with x64_for((point.args, point.d_output)):
-        before = copy.deepcopy([x for x in jax.tree.leaves(point.args) if isinstance(x, np.ndarray)])
-        _, first = manual(both, point)
-        _, second = manual(both, point)
+        before = copy.deepcopy(_arrays(point))
+        first, second = (sides.manual(point)[1] for _ in range(2))
         findings = [
             Finding("not deterministic", path, "two calls with the same arguments differ")
             for path in first
@@ -47,17 +46,23 @@ def violations(
         if not _traces_the_same(subject, point):
             return [Finding("not deterministic", "", "two calls with the same arguments run other programs")]
         eager = match(point.args, subject.run(*on_device)[1], names)[0]
-        findings += _differ("under jit and without it", first, eager, functools.partial(allowed, 0))
-        stacked = jax.tree.map(_stack, *[(p.args, p.d_output) for p in points[:2]])
-        vmapped = both.mapped(*stacked)[1]
-        one_by_one = [manual(both, p)[1] for p in points[:2]]
+        limit = functools.partial(allowed, several[0])
+        findings += _differ("under jit and without it", first, eager, limit)
+        stacked = jax.tree.map(_stack, *[(s.point.args, s.point.d_output) for s in several])
+        mapped = sides.by_hand_mapped(*stacked)[1]
+        one_by_one = [sides.manual(s.point)[1] for s in several]
         for i, single in enumerate(one_by_one):
-            row = {path: np.asarray(values)[i] for path, values in vmapped.items()}
-            findings += _differ("under vmap and one by one", single, row, functools.partial(allowed, i))
-    after = [x for x in jax.tree.leaves(point.args) if isinstance(x, np.ndarray)]
-    if not all(_same(a, b) for a, b in zip(before, after, strict=True)):
+            row = {path: np.asarray(values)[i] for path, values in mapped.items()}
+            limit = functools.partial(allowed, several[i])
+            findings += _differ("under vmap and one by one", single, row, limit)
+    if not all(_same(a, b) for a, b in zip(before, _arrays(point), strict=True)):
         findings.append(Finding("transform", "", "the call changed its arguments in place"))
     return list({f.path: f for f in findings}.values())
+
+
+def _arrays(point: Point) -> list[np.ndarray]:
+    """The arguments that a call could write into."""
+    return [x for x in jax.tree.leaves(point.args) if isinstance(x, np.ndarray)]
 
 
 def _differ(

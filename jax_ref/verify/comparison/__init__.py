@@ -1,1 +1,1 @@
-"""How far a gradient is from the oracle, and how far it may be."""
+"""The distance of a gradient from the oracle at a point, and the largest distance that is allowed."""

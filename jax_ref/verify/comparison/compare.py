@@ -1,15 +1,14 @@
-"""Both sides at one point: how far the hand-written gradient is from the oracle, and how far it may be."""
+"""Comparison of both sides at one point, leaf by leaf: the error, and the largest error that is allowed."""
 
-import functools
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import PyTree
 
-from jax_ref.verify.comparison import resolution, tolerance
-from jax_ref.verify.comparison.sides import Sides, _own, exact, manual
+from jax_ref.verify.comparison import tolerance
+from jax_ref.verify.comparison.resolution import coarser
+from jax_ref.verify.comparison.sides import Gradient, Sides
 from jax_ref.verify.points import inputs
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.trees import float64, floats, is_floating
@@ -38,61 +37,65 @@ class Compared(NamedTuple):
         return self.error > self.bound
 
 
-class Seen(NamedTuple):
-    """One point with what was found there, by path."""
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One point with what was found there, by path; hashed by identity, so that results of it are cached."""
 
     point: Point
     cotangents: dict[str, Compared]
 
 
-def compare(
-    both: Sides, point: Point, rng: np.random.Generator
-) -> tuple[list[Compared], dict[str, Compared]]:
-    """The output's leaves, and each argument's leaf by its path, against the oracle.
+class Key(NamedTuple):
+    """A leaf of a gradient: one of the output, as `output[0]`, or the cotangent of one of the arguments."""
+
+    part: str
+    path: str
+
+
+def by_key(gradient: Gradient) -> dict[Key, Any]:
+    """The leaves of an output and of the cotangents, or what else has their structure."""
+    output, cotangents = gradient
+    leaves = jax.tree.leaves(output)
+    paths = [f"output[{i}]" for i in range(len(leaves))] if len(leaves) > 1 else ["output"]
+    outputs = {Key("output", path): leaf for path, leaf in zip(paths, leaves, strict=False)}
+    return outputs | {Key("cotangent", path): leaf for path, leaf in cotangents.items()}
+
+
+def compare(sides: Sides, point: Point, rng: np.random.Generator) -> dict[Key, Compared]:
+    """Every leaf of the hand-written output and cotangents against the oracle.
 
     Beside what `tolerance` allows, a result may stray twice as far as the oracle does when the arguments
     move by a unit in the last place: nobody can do better who rounds on the way. No more digits are asked for
-    than the oracle has.
+    than the oracle has. Integers and booleans of an output must be those of the reference in the same dtype.
     """
-    output, cotangents = manual(both, point)
     near = [point, *(point._replace(args=inputs.nearby(point.args, rng)) for _ in range(NEIGHBOURS))]
-    oracles = [exact(both, p) for p in near]
+    manual = by_key(sides.manual(point))
+    oracles = [by_key(sides.exact(p)) for p in near]
+    exact = {key: float64(oracles[0][key]) for key in manual}
+    dtypes = {
+        key: coarser(x.dtype, sides.reference.resolution.dtype) for key, x in manual.items() if is_floating(x)
+    }
     largest = max((float(np.max(np.abs(float64(x)), initial=0)) for x in floats(point.args)), default=1.0)
+    d_outputs = np.concatenate([float64(x).ravel() for x in floats(point.d_output)])
 
-    @functools.cache
-    def own() -> list[Any]:
-        """Autodiff in the dtypes of the point: compiled only for what needs its leave."""
-        return [_own(both, p) for p in near]
+    def bound(key: Key, autodiff_error: float) -> float:
+        """The distance allowed where autodiff in the dtypes of the point is so far from the oracle."""
+        if key not in dtypes:
+            return 0.0
+        moved = 2 * max(tolerance.distance(float64(o[key]), exact[key]) for o in oracles[1:])
+        d_output = np.ones(exact[key].shape) if key.part == "output" else d_outputs
+        if dtypes[key] == np.float64:
+            return tolerance.bound64(exact[key], d_output, largest) + moved
+        return tolerance.bound(exact[key], autodiff_error, dtypes[key], d_output, largest) + moved
 
-    def compared(pick: Callable[[Any], Any], cotangent: PyTree) -> Compared:
-        truth, actual = float64(pick(oracles[0])), pick((output, cotangents))
-        moved = 2 * max(tolerance.distance(float64(pick(o)), truth) for o in oracles[1:])
-        dtype = resolution.coarser(actual.dtype, both.resolution.dtype)
-        if dtype == np.float64:
-            return Compared(float64(actual), truth, tolerance.bound64(truth, cotangent, largest) + moved)
-
-        def within(autodiff_error: float) -> Compared:
-            allowed = tolerance.bound(truth, autodiff_error, dtype, cotangent, largest)
-            return Compared(float64(actual), truth, allowed + moved)
-
-        return within(_furthest(pick, own(), oracles)) if within(0.0).wrong else within(0.0)
-
-    def equal(pick: Callable[[Any], Any]) -> Compared:
-        """Integers and booleans of an output, which must be those of the reference in the same dtype."""
-        actual, truth = float64(pick((output, cotangents))), float64(pick(oracles[0]))
-        if np.any(actual != truth):
-            truth = float64(pick(own()[0]))
-        return Compared(actual, truth, 0.0)
-
-    size = np.concatenate([float64(x).ravel() for x in floats(point.d_output)])
-    outputs = []
-    for i, leaf in enumerate(jax.tree.leaves(output)):
-        pick = lambda side, i=i: jax.tree.leaves(side[0])[i]  # noqa: E731
-        outputs.append(compared(pick, np.ones(leaf.shape)) if is_floating(leaf) else equal(pick))
-    return outputs, {path: compared(lambda side, p=path: side[1][p], size) for path in cotangents}
-
-
-def _furthest(pick: Callable[[Any], Any], own: list[Any], oracles: list[Any]) -> float:
-    """How far autodiff strays from the oracle at most; NaN where it is not finite itself."""
-    pairs = zip(own, oracles, strict=True)
-    return max(tolerance.distance(float64(pick(a)), float64(pick(o))) for a, o in pairs)
+    found = {key: Compared(float64(x), exact[key], bound(key, 0.0)) for key, x in manual.items()}
+    doubtful = [key for key, c in found.items() if c.wrong and dtypes.get(key) != np.float64]
+    own = [by_key(sides.own(p)) for p in near] if doubtful else []  # compiled only for what needs its leave
+    for key in doubtful:
+        if key in dtypes:
+            pairs = zip(own, oracles, strict=True)
+            strays = max(tolerance.distance(float64(a[key]), float64(o[key])) for a, o in pairs)
+            found[key] = found[key]._replace(bound=bound(key, strays))
+        else:
+            found[key] = found[key]._replace(exact=float64(own[0][key]))
+    return found

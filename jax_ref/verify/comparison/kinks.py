@@ -1,4 +1,4 @@
-"""Where the reference has no derivative: the differences to its left and to its right disagree."""
+"""Kinks of the reference: entries at which its one-sided difference quotients disagree."""
 
 import functools
 from collections.abc import Callable
@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.comparison.compare import Compared
+from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.oracle import inner, wide
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.trees import labelled, magnitudes, widened, with_leaf
+from jax_ref.verify.trees import magnitudes, widened
 
 LIMIT = 256
 """Entries looked at, those with the largest errors first."""
@@ -30,25 +31,16 @@ FAR = 10
 """Jumps of the slope that an answer at a kink may be off the middle: no convention is further away."""
 
 
-def undecided(
-    reference: Callable[..., PyTree],
-    names: tuple[str, ...],
-    point: Point,
-    path: str,
-    found: Compared,
-    unit: float,
-) -> np.ndarray:
-    """Which entries of a leaf that disagree with the oracle lie at a kink of the reference, as a mask.
-
-    `unit` is the machine epsilon of the oracle.
-    """
+def undecided(reference: Reference, point: Point, path: str, found: Compared) -> np.ndarray:
+    """Which entries of a leaf that disagree with the oracle lie at a kink of the reference, as a mask."""
+    unit = reference.resolution.eps
     with np.errstate(invalid="ignore"):
         off = np.abs(found.actual - found.exact).ravel()
     off[~np.isfinite(off)] = 0
     looked_at = np.argsort(-off)[:LIMIT]
     with wide():
         args, d_output = widened((point.args, point.d_output))
-        slopes = _one_sided(reference, names, path)
+        slopes = _one_sided(reference, path)
         step = unit**STEP
         left_far, right_far, _ = map(np.asarray, slopes(args, d_output, looked_at, step, unit))
         left, right, noise = map(np.asarray, slopes(args, d_output, looked_at, step / NEARER, unit))
@@ -59,20 +51,12 @@ def undecided(
     kinks, mask = np.zeros(off.shape), np.zeros(off.shape, bool)
     kinks[looked_at] = bent
     mask[looked_at] = bent & near & (off[looked_at] > 0)
-    if mask.any() and _refuted(reference, names, point, path, found, kinks.reshape(found.exact.shape), unit):
+    if mask.any() and _refuted(reference, point, path, found, kinks.reshape(found.exact.shape)):
         mask[:] = False
     return mask.reshape(found.actual.shape)
 
 
-def _refuted(
-    reference: Callable[..., PyTree],
-    names: tuple[str, ...],
-    point: Point,
-    path: str,
-    found: Compared,
-    kinks: np.ndarray,
-    unit: float,
-) -> bool:
+def _refuted(reference: Reference, point: Point, path: str, found: Compared, kinks: np.ndarray) -> bool:
     """Whether no convention allows what was found, as the reference is smooth when all `kinks` move as one.
 
     So a maximum may give its cotangent to any of several equal entries, or a share to each, but not all of it
@@ -80,7 +64,7 @@ def _refuted(
     """
     with wide():
         args, d_output = widened((point.args, point.d_output))
-        sides = _along(reference, names, path)(args, d_output, kinks, unit)
+        sides = _along(reference, path)(args, d_output, kinks, reference.resolution.eps)
     left, right, noise = map(float, sides)
     rounding = found.bound * np.sqrt(np.sum(kinks))
     tolerated = 1e-3 * max(abs(left), abs(right)) + noise + rounding
@@ -89,13 +73,13 @@ def _refuted(
 
 
 @functools.lru_cache(maxsize=32)
-def _one_sided(reference: Callable[..., PyTree], names: tuple[str, ...], path: str) -> Any:
+def _one_sided(reference: Reference, path: str) -> Any:
     """`(args, d_output, entries, step, unit) -> (left, right, noise)`: slopes to both sides by entries."""
 
     def differences(
         args: tuple[PyTree, ...], d_output: PyTree, entries: jax.Array, step: jax.Array, unit: jax.Array
     ) -> Any:
-        leaf, value = _of_leaf(reference, args, d_output, names, path)
+        leaf, value = _of_leaf(reference, args, d_output, path)
 
         def moved(entry: jax.Array, shift: jax.Array) -> jax.Array:
             return value(leaf.ravel().at[entry].add(shift).reshape(leaf.shape))
@@ -111,11 +95,11 @@ def _one_sided(reference: Callable[..., PyTree], names: tuple[str, ...], path: s
 
 
 @functools.lru_cache(maxsize=32)
-def _along(reference: Callable[..., PyTree], names: tuple[str, ...], path: str) -> Any:
+def _along(reference: Reference, path: str) -> Any:
     """`(args, d_output, direction, unit) -> (left, right, noise)`: the same along a direction of the leaf."""
 
     def differences(args: tuple[PyTree, ...], d_output: PyTree, direction: jax.Array, unit: jax.Array) -> Any:
-        leaf, value = _of_leaf(reference, args, d_output, names, path)
+        leaf, value = _of_leaf(reference, args, d_output, path)
         step = unit**STEP * jnp.maximum(1, jnp.max(jnp.abs(leaf)))
         below, here, above = (value(leaf + sign * step * direction) for sign in (-1, 0, 1))
         noise = unit * _noise(reference, args, d_output)
@@ -125,16 +109,16 @@ def _along(reference: Callable[..., PyTree], names: tuple[str, ...], path: str) 
 
 
 def _of_leaf(
-    reference: Callable[..., PyTree], args: Any, d_output: PyTree, names: tuple[str, ...], path: str
+    reference: Reference, args: Any, d_output: PyTree, path: str
 ) -> tuple[jax.Array, Callable[[jax.Array], jax.Array]]:
     """A leaf, and <reference, d_output> as a function of it."""
 
     def value(leaf: jax.Array) -> jax.Array:
-        return inner(reference(*with_leaf(args, names, path, leaf)), d_output)
+        return inner(reference.of_leaf(args, path, leaf), d_output)
 
-    return labelled(args, names)[path], value
+    return reference.leaves(args)[path], value
 
 
-def _noise(reference: Callable[..., PyTree], args: Any, d_output: PyTree) -> Any:
+def _noise(reference: Reference, args: Any, d_output: PyTree) -> Any:
     """The rounding error of <reference, d_output>, in machine epsilons."""
-    return ROUNDING * inner(*(magnitudes(tree) for tree in (reference(*args), d_output)))
+    return ROUNDING * inner(magnitudes(reference.function(*args)), magnitudes(d_output))

@@ -1,4 +1,8 @@
-"""How exact an oracle can be: not more than the reference, if that fixes a dtype or draws random numbers."""
+"""Resolution of the oracle: the coarsest dtype inside the reference, and whether it draws random numbers.
+
+A reference that fixes a dtype for itself is no more exact than that, also for arguments in float64; one that
+draws random numbers draws others in float64, and must be differentiated in its own dtypes.
+"""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -13,7 +17,7 @@ from jax_ref.verify.oracle import wide
 from jax_ref.verify.trees import dtype_of
 
 DRAW = ("random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform")
-"""Steps that draw random numbers: for the same key others in float64."""
+"""Primitives that draw random numbers: for the same key others in float64."""
 
 
 class Resolution(NamedTuple):
@@ -22,9 +26,14 @@ class Resolution(NamedTuple):
     dtype: np.dtype
     draws: bool
 
+    @property
+    def eps(self) -> float:
+        """The machine epsilon of the dtype."""
+        return float(jnp.finfo(self.dtype).eps)
+
 
 def of(reference: Callable[..., PyTree], args: PyTree) -> Resolution:
-    """Those of a reference for arguments in float64."""
+    """That of a reference for arguments in float64."""
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), dtype_of(x)), args)
     leaves, tree = jax.tree.flatten(shapes)
     return _of(reference, tree, tuple(leaves))

@@ -1,14 +1,13 @@
-"""How far rounding on the way carries a gradient: the oracle with a random error in each of its steps.
+"""Stochastic arithmetic: how far rounding on the way carries a gradient.
 
 The steps of the oracle, of the reference and of its derivative, are each multiplied by 1 + s r with r uniform
 in [-1, 1]. The size s is far above the rounding of float64, or of the dtype that the reference has inside, so
 that what comes of it can be measured, and what rounding does is as much smaller, or larger, as its unit is.
-So are estimated cancellations, which no bound from the sizes of the arguments knows. (Stochastic arithmetic:
-Vignes 1993, Mathematics and Computers in Simulation 35, 233-261.)
+This estimates cancellations, which no bound from the sizes of the arguments knows. (Vignes 1993, Mathematics
+and Computers in Simulation 35, 233-261.)
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,14 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.comparison import resolution, tolerance
-from jax_ref.verify.comparison.compare import Compared
-from jax_ref.verify.comparison.resolution import Resolution
-from jax_ref.verify.comparison.sides import differentiated
+from jax_ref.verify.comparison import tolerance
+from jax_ref.verify.comparison.compare import Compared, Key, by_key
+from jax_ref.verify.comparison.reference import Reference
+from jax_ref.verify.comparison.resolution import coarser
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.program.steps import Step, opened, run
-from jax_ref.verify.trees import is_floating, labelled, widened
+from jax_ref.verify.trees import is_floating, widened
 
 SIZE = 30 / 52
 """The power of the machine epsilon that the errors have: 2^-30 in float64."""
@@ -40,62 +39,52 @@ _EXACT = """
     stop_gradient transpose
 """
 EXACT = frozenset(_EXACT.split())
-"""Steps that do not round; an error in them would unmake ties."""
+"""Primitives that do not round; an error in them would unmake ties."""
 
 
 def allowed_for(
-    reference: Callable[..., PyTree],
-    point: Point,
-    names: tuple[str, ...],
-    rng: np.random.Generator,
-    reached: Resolution,
-    outputs: list[Compared],
-    cotangents: dict[str, Compared],
-) -> tuple[list[Compared], dict[str, Compared]]:
-    """The same, with bounds widened by what rounding may do at this point; `reached` are the oracle's digits.
+    reference: Reference, point: Point, rng: np.random.Generator, found: dict[Key, Compared]
+) -> dict[Key, Compared]:
+    """What was found, with bounds widened by what rounding may do at this point.
 
     With errors, a reference that draws random numbers in float64 would draw others: there nothing is allowed.
     """
-    if reached.draws:
-        return outputs, cotangents
-    leaves, given = jax.tree.leaves(point.d_output), labelled(point.args, names)
-    step = float(jnp.finfo(reached.dtype).eps) ** SIZE
+    if reference.resolution.draws:
+        return found
+    step = reference.resolution.eps**SIZE
     try:
-        strayed = _strayed(reference, point, names, rng, step)
+        strayed = [by_key(gradient) for gradient in _with_errors_at(reference, point, rng, step)]
     except Exception:  # a program with parts that cannot be run one by one
-        return outputs, cotangents
+        return found
+    dtypes = {
+        key: coarser(x.dtype, reference.resolution.dtype)
+        for key, x in by_key((point.d_output, reference.leaves(point.args))).items()
+        if is_floating(x)
+    }
 
-    def widen(c: Compared, like: Any, pick: Callable[[Any], Any]) -> Compared:
-        if not is_floating(like):
-            return c
-        unit = float(jnp.finfo(resolution.coarser(like.dtype, reached.dtype)).eps) / 2
-        far = max(tolerance.distance(pick(s), c.exact) for s in strayed)
-        return c._replace(bound=c.bound + (MARGIN * far * unit / step if np.isfinite(far) else 0.0))
+    def leave(key: Key, c: Compared) -> float:
+        """As much of how far the leaf strayed as rounding is smaller than the errors."""
+        far = max(tolerance.distance(s[key], c.exact) for s in strayed)
+        unit = float(jnp.finfo(dtypes[key]).eps) / 2
+        return MARGIN * far * unit / step if np.isfinite(far) else 0.0
 
-    return (
-        [widen(c, leaves[i], lambda s, i=i: jax.tree.leaves(s[0])[i]) for i, c in enumerate(outputs)],
-        {path: widen(c, given[path], lambda s, p=path: s[1][p]) for path, c in cotangents.items()},
-    )
+    return {
+        key: c._replace(bound=c.bound + leave(key, c)) if key in dtypes else c for key, c in found.items()
+    }
 
 
-def _strayed(
-    reference: Callable[..., PyTree],
-    point: Point,
-    names: tuple[str, ...],
-    rng: np.random.Generator,
-    step: float,
-) -> list[tuple[PyTree, dict[str, Any]]]:
-    """Output and cotangents by path of the oracle with errors of `step`, for a few draws of them."""
+def _with_errors_at(reference: Reference, point: Point, rng: np.random.Generator, step: float) -> list[Any]:
+    """The oracle with errors of `step`, for a few draws of them."""
     with wide():
         args, d_output = widened((point.args, point.d_output))
         seeds = rng.integers(2**31, size=TRIES)
-        return [_with_errors(reference, names)(args, d_output, step, seed) for seed in seeds]
+        return [_with_errors(reference)(args, d_output, step, seed) for seed in seeds]
 
 
 @functools.lru_cache(maxsize=32)
-def _with_errors(reference: Callable[..., PyTree], names: tuple[str, ...]) -> Any:
+def _with_errors(reference: Reference) -> Any:
     def with_errors(args: tuple[PyTree, ...], d_output: PyTree, size: jax.Array, seed: jax.Array) -> Any:
-        plain = opened(functools.partial(differentiated, reference, names=names), args, d_output)
+        plain = opened(reference.differentiated, args, d_output)
         sizes = [v.aval.size for step in plain.steps if _rounds(step) for v in step.equation.outvars]
         # all at once: to compile a random number generator for every step takes far longer than the rest
         errors = 1 + size * jax.random.uniform(jax.random.key(seed), (sum(sizes),), jnp.float64, -1, 1)

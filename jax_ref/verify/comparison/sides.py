@@ -1,4 +1,4 @@
-"""Both sides at one point: the hand-written gradient and the oracle, and how far apart they may be."""
+"""The two sides of a comparison, compiled: the hand-written gradient, and autodiff of the reference."""
 
 import functools
 from collections.abc import Callable
@@ -8,81 +8,71 @@ import jax
 from jaxtyping import PyTree
 
 from jax_ref.verify.comparison import resolution
-from jax_ref.verify.comparison.resolution import Resolution
-from jax_ref.verify.oracle import value_and_vjp, wide, x64_for
+from jax_ref.verify.comparison.reference import Reference
+from jax_ref.verify.oracle import wide, x64_for
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.structure import match
 from jax_ref.verify.subject import Subject
-from jax_ref.verify.trees import labelled, widened
+from jax_ref.verify.trees import widened
+
+Gradient = tuple[PyTree, dict[str, Any]]
+"""The output, and the cotangents of the floating leaves by path."""
 
 
 class Sides(NamedTuple):
-    """The two sides compiled: `(args, d_output) -> (output, {path: cotangent})`; and the first mapped.
+    """Both sides as jitted functions `(args, d_output) -> Gradient`; the hand-written one also mapped."""
 
-    `resolution` is that of the second.
-    """
+    reference: Reference
+    by_hand: Callable[..., Gradient]
+    by_autodiff: Callable[..., Gradient]
+    by_hand_mapped: Callable[..., Gradient]
 
-    manual: Callable[..., Any]
-    autodiff: Callable[..., Any]
-    mapped: Callable[..., Any]
-    resolution: Resolution
+    def manual(self, point: Point) -> Gradient:
+        """The hand-written side at a point, in the dtypes of the point."""
+        with x64_for((point.args, point.d_output)):
+            return self.by_hand(point.args, point.d_output)
+
+    def exact(self, point: Point) -> Gradient:
+        """The oracle: in float64, but in the point's own dtypes where it draws random numbers."""
+        return self.own(point) if self.reference.resolution.draws else self.in_float64(point)
+
+    def in_float64(self, point: Point) -> Gradient:
+        """Autodiff at a point, in float64 whatever the process is set to."""
+        with wide():
+            return self.by_autodiff(*widened((point.args, point.d_output)))
+
+    def own(self, point: Point) -> Gradient:
+        """Autodiff at a point, in the dtypes of the point."""
+        with x64_for((point.args, point.d_output)):
+            return self.by_autodiff(point.args, point.d_output)
 
 
-def sides(subject: Subject, names: tuple[str, ...], example: tuple[PyTree, ...]) -> Sides:
-    """Both sides of a subject as jitted functions; one program for each shape and dtype."""
-    manual, autodiff, mapped = _sides(subject, names)
-    return Sides(manual, autodiff, mapped, resolution.of(subject.reference, widened(example)))
+def of(subject: Subject, example: tuple[PyTree, ...]) -> Sides:
+    """Both sides of a subject; one program for each shape and dtype."""
+    resolved = resolution.of(subject.reference, widened(example))
+    reference = Reference(subject.reference, subject.names(len(example)), resolved)
+    by_hand, mapped = _by_hand(subject, reference.names)
+    what = "fwd" if subject.own_forward else "the reference"
+    return Sides(reference, by_hand, _by_autodiff(reference, what), mapped)
 
 
 @functools.lru_cache(maxsize=32)
-def _sides(subject: Subject, names: tuple[str, ...]) -> tuple[Callable[..., Any], ...]:
-    def manual(args: tuple[PyTree, ...], d_output: PyTree) -> Any:
+def _by_hand(subject: Subject, names: tuple[str, ...]) -> tuple[Callable[..., Gradient], ...]:
+    def manual(args: tuple[PyTree, ...], d_output: PyTree) -> Gradient:
         output, cotangents = subject.run(args, d_output)
         return output, match(args, cotangents, names)[0]
 
-    what = "fwd" if subject.own_forward else "the reference"
-    return jax.jit(manual), _autodiff(subject.reference, names, what), jax.jit(jax.vmap(manual))
+    return jax.jit(manual), jax.jit(jax.vmap(manual))
 
 
 @functools.lru_cache(maxsize=32)
-def _autodiff(reference: Callable[..., PyTree], names: tuple[str, ...], what: str) -> Callable[..., Any]:
-    """The oracle's side; one program for all backward passes that are held against the same reference."""
+def _by_autodiff(reference: Reference, what: str) -> Callable[..., Gradient]:
+    """One program for all backward passes that are held against the same reference."""
 
-    def autodiff(args: tuple[PyTree, ...], d_output: PyTree) -> Any:
+    def autodiff(args: tuple[PyTree, ...], d_output: PyTree) -> Gradient:
         try:
-            return differentiated(reference, args, d_output, names)
+            return reference.differentiated(args, d_output)
         except Exception as error:  # of the user's code, or of JAX for what has no derivative
             raise TypeError(f"verify: JAX cannot differentiate {what}: {error}") from error
 
     return jax.jit(autodiff)
-
-
-def differentiated(
-    reference: Callable[..., PyTree], args: tuple[PyTree, ...], d_output: PyTree, names: tuple[str, ...]
-) -> tuple[PyTree, dict[str, Any]]:
-    """The reference's output and its cotangents by `jax.vjp`, of each floating leaf by its path."""
-    output, cotangents = value_and_vjp(reference, args, d_output)
-    return output, labelled(cotangents, names)
-
-
-def manual(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
-    """The hand-written side at a point, in the dtypes of the point."""
-    with x64_for((point.args, point.d_output)):
-        return both.manual(point.args, point.d_output)
-
-
-def exact(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
-    """The oracle at a point: in float64, but in the point's own dtypes where it draws random numbers."""
-    return _own(both, point) if both.resolution.draws else in_float64(both, point)
-
-
-def in_float64(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
-    """Autodiff at a point, in float64 whatever the process is set to."""
-    with wide():
-        return both.autodiff(*widened((point.args, point.d_output)))
-
-
-def _own(both: Sides, point: Point) -> tuple[PyTree, dict[str, Any]]:
-    """Autodiff at a point, in the dtypes of the point."""
-    with x64_for((point.args, point.d_output)):
-        return both.autodiff(point.args, point.d_output)

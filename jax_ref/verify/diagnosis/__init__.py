@@ -1,19 +1,45 @@
-"""What a wrong cotangent is instead: the simplest change that makes it right, claimed only if it does.
+"""Diagnosis of a wrong cotangent: the simplest explanation that predicts it at every point where it was seen.
 
-A description is tried on points with other values and other cotangents of the output, and holds only if the
-same change, with the same number in it, brings all of them within the bound of the oracle.
+Each family of explanations is a file, whose `explanations(path, seen, context)` yields them. To add one: a
+file here, a line in `ORDER`, a word in `findings.KINDS`.
 """
 
-import itertools
+import functools
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
 
 from jax_ref.verify.comparison import tolerance
 from jax_ref.verify.comparison.compare import Compared, Seen
-from jax_ref.verify.diagnosis import algebra, deeper
-from jax_ref.verify.diagnosis.explanation import AT_KINKS, Context, Explanation, off_kinks
+from jax_ref.verify.comparison.sides import Sides
+from jax_ref.verify.diagnosis import (
+    algebra,
+    argument_uses,
+    conditional,
+    jacobian,
+    lost_digits,
+    primitive_gradients,
+    reductions,
+    substitutions,
+)
+from jax_ref.verify.diagnosis.explanation import Context, Explanation, off_kinks
 from jax_ref.verify.findings import Finding
+from jax_ref.verify.points.ladder import AT_KINKS
+
+ORDER: tuple[Callable[[str, list[Seen], Context], Iterator[Explanation]], ...] = (
+    algebra.explanations,
+    lost_digits.explanations,
+    reductions.explanations,
+    conditional.without_threshold,
+    primitive_gradients.statistics,
+    argument_uses.explanations,
+    substitutions.explanations,
+    jacobian.explanations,
+    primitive_gradients.derivatives,
+    conditional.beyond_threshold,
+)
+"""What is tried, the simplest and the cheapest first; a family of both kinds has two generators."""
 
 TINY = 1e-150
 
@@ -21,8 +47,13 @@ EVERYWHERE = ("zero", "conditional")
 """Kinds that must hold wherever it is wrong, off kinks: of few entries, or far out, they do by chance."""
 
 
+def context_of(sides: Sides) -> Context:
+    """The context of one report: the gradients at a point are computed once, for all leaves."""
+    return Context(sides, functools.cache(functools.partial(primitive_gradients.mistaken, sides.reference)))
+
+
 def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
-    """The first of the changes that holds at all the points, or that none does."""
+    """The first explanation that holds at all the points with the same numbers in it, or that none does."""
     worst = seen[0].cotangents[path]
     if not finite(worst):
         bad = np.argwhere(~np.isfinite(worst.actual) & np.isfinite(worst.exact))
@@ -31,11 +62,10 @@ def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
         return Finding("not finite", path, text)
     compared = _compared(seen)
     points = {"precision": seen[:2]} | dict.fromkeys(EVERYWHERE, off_kinks(seen))
-    for change in itertools.chain(
-        algebra.explanations(path, seen[0], context.names), deeper.explanations(path, seen, context)
-    ):
-        if all(_holds(change, path, s) for s in points.get(change.kind, compared)):
-            return Finding(change.kind, path, change.text)
+    for explanations in ORDER:
+        for explanation in explanations(path, seen, context):
+            if all(_holds(explanation, path, s) for s in points.get(explanation.kind, compared)):
+                return Finding(explanation.kind, path, explanation.text)
     return Finding(
         "gradient", path, f"off by {_relative(worst)} of its norm; no simple change makes it right"
     )
@@ -60,7 +90,7 @@ def _relative(found: Compared) -> str:
 
 
 def _compared(seen: list[Seen]) -> list[Seen]:
-    """Where a change must hold: at the first two, and at the others of the first's shapes, off kinks."""
+    """Where an explanation must hold: at the first two, and at the others of the same shapes, off kinks."""
 
     def shapes(s: Seen) -> list[tuple[int, ...]]:
         return [np.shape(x) for x in jax.tree.leaves(s.point.args)]
@@ -69,9 +99,10 @@ def _compared(seen: list[Seen]) -> list[Seen]:
     return [*seen[:2], *later]
 
 
-def _holds(change: Explanation, path: str, seen: Seen) -> bool:
+def _holds(explanation: Explanation, path: str, seen: Seen) -> bool:
+    """Whether the prediction is within the bound of what was found at a point."""
     found = seen.cotangents[path]
-    predicted = change.predict(seen)
+    predicted = explanation.predict(seen)
     if predicted is None or predicted.shape != found.actual.shape:
         return False
     scale = max(1.0, tolerance.size(predicted) / max(tolerance.size(found.exact), TINY))

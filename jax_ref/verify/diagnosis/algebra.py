@@ -1,4 +1,4 @@
-"""Mistakes that show in the cotangent alone: a sign, a factor, a permutation, a term too many."""
+"""Algebraic changes of the right cotangent: a sign, a factor, a permutation, a term too many."""
 
 import functools
 import itertools
@@ -8,19 +8,21 @@ from typing import Any
 import numpy as np
 
 from jax_ref.verify.comparison.compare import Seen
-from jax_ref.verify.diagnosis.explanation import Explanation
-from jax_ref.verify.trees import is_floating, labelled
+from jax_ref.verify.comparison.reference import Reference
+from jax_ref.verify.diagnosis.explanation import Context, Explanation
+from jax_ref.verify.trees import is_floating
 
 Array = np.ndarray
 
 
-def explanations(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Explanation]:
-    """The simplest first."""
+def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
+    """The simplest first, with the factors in them fitted at the first point."""
+    first, reference = seen[0], context.reference
     found = first.cotangents[path]
     exact = lambda s: s.cotangents[path].exact  # noqa: E731
     yield Explanation("sign", "it has the wrong sign", lambda s: -exact(s))
     yield Explanation("zero", "it is zero", lambda s: np.zeros_like(exact(s)))
-    yield from _factor(path, first, names)
+    yield from _factor(path, first, reference)
     for axes in _permutations(found.exact.ndim):
         yield Explanation(
             "transposed",
@@ -46,11 +48,11 @@ def explanations(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Exp
             yield Explanation(
                 "exchanged", f"it is the cotangent of {other}", lambda s, o=other: s.cotangents[o].exact
             )
-    yield from _added(path, first, names)
-    yield from _multiplied(path, first, names)
+    yield from _added(path, first, reference)
+    yield from _multiplied(path, first, reference)
 
 
-def _factor(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Explanation]:
+def _factor(path: str, first: Seen, reference: Reference) -> Iterator[Explanation]:
     found = first.cotangents[path]
     norm = float(np.vdot(found.exact, found.exact))
     if not norm > 0 or not np.all(np.isfinite(found.actual)):
@@ -60,16 +62,16 @@ def _factor(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Explanat
         return
     yield Explanation(
         "factor",
-        f"it is {named(factor, first, names)} times the right one",
+        f"it is {named(factor, reference.leaves(first.point.args))} times the right one",
         lambda s: factor * s.cotangents[path].exact,
     )
 
 
-def _added(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Explanation]:
+def _added(path: str, first: Seen, reference: Reference) -> Iterator[Explanation]:
     """A multiple of an argument, of a cotangent or of the output's cotangent is added or missing."""
 
     def terms(s: Seen) -> dict[str, Array]:
-        args = {k: np.asarray(x) for k, x in labelled(s.point.args, names).items() if is_floating(x)}
+        args = {k: np.asarray(x) for k, x in reference.leaves(s.point.args).items() if is_floating(x)}
         others = {f"the cotangent of {k}": c.exact for k, c in s.cotangents.items() if k != path}
         d_output = np.asarray(s.point.d_output) if hasattr(s.point.d_output, "dtype") else np.zeros(0)
         return args | others | {"the cotangent of the output": d_output}
@@ -91,17 +93,20 @@ def _added(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Explanati
         )
 
 
-def _multiplied(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Explanation]:
+def _multiplied(path: str, first: Seen, reference: Reference) -> Iterator[Explanation]:
     """It is multiplied or divided by an argument, or is not where it should be."""
 
     def factor(s: Seen, name: str) -> Array | None:
         """The argument, along the first or the last axes of the cotangent; None where it does not fit."""
-        shape, x = s.cotangents[path].exact.shape, np.asarray(labelled(s.point.args, names)[name], np.float64)
+        shape, x = (
+            s.cotangents[path].exact.shape,
+            np.asarray(reference.leaves(s.point.args)[name], np.float64),
+        )
         if x.shape == shape[: x.ndim]:
             return x.reshape(x.shape + (1,) * (len(shape) - x.ndim))
         return x if x.shape == shape[len(shape) - x.ndim :] else None
 
-    for name, leaf in labelled(first.point.args, names).items():
+    for name, leaf in reference.leaves(first.point.args).items():
         if not is_floating(leaf) or factor(first, name) is None or not np.all(leaf):
             continue
         for power, text in ((1, "multiplied by {}"), (-1, "divided by {}"), (2, "multiplied by {}^2")):
@@ -114,11 +119,11 @@ def _multiplied(path: str, first: Seen, names: tuple[str, ...]) -> Iterator[Expl
             yield Explanation("factor", f"it is the right one {text.format(name)}", predicted)
 
 
-def named(factor: float, seen: Seen, names: tuple[str, ...]) -> str:
-    """A number, as a size of the arguments where it is one."""
+def named(factor: float, leaves: dict[str, Any]) -> str:
+    """A number in words where it comes of a size of the arguments, whose leaves are given by path."""
     sizes = {
         f"{label} with {label} = {size}": size
-        for path, leaf in labelled(seen.point.args, names).items()
+        for path, leaf in leaves.items()
         for axis, size in enumerate(np.shape(leaf))
         if size > 1
         for label in [f"{path}.shape[{axis}]"]

@@ -1,9 +1,10 @@
-"""What each use of an argument in the reference adds to its cotangent, by the oracle.
+"""Wrong counts of the uses of an argument: the cotangent is the sum over its uses in the reference.
 
 A weight that is used at every step of a recurrence, or in two layers, or an input with a path around a layer:
-its cotangent is the sum over its uses, and a backward easily forgets one.
+a backward easily forgets one of its uses, or counts it twice.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from jax_ref.verify.comparison.compare import Seen
+from jax_ref.verify.comparison.reference import Reference
+from jax_ref.verify.diagnosis.explanation import Context, Explanation
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.program.steps import Apart, opened, run, unchanged
@@ -21,11 +25,29 @@ LIMIT = 32
 """The most uses told apart."""
 
 
-def shares(reference: Callable[..., PyTree], point: Point, which: int) -> np.ndarray | None:
+def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
+    """The shares of the uses, weighted otherwise than with one each."""
+    first, reference = seen[0], context.reference
+    which = list(reference.leaves(first.point.args)).index(path)
+
+    @functools.cache
+    def shares(s: Seen) -> Any:
+        try:
+            return _shares(reference, s.point, which)
+        except Exception:  # an equation of any library may need more than `bind`
+            return None
+
+    if shares(first) is None or not np.all(np.isfinite(shares(first))):
+        return
+    for text, weights in _weights(first.cotangents[path].actual, shares(first)):
+        yield Explanation("path", text, lambda s, w=weights: np.tensordot(w, shares(s), 1))
+
+
+def _shares(reference: Reference, point: Point, which: int) -> np.ndarray | None:
     """(U, *shape): what each of its uses gives leaf number `which`; None for one use, or too many."""
     with wide():
         args, d_output = widened((point.args, point.d_output))
-        program, leaves = opened(reference, *args), jax.tree.leaves(args)
+        program, leaves = opened(reference.function, *args), jax.tree.leaves(args)
 
         def of_copies(copies: Any) -> PyTree:
             return run(program, [*leaves[:which], Apart(iter(copies)), *leaves[which + 1 :]], unchanged)
@@ -51,7 +73,7 @@ def _count(of_copies: Callable[[Iterator[jax.Array]], PyTree], leaf: jax.Array) 
     return taken
 
 
-def weights(actual: np.ndarray, shares: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def _weights(actual: np.ndarray, shares: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """What the uses could have been counted with instead of once each, and its description."""
     count, flat = len(shares), shares.reshape(len(shares), -1)
     for use in range(count):

@@ -1,4 +1,4 @@
-"""A cotangent that is right but where a condition on the inputs holds."""
+"""Conditional errors: a cotangent that is right but where a condition on its position or the inputs holds."""
 
 from collections.abc import Iterator
 
@@ -6,8 +6,7 @@ import numpy as np
 
 from jax_ref.verify.comparison.compare import Compared, Seen
 from jax_ref.verify.diagnosis import conditions
-from jax_ref.verify.diagnosis.explanation import Explanation, off_kinks
-from jax_ref.verify.trees import labelled
+from jax_ref.verify.diagnosis.explanation import Context, Explanation, off_kinks
 
 Array = np.ndarray
 
@@ -15,30 +14,30 @@ FADED = 0.01
 """Share of the usual error below which an error is no longer one on one side of a threshold."""
 
 
-def without_threshold(path: str, seen: list[Seen], names: tuple[str, ...]) -> Iterator[Explanation]:
+def without_threshold(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
     """Right but where a condition holds: on a position, or on an input of the same shape."""
-    for text in dict.fromkeys(_conditions(path, seen, names)):
+    for text in dict.fromkeys(_conditions(path, seen, context)):
 
         def predicted(s: Seen, text: str = text) -> Array | None:
             """The cotangent itself, if it is wrong where the condition holds and nowhere else."""
-            found = _wrong_entries(s, path)
-            same = (c for c in conditions.where(labelled(s.point.args, names), found) if c.text == text)
+            found, leaves = _wrong_entries(s, path), context.reference.leaves(s.point.args)
+            same = (c for c in conditions.where(leaves, found) if c.text == text)
             holds = any(not np.any(found & ~c.mask) for c in same)
             return s.cotangents[path].actual if holds else None
 
         yield Explanation("conditional", f"it is wrong only {text}", predicted)
 
 
-def _conditions(path: str, seen: list[Seen], names: tuple[str, ...]) -> Iterator[str]:
+def _conditions(path: str, seen: list[Seen], context: Context) -> Iterator[str]:
     """Those that could hold, read off the points where some entries are right."""
     for s in _partly(path, seen):
         wrong = _wrong_entries(s, path)
-        for condition in conditions.where(labelled(s.point.args, names), wrong):
+        for condition in conditions.where(context.reference.leaves(s.point.args), wrong):
             if not np.any(wrong & ~condition.mask) and _tells(s.cotangents[path], wrong, condition.mask):
                 yield condition.text
 
 
-def beyond_threshold(path: str, seen: list[Seen], names: tuple[str, ...]) -> Iterator[Explanation]:
+def beyond_threshold(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
     """Wrong on one side of a threshold, the same at all points; only the more that it is so at show it.
 
     At a single one, of few entries, those that are wrong often are the largest by chance.
@@ -46,10 +45,12 @@ def beyond_threshold(path: str, seen: list[Seen], names: tuple[str, ...]) -> Ite
     partly = _partly(path, seen)
     if len(partly) < 2 or any(_fades(s.cotangents[path], _wrong_entries(s, path)) for s in partly):
         return
-    found = [
-        {t.text: t for t in conditions.thresholds(labelled(s.point.args, names), _wrong_entries(s, path))}
-        for s in off_kinks(seen)
-    ]
+
+    def thresholds(s: Seen) -> dict[str, conditions.Threshold]:
+        leaves = context.reference.leaves(s.point.args)
+        return {t.text: t for t in conditions.thresholds(leaves, _wrong_entries(s, path))}
+
+    found = [thresholds(s) for s in off_kinks(seen)]
     for text in found[0]:
         same = [each[text] for each in found if text in each]
         low, high = max(t.low for t in same), min(t.high for t in same)

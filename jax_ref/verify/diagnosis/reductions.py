@@ -1,5 +1,10 @@
-"""What each example, step or channel of the output adds to a cotangent, by the oracle."""
+"""Wrong reductions: what each example, step or channel of the output adds to a cotangent, summed otherwise.
 
+A cotangent is linear in that of the output: it is the sum over the entries of an axis of what their
+cotangents give.
+"""
+
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -7,7 +12,9 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.comparison.sides import differentiated
+from jax_ref.verify.comparison.compare import Seen
+from jax_ref.verify.comparison.reference import Reference
+from jax_ref.verify.diagnosis.explanation import Context, Explanation
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.trees import widened
@@ -18,7 +25,24 @@ LIMIT = 64
 """The longest axis that is told apart."""
 
 
-def axes(d_output: PyTree) -> Iterator[int]:
+def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
+    """Reductions along each axis of the output, but not along the batch of a leaf that has it too."""
+    first, reference = seen[0], context.reference
+    batched = list(reference.leaves(first.point.args)).index(path) in context.batched
+    for axis in _axes(first.point.d_output):
+        if axis == 0 and batched:
+            continue
+
+        @functools.cache
+        def shares(s: Seen, axis: int = axis) -> Array:
+            return _along(reference, s.point, axis, path)
+
+        entry = "example" if axis == 0 and context.batched else f"entry along axis {axis} of the output"
+        for text, reduce in _reductions(shares(first), entry):
+            yield Explanation("reduction", f"it is {text}", lambda s, of=shares, r=reduce: r(of(s)))
+
+
+def _axes(d_output: PyTree) -> Iterator[int]:
     """The axes that all leaves of the output have, and share the length of."""
     shapes = [np.shape(d) for d in jax.tree.leaves(d_output)]
     for axis in range(min(map(len, shapes), default=0)):
@@ -27,13 +51,8 @@ def axes(d_output: PyTree) -> Iterator[int]:
             yield axis
 
 
-def along(
-    reference: Callable[..., PyTree], point: Point, axis: int, path: str, names: tuple[str, ...]
-) -> Array:
-    """(N, *shape): what each of the N entries along an axis of the output gives the leaf at `path`.
-
-    A cotangent is linear in that of the output: it is the sum over entries of what their cotangents give.
-    """
+def _along(reference: Reference, point: Point, axis: int, path: str) -> Array:
+    """(N, *shape): what each of the N entries along an axis of the output gives the leaf at `path`."""
     with wide():
         args, d_output = widened((point.args, point.d_output))
 
@@ -43,12 +62,12 @@ def along(
             return mask * d
 
         def each(args: tuple[PyTree, ...], several: PyTree) -> Any:
-            return jax.vmap(lambda d: differentiated(reference, args, d, names)[1][path])(several)
+            return jax.vmap(lambda d: reference.differentiated(args, d)[1][path])(several)
 
         return np.asarray(jax.jit(each)(args, jax.tree.map(alone, d_output)))
 
 
-def reductions(c: Array, entry: str) -> Iterator[tuple[str, Callable[[Array], Array]]]:
+def _reductions(c: Array, entry: str) -> Iterator[tuple[str, Callable[[Array], Array]]]:
     """Wrong ways to reduce contributions, each of an `entry`, to one cotangent of the right shape."""
     yield f"only the first {entry}'s share", lambda c: c[0]
     yield f"only the last {entry}'s share", lambda c: c[-1]

@@ -1,51 +1,56 @@
-"""The right gradient at another point: a mask turned round, labels off by one, a weight that is forgotten."""
+"""Substitutions: the right gradient at another point.
+
+A mask is inverted, labels are off by one, a weight or the cotangent of one of the outputs is forgotten.
+"""
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax_ref.verify.comparison.compare import Seen
+from jax_ref.verify.diagnosis.explanation import Context, Explanation
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.trees import dtype_of, is_floating, labelled
+from jax_ref.verify.trees import dtype_of, is_floating
+
+Change = Callable[[Any], Any]
+"""From a leaf to what is in its place."""
 
 
-class Elsewhere(NamedTuple):
-    """A point's arguments or cotangent changed: the kind of finding, a description, and the change."""
+def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
+    """The cotangent at `path` for another value of another argument, or of the cotangent of the output."""
+    point = seen[0].point
 
-    kind: str
-    text: str
-    moved: Callable[[Point], Point]
+    def at(moved: Callable[[Point], Point]) -> Callable[[Seen], np.ndarray]:
+        return lambda s: np.asarray(context.sides.exact(moved(s.point))[1][path])
 
-
-def points(point: Point, path: str, names: tuple[str, ...]) -> Iterator[Elsewhere]:
-    """What the cotangent at `path` could be the right one of."""
-    for which, (name, leaf) in enumerate(labelled(point.args, names).items()):
+    for which, (name, leaf) in enumerate(context.reference.leaves(point.args).items()):
         if name != path and hasattr(leaf, "dtype") and np.size(leaf):
             for text, change in _instead(leaf):
-                moved = lambda p, w=which, c=change: p._replace(args=_replaced(p.args, w, c))  # noqa: E731
-                yield Elsewhere("input", f"it is the right one for {name} {text}", moved)
+                text = f"it is the right one for {name} {text}"
+                yield Explanation("input", text, at(_with_argument(which, change)))
     outputs = jax.tree.leaves(point.d_output)
     for which, d in enumerate(outputs):
-        if not is_floating(d):
-            continue
-        where = f"output[{which}]" if len(outputs) > 1 else "the output"
-        if len(outputs) > 1:
-            yield _of_cotangent(which, np.zeros_like, f"the cotangent of {where} is not used")
-        if d.size > 1:
-            mean = lambda d: np.full_like(d, d.astype(np.float64).mean())  # noqa: E731
-            yield _of_cotangent(
-                which, mean, f"each entry of the cotangent of {where} is taken for their mean"
-            )
-            total = lambda d: np.full_like(d, d.astype(np.float64).sum())  # noqa: E731
-            yield _of_cotangent(
-                which, total, f"each entry of the cotangent of {where} is taken for their sum"
-            )
+        if is_floating(d):
+            for text, change in _instead_of_cotangent(d, which, len(outputs)):
+                yield Explanation("cotangent ignored", text, at(_with_cotangent(which, change)))
 
 
-def _instead(leaf: Any) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+def _instead_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tuple[str, Change]]:
+    where = f"output[{which}]" if count > 1 else "the output"
+    if count > 1:
+        yield f"the cotangent of {where} is not used", np.zeros_like
+    if d.size > 1:
+        mean = lambda d: np.full_like(d, d.astype(np.float64).mean())  # noqa: E731
+        yield f"each entry of the cotangent of {where} is taken for their mean", mean
+        total = lambda d: np.full_like(d, d.astype(np.float64).sum())  # noqa: E731
+        yield f"each entry of the cotangent of {where} is taken for their sum", total
+
+
+def _instead(leaf: Any) -> Iterator[tuple[str, Change]]:
     dtype = dtype_of(leaf)
     if jnp.issubdtype(dtype, jnp.bool_):
         yield "turned round", np.logical_not
@@ -64,13 +69,15 @@ def _instead(leaf: Any) -> Iterator[tuple[str, Callable[[Any], Any]]]:
             yield f"reversed along {', '.join(map(str, axes))}", lambda x, axes=axes: np.flip(x, axes)
 
 
-def _of_cotangent(which: int, change: Callable[[Any], Any], text: str) -> Elsewhere:
-    return Elsewhere(
-        "cotangent ignored", text, lambda p: p._replace(d_output=_replaced(p.d_output, which, change))
-    )
+def _with_argument(which: int, change: Change) -> Callable[[Point], Point]:
+    return lambda p: p._replace(args=_replaced(p.args, which, change))
 
 
-def _replaced(tree: Any, which: int, change: Callable[[Any], Any]) -> Any:
+def _with_cotangent(which: int, change: Change) -> Callable[[Point], Point]:
+    return lambda p: p._replace(d_output=_replaced(p.d_output, which, change))
+
+
+def _replaced(tree: Any, which: int, change: Change) -> Any:
     """The tree with one of its leaves changed."""
     leaves, structure = jax.tree.flatten(tree)
     leaves[which] = change(leaves[which])

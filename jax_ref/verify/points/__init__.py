@@ -1,1 +1,1 @@
-"""Where the gradient is checked: arguments and cotangents made from one example."""
+"""Where a gradient is checked: points, of arguments and a cotangent of the output, made from an example."""

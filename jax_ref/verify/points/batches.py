@@ -1,4 +1,7 @@
-"""Batch axes, found by tracing: leading axes that can be resized together with the output's."""
+"""Detection of batch axes by abstract evaluation, and the example with other batch sizes.
+
+A batch axis is a leading axis that can be resized in several leaves together, with the output's or without.
+"""
 
 from collections.abc import Callable
 from itertools import combinations
@@ -8,6 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from jax_ref.verify.points.inputs import perturbed
 from jax_ref.verify.points.point import Point, cotangent
 from jax_ref.verify.trees import dtype_of
 
@@ -54,7 +58,10 @@ def summed(reference: Callable[..., PyTree], args: tuple[PyTree, ...]) -> tuple[
 
 
 def _largest(reference: Any, args: tuple[PyTree, ...], length: int, resized: Any) -> tuple[int, ...]:
-    """The largest set of leaves of that length that can be lengthened; `resized` says the output's shape."""
+    """The largest set of leaves of that length that can be lengthened.
+
+    `resized(shape, size)` is the shape of an output when the leaves have `size` rows.
+    """
     leaves, tree = jax.tree.flatten(args)
     candidates = [i for i, x in enumerate(leaves) if np.shape(x)[:1] == (length,)][:6]
     before = jax.tree.leaves(_shapes(reference, leaves, tree))
@@ -79,6 +86,4 @@ def _shapes(reference: Any, leaves: list[Any], tree: Any) -> PyTree:
 
 def _rows(x: Any, size: int, rng: np.random.Generator) -> Any:
     rows = x[np.resize(np.arange(x.shape[0]), size)]
-    if not np.issubdtype(dtype_of(x), np.floating) and str(dtype_of(x)) != "bfloat16":
-        return rows
-    return (np.asarray(rows, np.float64) * (1 + 0.1 * rng.normal(size=rows.shape))).astype(x.dtype)
+    return perturbed(rows, lambda shape: 0.1 * rng.normal(size=shape))

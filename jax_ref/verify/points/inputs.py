@@ -1,4 +1,7 @@
-"""Arguments and cotangents to check a gradient at: a ladder of values in the shapes of an example."""
+"""Random arguments in the shapes of an example: drawn anew on a ladder of scales, or perturbed.
+
+The rungs that are a transformation of values are those of `ladder`, applied to normally distributed ones.
+"""
 
 from collections.abc import Callable
 
@@ -7,15 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from jax_ref.verify.points import ladder
+from jax_ref.verify.trees import floats, is_floating
+
 Values = np.ndarray
-Rung = Callable[[np.random.Generator, tuple[int, ...]], Values]
+Draw = Callable[[np.random.Generator, tuple[int, ...]], Values]
 
 
-def _zero_rows(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
-    values = rng.normal(size=shape)
-    if shape:
-        values[rng.random(shape[0]) < 0.5] = 0
-    return values
+def _normal(rung: str) -> Draw:
+    """Normally distributed values, taken to a rung of the ladder of transformations."""
+    return lambda rng, shape: ladder.LADDER[rung](rng, rng.normal(size=shape))
 
 
 def _saturated(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
@@ -24,12 +28,12 @@ def _saturated(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
     return np.where(rng.random(shape) < 0.25, rng.normal(size=shape), far)
 
 
-LADDER: dict[str, Rung] = {
+LADDER: dict[str, Draw] = {
     "ordinary": lambda rng, shape: rng.normal(size=shape),
-    "small": lambda rng, shape: 1e-3 * rng.normal(size=shape),
+    "small": _normal("small"),
     "large": lambda rng, shape: 1e3 * rng.normal(size=shape),
-    "rounded": lambda rng, shape: np.round(2 * rng.normal(size=shape)) / 2,
-    "zero rows": _zero_rows,
+    "rounded": _normal("rounded"),
+    "zero rows": _normal("zero rows"),
     "saturated": _saturated,
 }
 """What floating point leaves are drawn from: rounded values make ties and meet kinks exactly."""
@@ -37,11 +41,18 @@ LADDER: dict[str, Rung] = {
 
 def redraw(example: PyTree, rung: str, rng: np.random.Generator) -> PyTree:
     """`example` with its floating point leaves drawn anew in float64, and the others as they are."""
+    return jax.tree.map(lambda x: LADDER[rung](rng, x.shape) if is_floating(x) else x, example)
+
+
+def perturbed(tree: PyTree, relative: Callable[[tuple[int, ...]], Values]) -> PyTree:
+    """`tree` with x (1 + r), rounded to its dtype, for each floating leaf x; `relative(shape)` draws r."""
 
     def leaf(x: np.ndarray) -> np.ndarray:
-        return LADDER[rung](rng, x.shape) if np.issubdtype(x.dtype, np.floating) else x
+        if not is_floating(x):
+            return x
+        return (np.asarray(x, np.float64) * (1 + relative(x.shape))).astype(x.dtype)
 
-    return jax.tree.map(leaf, example)
+    return jax.tree.map(leaf, tree)
 
 
 def nearby(args: PyTree, rng: np.random.Generator) -> PyTree:
@@ -49,13 +60,5 @@ def nearby(args: PyTree, rng: np.random.Generator) -> PyTree:
 
     Values of a coarser dtype beside it stay as they are: what is in the finest is not allowed their rounding.
     """
-    floating = [x.dtype for x in jax.tree.leaves(args) if jnp.issubdtype(x.dtype, jnp.floating)]
-    unit = min((float(jnp.finfo(dtype).eps) for dtype in floating), default=0.0)
-
-    def leaf(x: np.ndarray) -> np.ndarray:
-        if not jnp.issubdtype(x.dtype, jnp.floating):
-            return x
-        step = rng.integers(-1, 2, x.shape) * unit
-        return (np.asarray(x, np.float64) * (1 + step)).astype(x.dtype)
-
-    return jax.tree.map(leaf, args)
+    unit = min((float(jnp.finfo(x.dtype).eps) for x in floats(args)), default=0.0)
+    return perturbed(args, lambda shape: rng.integers(-1, 2, shape) * unit)

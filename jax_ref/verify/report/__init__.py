@@ -1,1 +1,1 @@
-"""From what was seen to what is said."""
+"""From what was seen to what is said: explained findings, small examples, and lines that show them."""
