@@ -1,4 +1,4 @@
-"""The ways to ask."""
+"""The entry points: a pair, an op or a function with a gradient of its own, and what is said of bad use."""
 
 import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,7 +15,7 @@ from jax_ref.verify.options import KINKS, LEVELS, PARTS, Options
 from jax_ref.verify.report import assemble, shrink
 from jax_ref.verify.runner import run_checks
 from jax_ref.verify.subject import Subject
-from jax_ref.verify.trees import cast, dtype_of, is_floating, kind, labelled
+from jax_ref.verify.trees import cast, dtype_of, is_floating, is_floating_dtype, kind, labelled
 
 Examples = Sequence[tuple[PyTree, ...]] | Any
 """A list of argument tuples, or a Hypothesis strategy for them."""
@@ -152,7 +152,7 @@ def _reasons(skip: Any) -> None:
 
 
 def _cast(example: tuple[PyTree, ...], dtype: DTypeLike) -> tuple[PyTree, ...]:
-    if not jnp.issubdtype(dtype, jnp.floating):
+    if not is_floating_dtype(dtype):
         raise TypeError(f"verify: dtypes named {dtype!r}; expected floating point, as jnp.bfloat16")
     return cast(example, dtype)
 
@@ -163,7 +163,7 @@ def _prepared(example: Any, what: Subject) -> tuple[PyTree, ...]:
         raise TypeError(f"verify: an example was {kind(example)}; expected a tuple of arguments")
     named = labelled(tuple(example), what.names(len(example)))
     arrays = [_array(name, leaf) for name, leaf in named.items()]
-    if not any(map(is_floating, arrays)):
+    if not any(map(is_floating, is_floating_dtype, arrays)):
         raise TypeError("verify: no argument is of floating point; expected one, to differentiate by")
     return jax.tree.unflatten(jax.tree.structure(tuple(example)), arrays)
 

@@ -1,4 +1,4 @@
-"""What the verifier says: a row for each leaf, findings in plain words, and what it could not decide."""
+"""The vocabulary of a report: kinds of findings, a row for each leaf, and what could not be decided."""
 
 import math
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The checks in their order, on one subject and its examples."""
+"""The sequence of the checks on one subject and its examples."""
 
 import jax
 import numpy as np

@@ -1,7 +1,7 @@
 """Hypothesis strategies for arguments of given shapes and dtypes; needs Hypothesis.
 
-Values climb the ladder of `inputs`: ordinary, small, large, rounded, zero rows, saturated. They shrink to
-ordinary ones.
+Values are drawn from the ladder of `inputs`: ordinary, small, large, rounded, zero rows, saturated. They
+shrink to ordinary ones.
 """
 
 from typing import Any

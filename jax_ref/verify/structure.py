@@ -1,4 +1,4 @@
-"""The cotangents' tree, shapes and dtypes against their arguments', leaf by leaf and by name."""
+"""Structural agreement of cotangents with their arguments: trees, shapes and dtypes, leaf by leaf."""
 
 from typing import Any
 
@@ -46,6 +46,7 @@ def _is_none(x: Any) -> bool:
 
 
 def _problem(leaf: Any, cotangent: Any, present: bool) -> str | None:
+    """What is wrong with the cotangent of a leaf, in words; `present` is false where there is no entry."""
     if not is_floating(leaf):
         if cotangent is None or dtype_of(cotangent) == jax.dtypes.float0:
             return None

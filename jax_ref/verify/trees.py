@@ -1,7 +1,7 @@
 """Pytrees leaf by leaf: paths, dtypes, and casts of the leaves of floating point.
 
-Whether a dtype is of floating point is asked of JAX, here alone: NumPy does not count bfloat16 and the eight
-bit floats among its own.
+Whether a dtype is of floating point, or of integers, is asked of JAX, and here alone: for NumPy neither
+bfloat16 and the floats of eight bits nor the integers of four are numbers.
 """
 
 from collections.abc import Callable
@@ -13,9 +13,19 @@ import numpy as np
 from jaxtyping import DTypeLike, PyTree
 
 
+def is_floating_dtype(dtype: DTypeLike) -> bool:
+    """Whether a dtype is of real floating point."""
+    return jnp.issubdtype(dtype, jnp.floating)
+
+
 def is_floating(leaf: Any) -> bool:
     """Whether a leaf is of real floating point."""
-    return jnp.issubdtype(dtype_of(leaf), jnp.floating)
+    return is_floating_dtype(dtype_of(leaf))
+
+
+def is_integer(leaf: Any) -> bool:
+    """Whether a leaf is of integers, of which booleans are none."""
+    return jnp.issubdtype(dtype_of(leaf), jnp.integer)
 
 
 def dtype_of(leaf: Any) -> Any:

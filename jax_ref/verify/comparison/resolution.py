@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import DTypeLike, PyTree
 
 from jax_ref.verify.oracle import wide
-from jax_ref.verify.trees import dtype_of
+from jax_ref.verify.trees import dtype_of, is_floating_dtype
 
 DRAW = ("random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform")
 """Primitives that draw random numbers: for the same key others in float64."""
@@ -50,7 +50,7 @@ def _of(reference: Callable[..., PyTree], tree: Any, leaves: tuple[jax.ShapeDtyp
     for step in steps:
         if any(_dtype(v) == jnp.float64 for v in step.invars):
             for v in step.outvars:
-                dtype = coarser(dtype, _dtype(v)) if jnp.issubdtype(_dtype(v), jnp.floating) else dtype
+                dtype = coarser(dtype, _dtype(v)) if is_floating_dtype(_dtype(v)) else dtype
     return Resolution(dtype, any(step.primitive.name in DRAW for step in steps))
 
 

@@ -1,4 +1,4 @@
-"""How far from the oracle a gradient may be: leaf by leaf, each by its own norm.
+"""Norm-wise error bounds against the oracle, leaf by leaf, each by its own norm.
 
 In float64 the bound is a multiple of rounding. In a narrower dtype it is what autodiff in that dtype
 itself misses the oracle by: no fixed tolerance, so that neither is a rounding error an alarm nor a

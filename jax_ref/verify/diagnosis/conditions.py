@@ -1,4 +1,4 @@
-"""Where a cotangent is wrong: the simplest condition on an input, or on the position, that says it."""
+"""Conditions on the position of an entry, or on an input, that could hold just where a cotangent is wrong."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_ref.verify.trees import dtype_of, is_floating
+from jax_ref.verify.trees import dtype_of, is_floating, is_integer
 
 Mask = np.ndarray
 
@@ -44,7 +44,7 @@ def where(named: dict[str, Any], wrong: Mask) -> Iterator[Condition]:
         if not _has_values(leaf):
             continue
         values = np.asarray(leaf)
-        if np.issubdtype(values.dtype, np.integer) and wrong.ndim:
+        if is_integer(values) and wrong.ndim:
             ids, counts = np.unique(values, return_counts=True)
             repeated = ids[(counts > 1) & (ids >= 0) & (ids < wrong.shape[0])]
             mask = np.zeros(wrong.shape, bool)
@@ -53,7 +53,7 @@ def where(named: dict[str, Any], wrong: Mask) -> Iterator[Condition]:
 
 
 def thresholds(named: dict[str, Any], wrong: Mask) -> Iterator[Threshold]:
-    """Conditions on an input of floating point, or on its size: the least that takes in all of `wrong`."""
+    """Thresholds of an input of floating point, or of its magnitude, that separate `wrong` from the rest."""
     for path, x in _values(named, wrong.shape):
         if not is_floating(x):
             continue

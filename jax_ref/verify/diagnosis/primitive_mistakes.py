@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from jax_ref.verify.program import source
 from jax_ref.verify.program.steps import Constant, Program, Step
+from jax_ref.verify.trees import is_floating
 
 Options = tuple[int, ...]
 
@@ -98,7 +99,7 @@ class Operand(NamedTuple):
     def differentiable(self) -> bool:
         """Whether it may have a cotangent."""
         is_constant = isinstance(self.step.inputs[self.number], Constant)
-        return not is_constant and jnp.issubdtype(self.aval.dtype, jnp.floating)
+        return not is_constant and is_floating(self.aval)
 
     @property
     def elementwise(self) -> bool:
@@ -323,7 +324,7 @@ def _on_the_way(program: Program, floating: list[bool]) -> Iterator[Step]:
 
 def _in_step(step: Step) -> Iterator[Mistake]:
     """The rows that fit each of the step's inputs."""
-    if not jnp.issubdtype(step.equation.outvars[0].aval.dtype, jnp.floating):
+    if not is_floating(step.equation.outvars[0].aval):
         return
     expression = source.expression(step)
     where = f" in {expression}" if expression else ""

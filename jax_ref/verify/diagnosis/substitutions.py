@@ -14,7 +14,7 @@ import numpy as np
 from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.diagnosis.explanation import Context, Explanation
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.trees import dtype_of, is_floating
+from jax_ref.verify.trees import dtype_of, is_floating, is_integer
 
 Change = Callable[[Any], Any]
 """From a leaf to what is in its place."""
@@ -51,12 +51,11 @@ def _instead_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tup
 
 
 def _instead(leaf: Any) -> Iterator[tuple[str, Change]]:
-    dtype = dtype_of(leaf)
-    if jnp.issubdtype(dtype, jnp.bool_):
+    if jnp.issubdtype(dtype_of(leaf), jnp.bool_):
         yield "turned round", np.logical_not
         yield "that holds everywhere", np.ones_like
         yield "that holds nowhere", np.zeros_like
-    elif jnp.issubdtype(dtype, jnp.integer):
+    elif is_integer(leaf):
         yield "+ 1", lambda x: x + np.asarray(1, x.dtype)
         yield "- 1", lambda x: x - np.asarray(1, x.dtype)
     elif is_floating(leaf):

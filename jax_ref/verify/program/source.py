@@ -1,4 +1,4 @@
-"""Where in the source a step comes from: its place, the same at each turn of a loop, and its text."""
+"""Source locations of steps: an identity that all turns of a loop share, and the text that was written."""
 
 import linecache
 import os

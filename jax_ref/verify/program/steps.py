@@ -1,6 +1,7 @@
-"""A reference as a list of steps, as its jaxpr has them, so that single steps and single uses can be changed.
+"""A flat intermediate representation of a function: its jaxpr with calls inlined and short loops unrolled.
 
-Values are numbered: what a step reads are numbers of values, or constants as they are.
+It is run step by step, so that single steps and single uses of a value can be changed. Values are numbered:
+what a step reads are numbers of values, or constants as they are.
 """
 
 import itertools
@@ -13,11 +14,11 @@ from jax import lax
 from jaxtyping import PyTree
 
 INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
-"""Calls that are looked into, and the name of their program."""
+"""Primitives that call a program, which is inlined, and the parameter that holds it."""
 
 
 OWN = ("not in the source",)
-"""What steps are within that stand for the slices and the stacks of a loop."""
+"""In place of a source location: the step is a slice or a stack that unrolling a loop has put in."""
 
 UNROLLED = 256
 """The most steps that a loop is unrolled to."""
@@ -30,7 +31,7 @@ class Constant(NamedTuple):
 
 
 class Step(NamedTuple):
-    """An equation of the jaxpr; `within` are the call at the top that it is in, and the ways further in."""
+    """An equation of the jaxpr; `within` is the outermost equation that it comes of, and indices within."""
 
     equation: Any
     within: tuple[Any, ...]
@@ -39,7 +40,7 @@ class Step(NamedTuple):
 
     @property
     def in_source(self) -> bool:
-        """Whether somebody wrote it: not the slices and the stacks that a loop was unrolled with."""
+        """Whether it is in the source, other than the slices and the stacks that unrolling has put in."""
         return self.within[:1] != OWN
 
     @property
@@ -69,7 +70,7 @@ After = Callable[[Step, list[Any], list[Any]], list[Any]]
 
 
 class Apart:
-    """A value of which every use takes a copy of its own, in the order of the uses."""
+    """A value that is read as a different array at each use, one after the other."""
 
     def __init__(self, copies: Iterator[jax.Array]):
         self.copies = copies
@@ -123,7 +124,7 @@ def opened(function: Callable[..., PyTree], *args: PyTree) -> Program:
         return [*carry, *stacked]
 
     def own(function: Callable[..., Any], like: Sequence[Any], given: Sequence[Any]) -> list[Any]:
-        """Steps that are not in the source."""
+        """Append the steps of a function that is not in the source; `like` have the shapes of its inputs."""
         shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in like]
         program = jax.make_jaxpr(function)(*shapes)
         return inlined(program.jaxpr, program.consts, given, OWN)
@@ -134,7 +135,7 @@ def opened(function: Callable[..., PyTree], *args: PyTree) -> Program:
 
 
 def _stacked(of_loop: Sequence[Any], of_turn: Sequence[Any]) -> int:
-    """How many values, the last ones, have the turns as an axis more than in one turn."""
+    """How many values, the last ones, are stacked: they have an axis more than in one turn of the loop."""
     return sum(len(a.aval.shape) > len(b.aval.shape) for a, b in zip(of_loop, of_turn, strict=True))
 
 

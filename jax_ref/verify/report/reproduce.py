@@ -1,4 +1,4 @@
-"""Arguments and calls as Python text that can be pasted."""
+"""Python source of arguments and calls, to reproduce a finding."""
 
 from typing import Any
 

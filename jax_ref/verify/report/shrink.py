@@ -1,8 +1,9 @@
-"""The smallest input at which a finding shows: fewer entries, rounder values; and the line that shows it.
+"""Shrinking of counterexamples to fewer entries and rounder values, and the line that shows the finding.
 
-The search asks the quick check itself, so that the line, which asks the same, finds the same.
+The search runs the quick check itself, so that the line, which runs the same, finds the same.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from jax_ref.verify.options import PARTS, Options
 from jax_ref.verify.report.reproduce import line
 from jax_ref.verify.runner import run_checks
 from jax_ref.verify.subject import Subject
-from jax_ref.verify.trees import is_floating
+from jax_ref.verify.trees import is_floating, is_integer
 
 Args = tuple[PyTree, ...]
 Shows = Callable[[Args, Finding], bool]
@@ -28,7 +29,7 @@ TRIES = 8
 """Other shapes tried for a finding, each of which is compiled."""
 
 SHRUNK = 3
-"""Findings that are shrunk; the others are shown at an earlier one's input, or where they were found."""
+"""The most findings that are shrunk; others are shown at an earlier one's input, or where they were found."""
 
 BEFORE_VALUES = ("structure", "raises", "forward", "transform", "not deterministic", "reference")
 """Kinds that are found as such, not by comparing a cotangent with the oracle's."""
@@ -43,7 +44,7 @@ def shrunk(subject: Subject, report: Report, options: Options) -> Report:
     examples: list[Args] = []
     for finding in report.findings:
         asked = _asked(finding, options)
-        shows = lambda args, f, s=asked: _shows(subject, args, f, s)  # noqa: E731
+        shows = functools.partial(_shows, subject, asked)
         args = finding.example
         if options.does("shrinking") and shows(args, finding):
             known = [example for example in examples if shows(example, finding)]
@@ -69,8 +70,8 @@ def _asked(finding: Finding, options: Options) -> Options:
     return options._replace(level="default", skip=others)
 
 
-def _shows(subject: Subject, args: Args, finding: Finding, options: Options) -> bool:
-    """Whether the check finds something wrong there too; what it is called matters not for what it is."""
+def _shows(subject: Subject, options: Options, args: Args, finding: Finding) -> bool:
+    """Whether the check finds something wrong with the leaf there too, whatever that is called."""
     try:
         session = run_checks(subject, [args], options)
     except Exception:  # arguments that the functions were not made for
@@ -82,6 +83,7 @@ def _shows(subject: Subject, args: Args, finding: Finding, options: Options) -> 
 
 
 def _smaller(subject: Subject, finding: Finding, shows: Shows) -> Args:
+    """A greedy search: axes are cut while the finding shows, then the entries are rounded."""
     args, tries = finding.example, 0
     sizes = sorted({n for x in jax.tree.leaves(args) for n in np.shape(x)}, reverse=True)
     proposals = [{n: 2 for n in sizes if n > 2}, *({n: size} for n in sizes for size in SIZES if size < n)]
@@ -104,7 +106,7 @@ def _smaller(subject: Subject, finding: Finding, shows: Shows) -> Args:
 
 
 def _fits(subject: Subject, args: Args) -> bool:
-    """Whether both sides take the shapes, and give the same."""
+    """Whether the reference takes the shapes, and its output has entries."""
     try:
         output = jax.eval_shape(subject.reference, *args)
     except Exception:  # whatever a function raises for shapes that it cannot take
@@ -117,7 +119,7 @@ def _cut(x: Any, sizes: dict[int, int]) -> Any:
     if not hasattr(x, "shape") or jnp.issubdtype(x.dtype, jax.dtypes.extended):
         return x
     small = x[tuple(slice(sizes.get(n, n)) for n in x.shape)]
-    if np.issubdtype(x.dtype, np.integer):
+    if is_integer(x):
         for n, size in sizes.items():
             if small.size and small.min() >= 0 and small.max() < n:
                 small = small % size
