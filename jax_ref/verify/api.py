@@ -163,7 +163,7 @@ def _prepared(example: Any, what: Subject) -> tuple[PyTree, ...]:
         raise TypeError(f"verify: an example was {kind(example)}; expected a tuple of arguments")
     named = labelled(tuple(example), what.names(len(example)))
     arrays = [_array(name, leaf) for name, leaf in named.items()]
-    if not any(map(is_floating, is_floating_dtype, arrays)):
+    if not any(map(is_floating, arrays)):
         raise TypeError("verify: no argument is of floating point; expected one, to differentiate by")
     return jax.tree.unflatten(jax.tree.structure(tuple(example)), arrays)
 
