@@ -1,4 +1,4 @@
-"""The verifier in use: its forms, options and strategies, and what it says of bad use."""
+"""The verifier in use: its forms and options, and what it says of bad use."""
 
 import subprocess
 import sys
@@ -7,16 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from jax_ref import verify
-from jax_ref.verify import strategies
 from manual_bp.ops import activations, dense, softmax_cross_entropy
 from tests.verify.layer import B, W, X, bwd, fwd, reference, wrong
 
 of_one_is_zero = wrong(lambda dx, dw, db, res, dy: (dx if len(dy) > 1 else 0 * dx, dw, db))
-negated = wrong(lambda dx, dw, db, res, dy: (dx, dw, -db))
 
 
 def test_a_part_left_out_is_noted_with_its_reason():
@@ -58,23 +54,6 @@ def test_a_custom_vjp_function():
     g.defvjp(lambda x: (jnp.sin(x), x), lambda x, d: (-d * jnp.cos(x),))
     with pytest.raises(AssertionError, match=r"\[sign\] x"):
         verify.assert_gradients(g, X, reference=jnp.sin)
-
-
-def test_examples_of_a_strategy():
-    drawn = st.tuples(
-        strategies.floats((4, 3), np.float64), strategies.floats((3, 5), np.float64), st.just(B)
-    )
-    assert verify.check(fwd, bwd, reference=reference, examples=drawn, level="quick").ok
-    report = verify.check(fwd, negated, reference=reference, examples=drawn, level="quick")
-    assert [f.kind for f in report.findings] == ["sign"]
-
-
-@settings(max_examples=5)
-@given(args=strategies.like((X, W, B)), labels=strategies.integers((4,), 0, 2))
-def test_inside_hypothesis(args, labels):
-    verify.assert_gradients(fwd, bwd, *args, reference=reference, level="quick")
-    assert labels.shape == (4,)
-    assert set(labels) <= {0, 1, 2}
 
 
 def host(x):
@@ -127,24 +106,6 @@ BAD = {
 def test_bad_use_is_told(message):
     with pytest.raises((TypeError, ValueError), match=f"(?s){message}"):
         BAD[message]()
-
-
-def test_cotangents_of_another_number():
-    report = verify.check(fwd, lambda res, d: bwd(res, d)[:2], X, W, B, reference=reference)
-    assert [f.kind for f in report.findings] == ["structure"]
-    assert "returned 2; expected a tuple of 3" in report.findings[0].text
-
-
-def test_trees_of_other_containers():
-    def pair(back):
-        return lambda p: (p[0] * p[1], p), back
-
-    product = lambda p: p[0] * p[1]  # noqa: E731
-    listed = lambda p, d: [[d * p[1], d * p[0]]]  # noqa: E731
-    assert verify.check(*pair(listed), [X, X], reference=product).ok
-    report = verify.check(*pair(lambda p, d: (tuple(listed(p, d)[0]),)), [X, X], reference=product)
-    assert [(f.kind, f.path) for f in report.findings] == [("structure", "p")]
-    assert "the cotangent is PyTreeDef((*, *)); expected PyTreeDef([*, *])" in report.findings[0].text
 
 
 def test_functions_that_have_no_hash():

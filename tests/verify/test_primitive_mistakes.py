@@ -60,7 +60,7 @@ PLANTED = {
     "constant": (
         {"i_sign": 0.0},
         "derivative",
-        "the derivative of the product in `i * jax.nn.sigmoid(g)` (test_named_steps.py",
+        "the derivative of the product in `i * jax.nn.sigmoid(g)` (test_primitive_mistakes.py",
     ),
     "one": (
         {"tanh": lambda z, h: 1},
