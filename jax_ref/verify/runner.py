@@ -129,12 +129,12 @@ def _evaluate(session: Session, point: Point) -> Seen:
 
 def _behaviour(session: Session, climbed: list[Seen]) -> None:
     """Check the pair under transforms, and the derivative of the reference against its values."""
-    bent = {f.path for f in session.not_linear}
+    not_linear = {f.path for f in session.not_linear}
 
     def allowed(seen: Seen, path: str, distance: float) -> float:
         """Four times the bound; what is wrong anyhow may differ as it likes."""
         c = seen.cotangents.get(path)
-        if c is None or c.wrong or path in bent:
+        if c is None or c.wrong or path in not_linear:
             return float("inf")
         if distance > 4 * c.bound:
             key = Key("cotangent", path)

@@ -32,6 +32,6 @@ class Session:
 
     def wrong(self, path: str | None = None) -> bool:
         """Whether a comparison, of one leaf or of any, found a cotangent that is not right."""
-        bent = any(path in (None, f.path) for f in self.not_linear)
+        not_linear = any(path in (None, f.path) for f in self.not_linear)
         compared = (c for s in self.seen for p, c in s.cotangents.items() if path in (None, p))
-        return bent or any(c.wrong for c in compared)
+        return not_linear or any(c.wrong for c in compared)

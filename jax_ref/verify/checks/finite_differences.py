@@ -7,10 +7,10 @@ import numpy as np
 STEPS = tuple(2.0**-k for k in range(4, 17))
 
 BEND = 3
-"""Which of the steps the bend is taken at, and again four steps on, where it is 16 times less if smooth."""
+"""The step whose second difference is compared with that four steps on: if smooth, that is 1/16 of it."""
 
 JUMP = 1000
-"""How many times what rounding makes of it a jump of the slope is, if it is one."""
+"""The least jump of the slope that counts as a kink, in multiples of its rounding error."""
 
 ROUNDING = 1e-14
 """Relative error of a value of the reference, generously."""
@@ -29,7 +29,7 @@ def slope(value: Callable[[float], float], size: float) -> tuple[float, float]:
     steps, rounding = np.array(STEPS), ROUNDING * size
     bends = (above - 2 * value(0.0) + below) / steps
     alone = np.abs(bends[BEND + 4]) > 0.3 * np.abs(bends[BEND]) + rounding / STEPS[BEND + 4]
-    jump = 2 * bends[-1] - bends[-2]  # a smooth bend shrinks with the step, and so goes out
+    jump = 2 * bends[-1] - bends[-2]  # of a smooth function these halve with the step, and cancel
     if alone or abs(jump) > JUMP * rounding / STEPS[-1]:
         return float("nan"), float("inf")
     central = (above - below) / (2 * steps)

@@ -65,8 +65,9 @@ def compare(sides: Sides, point: Point, rng: np.random.Generator) -> dict[Key, C
     """Every leaf of the hand-written output and cotangents against the oracle.
 
     Beside what `tolerance` allows, a result may stray twice as far as the oracle does when the arguments
-    move by a unit in the last place: nobody can do better who rounds on the way. No more digits are asked for
-    than the oracle has. Integers and booleans of an output must be those of the reference in the same dtype.
+    move by a unit in the last place, as does every computation that rounds on the way. No more digits are
+    asked for than the oracle has. Integers and booleans of an output must be those of the reference in the
+    same dtype.
     """
     near = [point, *(point._replace(args=inputs.nearby(point.args, rng)) for _ in range(NEIGHBOURS))]
     manual = by_key(sides.manual(point))
@@ -90,7 +91,7 @@ def compare(sides: Sides, point: Point, rng: np.random.Generator) -> dict[Key, C
 
     found = {key: Compared(float64(x), exact[key], bound(key, 0.0)) for key, x in manual.items()}
     doubtful = [key for key, c in found.items() if c.wrong and dtypes.get(key) != np.float64]
-    own = [by_key(sides.own(p)) for p in near] if doubtful else []  # compiled only for what needs its leave
+    own = [by_key(sides.own(p)) for p in near] if doubtful else []  # compiled only where it is needed
     for key in doubtful:
         if key in dtypes:
             pairs = zip(own, oracles, strict=True)

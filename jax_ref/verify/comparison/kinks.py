@@ -25,10 +25,10 @@ ROUNDING = 50
 """Relative error of a value of the reference, in machine epsilons, generously."""
 
 SAME = 0.3
-"""How much of the jump the slopes may change by from the one step to the other: of a bend it is 3/4."""
+"""How much of the jump the slopes may change by between the two steps: in a smooth function it is 3/4."""
 
 FAR = 10
-"""Jumps of the slope that an answer at a kink may be off the middle: no convention is further away."""
+"""How many jumps of the slope a convention at a kink may be away from the mean of both slopes."""
 
 
 def undecided(reference: Reference, point: Point, path: str, found: Compared) -> np.ndarray:
@@ -57,10 +57,10 @@ def undecided(reference: Reference, point: Point, path: str, found: Compared) ->
 
 
 def _refuted(reference: Reference, point: Point, path: str, found: Compared, kinks: np.ndarray) -> bool:
-    """Whether no convention allows what was found, as the reference is smooth when all `kinks` move as one.
+    """Whether the directional derivative along all `kinks` at once exists and is not what was found.
 
-    So a maximum may give its cotangent to any of several equal entries, or a share to each, but not all of it
-    to each: when they grow together it grows as fast as one.
+    A maximum may give its cotangent to any of several equal entries, or a share to each, but not all of it to
+    each: when they grow together it grows as fast as one.
     """
     with wide():
         args, d_output = widened((point.args, point.d_output))

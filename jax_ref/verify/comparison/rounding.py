@@ -39,7 +39,7 @@ _EXACT = """
     stop_gradient transpose
 """
 EXACT = frozenset(_EXACT.split())
-"""Primitives that do not round; an error in them would unmake ties."""
+"""Primitives that do not round; an error in them would break ties."""
 
 
 def allowed_for(

@@ -68,7 +68,7 @@ def _factor(path: str, first: Seen, reference: Reference) -> Iterator[Explanatio
 
 
 def _added(path: str, first: Seen, reference: Reference) -> Iterator[Explanation]:
-    """A multiple of an argument, of a cotangent or of the output's cotangent is added or missing."""
+    """A multiple of an argument, or of another cotangent or the output's, is added or missing."""
 
     def terms(s: Seen) -> dict[str, Array]:
         args = {k: np.asarray(x) for k, x in reference.leaves(s.point.args).items() if is_floating(x)}
@@ -94,14 +94,12 @@ def _added(path: str, first: Seen, reference: Reference) -> Iterator[Explanation
 
 
 def _multiplied(path: str, first: Seen, reference: Reference) -> Iterator[Explanation]:
-    """It is multiplied or divided by an argument, or is not where it should be."""
+    """It is multiplied or divided by an argument, or a factor or a divisor is missing."""
 
     def factor(s: Seen, name: str) -> Array | None:
         """The argument, along the first or the last axes of the cotangent; None where it does not fit."""
-        shape, x = (
-            s.cotangents[path].exact.shape,
-            np.asarray(reference.leaves(s.point.args)[name], np.float64),
-        )
+        shape = s.cotangents[path].exact.shape
+        x = np.asarray(reference.leaves(s.point.args)[name], np.float64)
         if x.shape == shape[: x.ndim]:
             return x.reshape(x.shape + (1,) * (len(shape) - x.ndim))
         return x if x.shape == shape[len(shape) - x.ndim :] else None

@@ -22,7 +22,7 @@ from jax_ref.verify.program.steps import Apart, opened, run, unchanged
 from jax_ref.verify.trees import widened
 
 LIMIT = 32
-"""The most uses told apart."""
+"""The most uses that are differentiated one by one."""
 
 
 def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:

@@ -11,7 +11,7 @@ from jax_ref.verify.diagnosis.explanation import Context, Explanation, off_kinks
 Array = np.ndarray
 
 FADED = 0.01
-"""Share of the usual error below which an error is no longer one on one side of a threshold."""
+"""Share of the median relative error below which the smallest shows that it fades, and has no threshold."""
 
 
 def without_threshold(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
@@ -38,9 +38,10 @@ def _conditions(path: str, seen: list[Seen], context: Context) -> Iterator[str]:
 
 
 def beyond_threshold(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
-    """Wrong on one side of a threshold, the same at all points; only the more that it is so at show it.
+    """Wrong on one side of a threshold that is the same at all points.
 
-    At a single one, of few entries, those that are wrong often are the largest by chance.
+    It takes several points to show it: at a single one, of few entries, those that are wrong are often the
+    largest by chance.
     """
     partly = _partly(path, seen)
     if len(partly) < 2 or any(_fades(s.cotangents[path], _wrong_entries(s, path)) for s in partly):
@@ -79,7 +80,7 @@ def _tells(c: Compared, wrong: Array, mask: Array) -> bool:
 
 
 def _fades(c: Compared, wrong: Array) -> bool:
-    """Whether the error is less and less towards the threshold, and so has none."""
+    """Whether some errors are so small that the error fades instead of ending at a threshold."""
     with np.errstate(over="ignore"):
         relative = np.abs(c.actual - c.exact)[wrong] / (np.abs(c.exact)[wrong] + np.finfo(float).tiny)
     return float(np.min(relative)) < FADED * float(np.median(relative))

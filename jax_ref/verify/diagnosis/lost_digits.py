@@ -20,10 +20,10 @@ from jax_ref.verify.trees import dtype_of, float64
 NARROWER = (jnp.float32, jnp.float16, jnp.bfloat16)
 
 RANGE = 50
-"""How many units, or how small a part of one, the error may be, relative to the norm."""
+"""The largest factor, up or down, between the relative error and the machine epsilon of a dtype."""
 
 CHANGED = 0.3
-"""How much of the error is another one where the arguments are moved, if it is rounding."""
+"""The least relative change of the error under the perturbation, if it is rounding."""
 
 
 def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:

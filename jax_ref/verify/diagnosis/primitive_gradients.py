@@ -18,7 +18,7 @@ from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.diagnosis.algebra import named
 from jax_ref.verify.diagnosis.explanation import Context, Explanation
-from jax_ref.verify.diagnosis.primitive_mistakes import Here, Mistake, mistakes
+from jax_ref.verify.diagnosis.primitive_mistakes import Mistake, Pullback, mistakes
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.program import source
@@ -121,13 +121,13 @@ def _all_of(reference: Reference) -> Any:
     return jax.jit(run)
 
 
-class Done(NamedTuple):
-    """A step on the way there, as the way back needs it; `moving` are the inputs that have a cotangent."""
+class Linearized(NamedTuple):
+    """A step of the forward sweep with its pullback; `active` are the inputs that have a cotangent."""
 
     step: Step
     inputs: list[Any]
     outputs: list[Any]
-    moving: list[int]
+    active: list[int]
     pull: Callable[..., Any]
 
 
@@ -143,12 +143,12 @@ def _sweep(
         place = source.place(step)
         return [(slot.number, mistake, chosen == i) for slot, i, mistake in made if slot.place == place]
 
-    there = list(_way_there(program, leaves, floating, here))
+    linearized = list(_forward(program, leaves, floating, here))
     d_values: dict[int, Any] = {}
     _add(d_values, program.outputs, d_output)
-    for done in reversed(there):
+    for done in reversed(linearized):
         if any(number in d_values for number in done.step.outputs):
-            _step_back(done, d_values, here(done.step))
+            _backward(done, d_values, here(done.step))
     return [
         d_values.get(number, jnp.zeros_like(x))
         for number, x, flag in zip(program.inputs, leaves, floating, strict=True)
@@ -156,10 +156,10 @@ def _sweep(
     ]
 
 
-def _way_there(
+def _forward(
     program: Program, leaves: list[Any], floating: list[bool], here: Callable[[Step], Any]
-) -> Iterator[Done]:
-    """The steps that depend on a floating input, with constants and masks changed where that is chosen."""
+) -> Iterator[Linearized]:
+    """The forward sweep: the active steps, with constants and masks changed where that is chosen."""
     values = program.captured | dict(zip(program.inputs, leaves, strict=True))
     depend = {number for number, flag in zip(program.inputs, floating, strict=True) if flag}
     for step in program.steps:
@@ -169,29 +169,29 @@ def _way_there(
                 instead = jnp.full_like(inputs[number], mistake.row.value(step))
                 inputs[number] = jnp.where(is_chosen, instead, inputs[number])
         numbered = [(k, x) for k, x in enumerate(step.inputs) if not isinstance(x, Constant)]
-        moving = [k for k, x in numbered if x in depend and is_floating(inputs[k])]
+        active = [k for k, x in numbered if x in depend and is_floating(inputs[k])]
 
-        def of_moving(*given: Any, step: Step = step, inputs: Any = inputs, moving: Any = moving) -> Any:
-            replaced = dict(zip(moving, given, strict=True))
+        def of_active(*given: Any, step: Step = step, inputs: Any = inputs, active: Any = active) -> Any:
+            replaced = dict(zip(active, given, strict=True))
             return step.run([replaced.get(k, x) for k, x in enumerate(inputs)])
 
-        if moving:
-            outputs, pull = jax.vjp(of_moving, *(inputs[k] for k in moving))
+        if active:
+            outputs, pull = jax.vjp(of_active, *(inputs[k] for k in active))
             depend |= set(step.outputs)
-            yield Done(step, inputs, outputs, moving, pull)
+            yield Linearized(step, inputs, outputs, active, pull)
         else:
             outputs = step.run(inputs)
         values |= dict(zip(step.outputs, outputs, strict=True))
 
 
-def _step_back(done: Done, d_values: dict[int, Any], here: list[tuple[int, Mistake, jax.Array]]) -> None:
-    """Take the cotangents of a step's outputs out of `d_values`, and add those of its inputs."""
+def _backward(done: Linearized, d_values: dict[int, Any], here: list[tuple[int, Mistake, jax.Array]]) -> None:
+    """A step of the reverse sweep: take the cotangents of its outputs out of `d_values`, add its inputs'."""
     given = zip(done.step.outputs, done.outputs, strict=True)
     d_outputs = [_cotangent(d_values.pop(number, None), x) for number, x in given]
-    d_inputs = dict(zip(done.moving, done.pull(d_outputs), strict=True))
+    d_inputs = dict(zip(done.active, done.pull(d_outputs), strict=True))
     for number, mistake, is_chosen in here:
         if mistake.row.cotangent and number in d_inputs:
-            at = Here(done.step, done.inputs, done.outputs, number, d_outputs, d_inputs[number])
+            at = Pullback(done.step, done.inputs, done.outputs, number, d_outputs, d_inputs[number])
             instead = mistake.row.cotangent(at, *mistake.options)
             d_inputs[number] = jnp.where(is_chosen, instead, d_inputs[number])
     _add(d_values, [done.step.inputs[k] for k in d_inputs], list(d_inputs.values()))

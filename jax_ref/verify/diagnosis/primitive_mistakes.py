@@ -114,8 +114,8 @@ class Operand(NamedTuple):
         return chooses and not is_constant
 
 
-class Here(NamedTuple):
-    """A step on the way back: its inputs and outputs, their cotangents, and the right one of an input."""
+class Pullback(NamedTuple):
+    """A step of the reverse sweep, at one of its inputs: values, cotangents of the outputs, the right one."""
 
     step: Step
     inputs: list[Any]
@@ -176,10 +176,10 @@ def _pairs(at: Operand) -> list[Options]:
     return list(combinations(range(len(at.made)), 2)) if few else []
 
 
-def _exchanged(here: Here, one: int, other: int) -> Any:
-    d_outputs = list(here.d_outputs)
+def _exchanged(back: Pullback, one: int, other: int) -> Any:
+    d_outputs = list(back.d_outputs)
     d_outputs[one], d_outputs[other] = d_outputs[other], d_outputs[one]
-    return here.pulled(here.x, d_outputs)
+    return back.pulled(back.x, d_outputs)
 
 
 def _square(shape: tuple[int, ...]) -> bool:
@@ -190,47 +190,47 @@ TABLE = (
     Row(
         "statistic", "statistic", "it takes {reduction} for a constant{where}",
         _if(lambda at: at.differentiable and bool(at.primitive.reduces)),
-        cotangent=lambda here: jnp.zeros_like(here.d_input),
+        cotangent=lambda back: jnp.zeros_like(back.d_input),
     ),
     Row(
         "constant", "derivative", "the derivative of {by} is left out",
         _if(lambda at: at.differentiable and not at.primitive.reduces),
-        cotangent=lambda here: jnp.zeros_like(here.d_input),
+        cotangent=lambda back: jnp.zeros_like(back.d_input),
     ),
     Row(
         "one", "derivative", "the derivative of {by} is taken for one",
         _if(lambda at: at.elementwise),
-        cotangent=lambda here: here.d_output,
+        cotangent=lambda back: back.d_output,
     ),
     Row(
         "not transposed", "derivative", "the Jacobian of {by} is not transposed",
         _if(lambda at: at.elementwise and not at.primitive.symmetric),
-        cotangent=lambda here: jax.jvp(here.of_input, (here.x,), (here.d_output,))[1][0],
+        cotangent=lambda back: jax.jvp(back.of_input, (back.x,), (back.d_output,))[1][0],
     ),
     Row(
         "cotangent transposed", "derivative", "the cotangent of {by} is transposed",
         _if(lambda at: at.differentiable and at.step.name == "dot_general" and _square(at.made[0].shape)),
-        cotangent=lambda here: here.pulled(here.x, [jnp.swapaxes(here.d_output, -1, -2)]),
+        cotangent=lambda back: back.pulled(back.x, [jnp.swapaxes(back.d_output, -1, -2)]),
     ),
     Row(
         "output's formula", "derivative", "the slope of {by} is that for its output, taken at its input",
         _if(lambda at: at.differentiable and at.primitive.slope_of_output is not None),
-        cotangent=lambda here: here.scaled(here.step.name, here.x),
+        cotangent=lambda back: back.scaled(back.step.name, back.x),
     ),
     Row(
         "at the output", "derivative", "the slope of {by} is taken at its output, not at its input",
         _if(lambda at: at.differentiable and at.primitive.slope_of_output is not None),
-        cotangent=lambda here: here.pulled(here.outputs[0], here.d_outputs),
+        cotangent=lambda back: back.pulled(back.outputs[0], back.d_outputs),
     ),
     Row(
         "another's slope", "derivative", "the slope of {by} is that of the {other}",
         _if(lambda at: at.differentiable and bool(at.primitive.confused_with)),
-        cotangent=lambda here: here.scaled(primitive(here.step.name).confused_with, here.outputs[0]),
+        cotangent=lambda back: back.scaled(primitive(back.step.name).confused_with, back.outputs[0]),
     ),
     Row(
         "sign", "derivative", "the derivative of {by} has the wrong sign",
         _if(lambda at: at.differentiable),
-        cotangent=lambda here: -here.d_input,
+        cotangent=lambda back: -back.d_input,
     ),
     Row(
         "exchanged", "exchanged", "the cotangents of outputs {first} and {second} of {step} are exchanged",
@@ -289,7 +289,7 @@ def mistakes(program: Program, floating: list[bool]) -> list[Mistake]:
     tanh with the wrong slope.
     """
     found: dict[Mistake, None] = {}
-    for step in _on_the_way(program, floating):
+    for step in _active(program, floating):
         found |= dict.fromkeys(_in_step(step))
     statistics = [m for m in found if m.row.kind == "statistic"]
     if len(statistics) > 1:
@@ -312,12 +312,12 @@ def _only(mistake: Mistake, name: str) -> bool:
     return all(slot.place[-1] == name for slot in mistake.slots)
 
 
-def _on_the_way(program: Program, floating: list[bool]) -> Iterator[Step]:
+def _active(program: Program, floating: list[bool]) -> Iterator[Step]:
     """The steps of the source whose inputs depend on a floating input of the program."""
-    moving = {number for number, flag in zip(program.inputs, floating, strict=True) if flag}
+    active = {number for number, flag in zip(program.inputs, floating, strict=True) if flag}
     for step in program.steps:
-        if moving & {x for x in step.inputs if not isinstance(x, Constant)}:
-            moving |= set(step.outputs)
+        if active & {x for x in step.inputs if not isinstance(x, Constant)}:
+            active |= set(step.outputs)
             if step.in_source:
                 yield step
 

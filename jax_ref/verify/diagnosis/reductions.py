@@ -22,7 +22,7 @@ from jax_ref.verify.trees import widened
 Array = np.ndarray
 
 LIMIT = 64
-"""The longest axis that is told apart."""
+"""The longest axis whose entries are taken one by one."""
 
 
 def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:

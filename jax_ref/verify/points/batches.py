@@ -43,7 +43,7 @@ def resized(
 
 
 def group(reference: Callable[..., PyTree], args: tuple[PyTree, ...]) -> tuple[int, ...]:
-    """Which leaves have the output's batch as their leading axis; the largest set that can be resized."""
+    """The numbers of the leaves whose leading axis is the output's batch: the most that can be resized."""
     output = jax.tree.leaves(_shapes(reference, *jax.tree.flatten(args)))
     if not output or not output[0].shape:
         return ()
@@ -51,7 +51,7 @@ def group(reference: Callable[..., PyTree], args: tuple[PyTree, ...]) -> tuple[i
 
 
 def summed(reference: Callable[..., PyTree], args: tuple[PyTree, ...]) -> tuple[int, ...]:
-    """Which leaves have a batch as their leading axis that the output has no more, as that of a mean loss."""
+    """The numbers of the leaves whose leading axis is a batch that the output sums over, as in a loss."""
     lengths = {np.shape(x)[0] for x in jax.tree.leaves(args) if np.ndim(x)}
     found = (_largest(reference, args, n, lambda shape, size: shape) for n in sorted(lengths))
     return max(found, key=len, default=())

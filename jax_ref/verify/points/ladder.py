@@ -19,7 +19,7 @@ Rung = Callable[[np.random.Generator, Values], Values]
 
 
 def _large(x: Values) -> Values:
-    """A thousand at least, but for zeros: what overflows does so far from zero, and on one side often."""
+    """At least a thousand in magnitude, except zeros: overflow is far from zero, and often on one side."""
     return 1e3 * (x + np.sign(x))
 
 
