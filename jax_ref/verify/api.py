@@ -43,7 +43,7 @@ def check(
     `bwd` returns a tuple with one entry for each argument, None where it is not differentiable, as
     `jax.custom_vjp` has it. `reference` is a plain function of the same arguments that returns the output;
     without it the output of `fwd` is differentiated. `args`, and each of `examples`, are one example: arrays
-    and pytrees of them; options are bound with `functools.partial`. The verifier makes others from it. A
+    and pytrees of them; settings are bound with `functools.partial`. The verifier makes others from it. A
     reference that draws random numbers is differentiated in its own dtypes, as float64 draws others.
 
     The report is in `report.ok`, `.leaves`, `.findings` (of a kind in `verify.KINDS`), `.undecided` and

@@ -18,7 +18,8 @@ from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.diagnosis.algebra import named
 from jax_ref.verify.diagnosis.explanation import Context, Explanation
-from jax_ref.verify.diagnosis.primitive_mistakes import Mistake, Pullback, mistakes
+from jax_ref.verify.diagnosis.primitive_mistakes import Pullback
+from jax_ref.verify.diagnosis.primitive_places import Mistake, mistakes
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.program import source
@@ -192,7 +193,7 @@ def _backward(done: Linearized, d_values: dict[int, Any], here: list[tuple[int, 
     for number, mistake, is_chosen in here:
         if mistake.row.cotangent and number in d_inputs:
             at = Pullback(done.step, done.inputs, done.outputs, number, d_outputs, d_inputs[number])
-            instead = mistake.row.cotangent(at, *mistake.options)
+            instead = mistake.row.cotangent(at, *mistake.parts)
             d_inputs[number] = jnp.where(is_chosen, instead, d_inputs[number])
     _add(d_values, [done.step.inputs[k] for k in d_inputs], list(d_inputs.values()))
 
