@@ -21,7 +21,7 @@ class Slot(NamedTuple):
 
 
 class Mistake(NamedTuple):
-    """A row of the table made in some slots, with the parts that it needs; `step` is in words, if it is one."""
+    """A row of the table made in some slots, with the parts that it needs; `step` is one step, in words."""
 
     row: Row
     parts: Parts
