@@ -57,7 +57,7 @@ def by_key(gradient: Gradient) -> dict[Key, Any]:
     output, cotangents = gradient
     leaves = jax.tree.leaves(output)
     paths = [f"output[{i}]" for i in range(len(leaves))] if len(leaves) > 1 else ["output"]
-    outputs = {Key("output", path): leaf for path, leaf in zip(paths, leaves, strict=False)}
+    outputs = {Key("output", path): leaf for path, leaf in zip(paths, leaves, strict=True)}
     return outputs | {Key("cotangent", path): leaf for path, leaf in cotangents.items()}
 
 
