@@ -1,19 +1,24 @@
-"""Is a hand-written gradient right? If not, which argument's, where, and what is it instead?
+"""Verification of hand-written gradients against autodiff in float64, with a diagnosis of what is wrong.
 
     report = verify.check(fwd, bwd, *args, reference=f)            # the two halves of a jax.custom_vjp
     report = verify.check_op(op, *args, reference=f, **static)     # an object with fwd and bwd
     report = verify.check_function(g, *args, reference=f)          # a ready custom_vjp function
     verify.assert_gradients(fwd, bwd, *args, reference=f)          # any of the three; raises with the report
 
-`args` are one example; other values, shapes and cotangents are made from it. `oracle` differentiates the
-reference in float64, `inputs` and `points` make arguments, `tolerance` says how far from the oracle a
-gradient may be, `steps` lists what is tried to explain a wrong one, and `report.KINDS` is the vocabulary of
-what can be wrong.
+`api` brings what it is given to one form, a `subject` and `options`; `runner` runs the `checks` on it, and a
+`session` keeps what was seen. `points` says where it is checked, `oracle` what is right there, and
+`comparison` how far a cotangent is from that and how far it may be. `report` tells what was found, in the
+words of `findings`; `diagnosis` looks for what a wrong cotangent is instead, among others by changing single
+steps of the reference, which `program` lists. `trees` and `structure` are about pytrees, `strategies` for
+Hypothesis. Imports go one way: api, report, diagnosis and runner, checks, session, comparison, points and
+program, trees.
 """
 
-from jax_ref.verify import inputs, oracle, tolerance
+from jax_ref.verify import oracle
 from jax_ref.verify.api import assert_gradients, check, check_function, check_op
-from jax_ref.verify.report import KINDS, Finding, Leaf, Report
+from jax_ref.verify.comparison import tolerance
+from jax_ref.verify.findings import KINDS, Finding, Leaf, Report
+from jax_ref.verify.points import inputs
 
 __all__ = [
     "KINDS",

@@ -1,4 +1,4 @@
-"""The ways to ask."""
+"""The entry points: a pair, an op or a function with a gradient of its own, and what is said of bad use."""
 
 import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import DTypeLike, PyTree
 
-from jax_ref.verify import oracle, run, shrink, subject, verdict
-from jax_ref.verify.checker import run_checks
-from jax_ref.verify.oracle import dtype_of
-from jax_ref.verify.report import Report
-from jax_ref.verify.run import Settings
-from jax_ref.verify.structure import kind, labelled
+from jax_ref.verify import subject
+from jax_ref.verify.findings import Report
+from jax_ref.verify.options import KINKS, LEVELS, PARTS, Options
+from jax_ref.verify.report import assemble, shrink
+from jax_ref.verify.runner import run_checks
 from jax_ref.verify.subject import Subject
+from jax_ref.verify.trees import cast, dtype_of, is_floating, is_floating_dtype, kind, labelled
 
 Examples = Sequence[tuple[PyTree, ...]] | Any
 """A list of argument tuples, or a Hypothesis strategy for them."""
@@ -52,11 +52,11 @@ def check(
     level       "quick" (two points, linearity), "default", or "thorough" (four times the ladder)
     examples    more argument tuples, or a Hypothesis strategy for them
     dtypes      the floating dtypes to check in, instead of the example's own
-    skip        parts to leave out, of `run.PARTS`, each with the reason, which the report repeats
+    skip        parts to leave out, of `options.PARTS`, each with the reason, which the report repeats
     kinks       "undecided", or "autodiff" where JAX's convention is to be met at kinks and ties too
     """
-    settings = Settings(seed, level, skip, kinks)
-    return _run(subject.of_pair(fwd, bwd, reference), args, settings, examples, dtypes)
+    options = Options(seed, level, skip, kinks)
+    return _run(subject.of_pair(fwd, bwd, reference), args, options, examples, dtypes)
 
 
 def check_op(
@@ -76,8 +76,8 @@ def check_op(
     `op.bwd` returns the cotangents of the arguments of floating point, in order, a single one bare. The rest
     is as in `check`.
     """
-    settings = Settings(seed, level, skip, kinks)
-    return _run(subject.of_op(op, reference, **static), args, settings, examples, dtypes)
+    options = Options(seed, level, skip, kinks)
+    return _run(subject.of_op(op, reference, **static), args, options, examples, dtypes)
 
 
 def check_function(
@@ -92,8 +92,8 @@ def check_function(
     kinks: str = "undecided",
 ) -> Report:
     """Check a function with a `jax.custom_vjp` of its own against the plain function `reference`."""
-    settings = Settings(seed, level, skip, kinks)
-    return _run(subject.of_function(f, reference), args, settings, examples, dtypes)
+    options = Options(seed, level, skip, kinks)
+    return _run(subject.of_function(f, reference), args, options, examples, dtypes)
 
 
 def assert_gradients(first: Any, *args: Any, **options: Any) -> None:
@@ -115,15 +115,15 @@ def assert_gradients(first: Any, *args: Any, **options: Any) -> None:
 def _run(
     what: Subject,
     args: tuple[PyTree, ...],
-    settings: Settings,
+    options: Options,
     examples: Examples,
     dtypes: Sequence[DTypeLike],
 ) -> Report:
-    if not isinstance(settings.seed, int | np.integer) or settings.seed < 0:
-        raise ValueError(f"verify: seed was {settings.seed!r}; expected an integer from 0")
-    _choice("level", settings.level, run.LEVELS)
-    _choice("kinks", settings.kinks, run.KINKS)
-    _reasons(settings.skip)
+    if not isinstance(options.seed, int | np.integer) or options.seed < 0:
+        raise ValueError(f"verify: seed was {options.seed!r}; expected an integer from 0")
+    _choice("level", options.level, LEVELS)
+    _choice("kinks", options.kinks, KINKS)
+    _reasons(options.skip)
     if not isinstance(examples, Sequence):
         from jax_ref.verify import strategies  # Hypothesis is there if one of its strategies is
 
@@ -136,8 +136,8 @@ def _run(
         raise TypeError(f"verify: dtypes was {dtypes!r}; expected a list, as [jnp.float32, jnp.bfloat16]")
     if dtypes:
         prepared = [_cast(example, dtype) for dtype in dtypes for example in prepared]
-    report = verdict.report(run_checks(what, prepared, settings), prepared)
-    return shrink.shrunk(what, report, settings)
+    report = assemble.report(run_checks(what, prepared, options), prepared)
+    return shrink.shrunk(what, report, options)
 
 
 def _reasons(skip: Any) -> None:
@@ -146,15 +146,15 @@ def _reasons(skip: Any) -> None:
             f"verify: skip was {skip!r}; expected a part and the reason, as in {{'batches': 'why'}}"
         )
     for part, reason in skip.items():
-        _choice("skip", part, run.PARTS)
+        _choice("skip", part, PARTS)
         if not isinstance(reason, str) or not reason.strip():
             raise ValueError(f"verify: skip[{part!r}] was {reason!r}; expected the reason to leave it out")
 
 
 def _cast(example: tuple[PyTree, ...], dtype: DTypeLike) -> tuple[PyTree, ...]:
-    if not jnp.issubdtype(dtype, jnp.floating):
+    if not is_floating_dtype(dtype):
         raise TypeError(f"verify: dtypes named {dtype!r}; expected floating point, as jnp.bfloat16")
-    return oracle.cast(example, dtype)
+    return cast(example, dtype)
 
 
 def _prepared(example: Any, what: Subject) -> tuple[PyTree, ...]:
@@ -163,7 +163,7 @@ def _prepared(example: Any, what: Subject) -> tuple[PyTree, ...]:
         raise TypeError(f"verify: an example was {kind(example)}; expected a tuple of arguments")
     named = labelled(tuple(example), what.names(len(example)))
     arrays = [_array(name, leaf) for name, leaf in named.items()]
-    if not any(map(oracle.is_floating, arrays)):
+    if not any(map(is_floating, arrays)):
         raise TypeError("verify: no argument is of floating point; expected one, to differentiate by")
     return jax.tree.unflatten(jax.tree.structure(tuple(example)), arrays)
 

@@ -1,22 +1,19 @@
-"""The gradient to believe: `jax.vjp` of the reference, in the dtypes of its arguments."""
+"""The oracle: reverse-mode autodiff of the reference by `jax.vjp`, in the dtypes of the arguments.
+
+The dtypes are the caller's choice: float64 within `wide`, or those of the example within `x64_for`.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import DTypeLike, PyTree
+import numpy as np
+from jaxtyping import PyTree
 
+from jax_ref.verify.trees import cast, floats, is_floating
 
-def is_floating(leaf: Any) -> bool:
-    """Whether a leaf is of real floating point."""
-    return jnp.issubdtype(dtype_of(leaf), jnp.floating)
-
-
-def dtype_of(leaf: Any) -> Any:
-    """The dtype of an array, of a PRNG key or of a Python number."""
-    return leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)
+__all__ = ["cast", "inner", "is_floating", "value_and_vjp", "wide", "x64_for"]
 
 
 @contextlib.contextmanager
@@ -26,9 +23,10 @@ def wide() -> Iterator[None]:
         yield
 
 
-def cast(tree: PyTree, dtype: DTypeLike) -> PyTree:
-    """`tree` with its floating point leaves in `dtype` and the others as they are."""
-    return jax.tree.map(lambda x: x.astype(dtype) if is_floating(x) else x, tree)
+def x64_for(tree: PyTree) -> Any:
+    """A context in which `tree` keeps its dtypes, and that takes no x64 from a process that has it."""
+    has_float64 = any(leaf.dtype == np.float64 for leaf in floats(tree))
+    return jax.enable_x64(has_float64 or jax.config.read("jax_enable_x64"))
 
 
 def value_and_vjp(
@@ -52,3 +50,9 @@ def value_and_vjp(
         vjp(jax.tree.map(lambda d, y: d.astype(y.dtype) if is_floating(y) else d, d_output, output))
     )
     return output, jax.tree.unflatten(tree, [next(remaining) if flag else None for flag in flags])
+
+
+def inner(output: PyTree, d_output: PyTree) -> Any:
+    """The sum of <output, d_output> over the floating leaves: a number whose gradient is the cotangents."""
+    pairs = zip(jax.tree.leaves(output), jax.tree.leaves(d_output), strict=True)
+    return sum((o * d).sum() for o, d in pairs if is_floating(o))

@@ -1,7 +1,7 @@
 """Hypothesis strategies for arguments of given shapes and dtypes; needs Hypothesis.
 
-Values climb the ladder of `inputs`: ordinary, small, large, rounded, zero rows, saturated. They shrink to
-ordinary ones.
+Values are drawn from the ladder of `inputs`: ordinary, small, large, rounded, zero rows, saturated. They
+shrink to ordinary ones.
 """
 
 from typing import Any
@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from jaxtyping import DTypeLike, PyTree
 
-from jax_ref.verify import inputs
-from jax_ref.verify.oracle import is_floating
+from jax_ref.verify.points import inputs
+from jax_ref.verify.trees import is_floating
 
 Shape = tuple[int, ...]
 

@@ -1,32 +1,13 @@
-"""The cotangents' tree, shapes and dtypes against their arguments', leaf by leaf and by name."""
+"""Structural agreement of cotangents with their arguments: trees, shapes and dtypes, leaf by leaf."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.oracle import dtype_of, is_floating
-from jax_ref.verify.report import Finding
-
-
-def labelled(
-    args: tuple[PyTree, ...], names: tuple[str, ...], is_leaf: Callable[[Any], bool] | None = None
-) -> dict[str, Any]:
-    """Every leaf of the arguments by its path, as in `params.w`."""
-    found = {}
-    for name, arg in zip(names, args, strict=True):
-        for path, leaf in jax.tree_util.tree_leaves_with_path(arg, is_leaf=is_leaf):
-            found[_join(name, path)] = leaf
-    return found
-
-
-def with_leaf(args: tuple[PyTree, ...], names: tuple[str, ...], path: str, x: Any) -> tuple[PyTree, ...]:
-    """The arguments with another leaf at `path`."""
-    leaves, tree = jax.tree.flatten(args)
-    which = list(labelled(args, names)).index(path)
-    return jax.tree.unflatten(tree, [*leaves[:which], x, *leaves[which + 1 :]])
+from jax_ref.verify.findings import Finding
+from jax_ref.verify.trees import dtype_of, is_floating, joined, kind, labelled
 
 
 def match(
@@ -45,7 +26,7 @@ def match(
             text = f"the cotangent is {trees[1]}; expected {trees[0]}, as the argument is"
             findings.append(Finding("structure", name, text))
         for path, leaf in jax.tree_util.tree_leaves_with_path(arg):
-            where = _join(name, path)
+            where = joined(name, path)
             value, key = _covering(given, where)
             given.pop(where, None)
             problem = _problem(leaf, value, key is not None)
@@ -64,12 +45,8 @@ def _is_none(x: Any) -> bool:
     return x is None
 
 
-def kind(x: Any) -> str:
-    """What a thing is, in words: an array also while it is traced."""
-    return "an array" if hasattr(x, "shape") else f"a {type(x).__name__}"
-
-
 def _problem(leaf: Any, cotangent: Any, present: bool) -> str | None:
+    """What is wrong with the cotangent of a leaf, in words; `present` is false where there is no entry."""
     if not is_floating(leaf):
         if cotangent is None or dtype_of(cotangent) == jax.dtypes.float0:
             return None
@@ -99,18 +76,3 @@ def _covering(given: dict[str, Any], where: str) -> tuple[Any, str | None]:
         if value is None and where.startswith((f"{path}.", f"{path}[")):
             return None, path
     return None, None
-
-
-def _join(name: str, path: Any) -> str:
-    """`name` and a path, as in `params.layers[0].w`."""
-    text = ""
-    for entry in path:
-        if isinstance(entry, jax.tree_util.GetAttrKey):
-            text += f".{entry.name}"
-        elif isinstance(entry, jax.tree_util.DictKey):
-            text += f"[{entry.key!r}]"
-        elif isinstance(entry, jax.tree_util.SequenceKey):
-            text += f"[{entry.idx}]"
-        else:
-            text += f"[{entry}]"
-    return name + text

@@ -1,8 +1,7 @@
-"""What is checked: a function with a backward of its own, handed over in one of three ways.
+"""The subject of a check: a pair, an op, or a function with a `custom_vjp`, brought to one interface.
 
-All three come down to a `Subject`, whose `run(args, d_output)` returns the output and a tuple with one
-cotangent for each argument, None where there is none. The same functions give the same subject, so that
-what is compiled for it is found again.
+`run(args, d_output)` of a `Subject` returns the output and a tuple with one cotangent for each argument, None
+where there is none. The same functions give the same subject, so that compiled programs are reused.
 """
 
 import functools
@@ -13,8 +12,8 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import PyTree
 
-from jax_ref.verify.oracle import is_floating, value_and_vjp
-from jax_ref.verify.structure import kind
+from jax_ref.verify.oracle import value_and_vjp
+from jax_ref.verify.trees import is_floating, kind
 
 
 class Subject(NamedTuple):
@@ -31,7 +30,7 @@ class Subject(NamedTuple):
 
 
 def _kept(make: Callable[..., Subject]) -> Callable[..., Subject]:
-    """The same subject for the same functions and settings, if all of them can be told from others."""
+    """`make`, cached, where all of the functions and settings are hashable."""
     cached = functools.lru_cache(maxsize=32)(make)
 
     @functools.wraps(make)
@@ -150,7 +149,7 @@ def _is_hashable(x: Any) -> bool:
 
 
 def _hashable(function: Any) -> Any:
-    """The function, or one that calls it: by the hash is found what was compiled for it."""
+    """The function, or a hashable one that calls it, as compiled programs are found by the hash."""
     if _is_hashable(function):
         return function
     return functools.wraps(function)(lambda *args, **kwargs: function(*args, **kwargs))

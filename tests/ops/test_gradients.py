@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jax_ref import verify
-from jax_ref.verify import inputs
+from jax_ref.verify.points import inputs
 from jax_ref.verify.subject import of_op
 from tests.cases import CASES, LEADS, MODELS, Example
 

@@ -4,14 +4,14 @@ import jax.numpy as jnp
 import pytest
 
 from jax_ref.verify import oracle
-from jax_ref.verify.checker import run_checks
-from jax_ref.verify.run import Settings
+from jax_ref.verify.options import Options
+from jax_ref.verify.runner import run_checks
 from jax_ref.verify.subject import of_op
 from tests.cases import CASES, MODELS
 from tests.ops.mistakes import MISTAKES
 from tests.ops.test_gradients import OF_ONE_SHAPE, OF_THE_TABLE, draw
 
-ASKED = Settings(skip=OF_THE_TABLE | OF_ONE_SHAPE, kinks="autodiff")
+ASKED = Options(skip=OF_THE_TABLE | OF_ONE_SHAPE, kinks="autodiff")
 """As in the gradient test, but what the mistake is called is not asked for."""
 
 

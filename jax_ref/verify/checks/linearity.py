@@ -1,0 +1,80 @@
+"""Linearity of the backward pass in the cotangent of the output: under scaling, negation and addition."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from jax_ref.verify.comparison import tolerance
+from jax_ref.verify.comparison.compare import Compared, Seen
+from jax_ref.verify.comparison.sides import Sides
+from jax_ref.verify.findings import Finding
+
+SCALES = (-1.0, 128.0, -128.0, 0.0)
+"""Powers of two: a cotangent times one of them is exact in every dtype."""
+
+GRID = 16
+"""One over the distance of the values of cotangents here, which go to +-2: no sum of two is rounded."""
+
+ROOM = 0.01
+"""Share of the dtype's range that is looked at: what is summed on the way may be larger than the sum."""
+
+
+def violations(sides: Sides, seen: Seen, rng: np.random.Generator) -> list[Finding]:
+    """What is not linear at a point where both sides were compared, each leaf once."""
+    findings: dict[str, Finding] = {}
+    point, found = seen.point, seen.cotangents
+
+    def drawn() -> PyTree:
+        return _map(
+            lambda d: np.clip(np.round(GRID * rng.normal(size=d.shape)) / GRID, -2, 2), point.d_output
+        )
+
+    def cotangents(d_output: PyTree) -> dict[str, Any]:
+        return sides.manual(point._replace(d_output=d_output))[1]
+
+    first, second = drawn(), drawn()
+    base, other = cotangents(first), cotangents(second)
+    for scale in SCALES:
+        scaled = cotangents(_map(lambda d, s=scale: s * d, first))
+        for path, c in found.items():
+            expected = scale * np.asarray(base[path], np.float64)
+            if np.max(np.abs(expected), initial=0) > ROOM * float(jnp.finfo(base[path].dtype).max):
+                continue
+            off = tolerance.distance(scaled[path], expected)
+            if off > 4 * max(abs(scale), 1) * _allowed(c, base[path]) and path not in findings:
+                same = tolerance.distance(other[path], base[path]) <= c.bound
+                ignored = same and tolerance.distance(scaled[path], base[path]) <= 2 * c.bound
+                kind = "cotangent ignored" if ignored else "not linear"
+                text = (
+                    "it is the same for every cotangent of the output; it must be multiplied by it"
+                    if ignored
+                    else f"for {scale:g} times the cotangent of the output it is not {scale:g} times as large"
+                )
+                findings[path] = Finding(kind, path, text)
+    summed = cotangents(jax.tree.map(_add, first, second))
+    for path, c in found.items():
+        expected = np.asarray(base[path], np.float64) + np.asarray(other[path], np.float64)
+        allowed = 16 * max(_allowed(c, base[path]), _allowed(c, other[path]))
+        if tolerance.distance(summed[path], expected) > allowed and path not in findings:
+            text = "for the sum of two cotangents of the output it is not the sum of the two results"
+            findings[path] = Finding("not linear", path, text)
+    return list(findings.values())
+
+
+def _allowed(c: Compared, result: Any) -> float:
+    """The bound, which is for another cotangent of the output, as much larger as this one's result is."""
+    size = tolerance.size(c.exact)
+    return c.bound * (max(1.0, tolerance.size(result) / size) if size else 1.0)
+
+
+def _map(f: Any, d_output: PyTree) -> PyTree:
+    return jax.tree.map(
+        lambda d: d if d.dtype == jax.dtypes.float0 else np.asarray(f(d)).astype(d.dtype), d_output
+    )
+
+
+def _add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return x if x.dtype == jax.dtypes.float0 else (x + y).astype(x.dtype)

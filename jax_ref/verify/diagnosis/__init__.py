@@ -1,0 +1,109 @@
+"""Diagnosis of a wrong cotangent: the simplest explanation that predicts it at every point where it was seen.
+
+Each family of explanations is a file, whose `explanations(path, seen, context)` yields them. To add one: a
+file here, a line in `ORDER`, a word in `findings.KINDS`.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+
+from jax_ref.verify.comparison import tolerance
+from jax_ref.verify.comparison.compare import Compared, Seen
+from jax_ref.verify.comparison.sides import Sides
+from jax_ref.verify.diagnosis import (
+    algebra,
+    argument_uses,
+    conditional,
+    jacobian,
+    lost_digits,
+    primitive_gradients,
+    reductions,
+    substitutions,
+)
+from jax_ref.verify.diagnosis.explanation import Context, Explanation, off_kinks
+from jax_ref.verify.findings import Finding
+from jax_ref.verify.points.ladder import AT_KINKS
+
+ORDER: tuple[Callable[[str, list[Seen], Context], Iterator[Explanation]], ...] = (
+    algebra.explanations,
+    lost_digits.explanations,
+    reductions.explanations,
+    conditional.without_threshold,
+    primitive_gradients.statistics,
+    argument_uses.explanations,
+    substitutions.explanations,
+    jacobian.explanations,
+    primitive_gradients.derivatives,
+    conditional.beyond_threshold,
+)
+"""What is tried, the simplest and the cheapest first; a family of both kinds has two generators."""
+
+TINY = 1e-150
+
+EVERYWHERE = ("zero", "conditional")
+"""Kinds that must hold wherever it is wrong, off kinks: of few entries, or far out, they do by chance."""
+
+
+def context_of(sides: Sides) -> Context:
+    """The context of one report: the gradients at a point are computed once, for all leaves."""
+    return Context(sides, functools.cache(functools.partial(primitive_gradients.mistaken, sides.reference)))
+
+
+def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
+    """The first explanation that holds at all the points with the same numbers in it, or that none does."""
+    worst = seen[0].cotangents[path]
+    if not finite(worst):
+        bad = np.argwhere(~np.isfinite(worst.actual) & np.isfinite(worst.exact))
+        first = tuple(map(int, bad[0]))
+        text = f"NaN or infinite at {len(bad)} of {worst.actual.size} entries, first at {first}"
+        return Finding("not finite", path, text)
+    compared = _compared(seen)
+    points = {"precision": seen[:2]} | dict.fromkeys(EVERYWHERE, off_kinks(seen))
+    for explanations in ORDER:
+        for explanation in explanations(path, seen, context):
+            if all(_holds(explanation, path, s) for s in points.get(explanation.kind, compared)):
+                return Finding(explanation.kind, path, explanation.text)
+    return Finding(
+        "gradient", path, f"off by {_relative(worst)} of its norm; no simple change makes it right"
+    )
+
+
+def lost(path: str, found: Compared, dtype: str) -> Finding:
+    """The finding for what is right in float64."""
+    text = (
+        f"it is right in float64, but off by {_relative(found)} of its norm in {dtype}: rounding on the way "
+        "costs it more digits than it costs autodiff"
+    )
+    return Finding("precision", path, text)
+
+
+def finite(found: Compared) -> bool:
+    """Whether it is finite where the right one is."""
+    return bool(np.all(np.isfinite(found.actual[np.isfinite(found.exact)])))
+
+
+def _relative(found: Compared) -> str:
+    return f"{found.error / max(tolerance.size(found.exact), TINY):.1e}"
+
+
+def _compared(seen: list[Seen]) -> list[Seen]:
+    """Where an explanation must hold: at the first two, and at the others of the same shapes, off kinks."""
+
+    def shapes(s: Seen) -> list[tuple[int, ...]]:
+        return [np.shape(x) for x in jax.tree.leaves(s.point.args)]
+
+    later = [s for s in seen[2:] if shapes(s) == shapes(seen[0]) and s.point.name not in AT_KINKS]
+    return [*seen[:2], *later]
+
+
+def _holds(explanation: Explanation, path: str, seen: Seen) -> bool:
+    """Whether the prediction is within the bound of what was found at a point."""
+    found = seen.cotangents[path]
+    predicted = explanation.predict(seen)
+    if predicted is None or predicted.shape != found.actual.shape:
+        return False
+    scale = max(1.0, tolerance.size(predicted) / max(tolerance.size(found.exact), TINY))
+    return tolerance.distance(found.actual, predicted) <= 4 * found.bound * scale

@@ -1,0 +1,111 @@
+"""Conditions on the position of an entry, or on an input, that could hold just where a cotangent is wrong."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax_ref.verify.trees import dtype_of, is_floating, is_integer
+
+Mask = np.ndarray
+
+
+class Condition(NamedTuple):
+    """Text and a mask of where it holds."""
+
+    text: str
+    mask: Mask
+
+
+class Threshold(NamedTuple):
+    """Text without the number, and two values that the number lies between."""
+
+    text: str
+    low: float
+    high: float
+
+
+def where(named: dict[str, Any], wrong: Mask) -> Iterator[Condition]:
+    """Conditions without a threshold that could hold just where `wrong` does: positions, then values."""
+    if wrong.sum() == 1 and wrong.ndim:
+        yield Condition(f"at one entry, {tuple(map(int, np.argwhere(wrong)[0]))}", wrong)
+    for axis, size in enumerate(wrong.shape):
+        at = np.flatnonzero(wrong.any(tuple(a for a in range(wrong.ndim) if a != axis)))
+        single = {f"entry {i}": i for i in at if len(at) == 1}
+        for which, index in ({"the first entry": 0, "the last entry": size - 1} | single).items():
+            mask = np.zeros(wrong.shape, bool)
+            mask[(slice(None),) * axis + (index,)] = True
+            yield Condition(f"in {which} of axis {axis}", mask)
+    for name, x in _values(named, wrong.shape):
+        yield from _of_values(name, x, wrong)
+    for path, leaf in named.items():
+        if not _has_values(leaf):
+            continue
+        values = np.asarray(leaf)
+        if is_integer(values) and wrong.ndim:
+            ids, counts = np.unique(values, return_counts=True)
+            repeated = ids[(counts > 1) & (ids >= 0) & (ids < wrong.shape[0])]
+            mask = np.zeros(wrong.shape, bool)
+            mask[repeated] = True
+            yield Condition(f"in the rows that {path} names more than once", mask)
+
+
+def thresholds(named: dict[str, Any], wrong: Mask) -> Iterator[Threshold]:
+    """Thresholds of an input of floating point, or of its magnitude, that separate `wrong` from the rest."""
+    for path, x in _values(named, wrong.shape):
+        if not is_floating(x):
+            continue
+        for name, values in ((f"|{path}|", np.abs(x)), (path, x)):
+            inside, outside = values[wrong].astype(np.float64), values[~wrong].astype(np.float64)
+            low, high = float(np.max(outside, initial=-np.inf)), float(np.min(inside, initial=np.inf))
+            if low < high:
+                yield Threshold(f"where {name} >", low, high)
+            low, high = float(np.max(inside, initial=-np.inf)), float(np.min(outside, initial=np.inf))
+            if low < high:
+                yield Threshold(f"where {name} <", low, high)
+
+
+def _values(named: dict[str, Any], shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:
+    """What each entry of a cotangent can depend on: inputs of its shape or less, and differences of two."""
+    for path, leaf in named.items():
+        if not _has_values(leaf):
+            continue
+        values = np.asarray(leaf)
+        if values.shape == shape:
+            yield path, values
+        elif values.ndim and values.ndim < len(shape) and values.shape == shape[: values.ndim]:
+            spread = values.reshape(values.shape + (1,) * (len(shape) - values.ndim))
+            yield path, np.broadcast_to(spread, shape)
+        for other, leaf in named.items():
+            same = values.shape == np.shape(leaf) == shape
+            if same and other > path and is_floating(leaf) and is_floating(values):
+                yield f"{path} - {other}", values - np.asarray(leaf)
+
+
+def _has_values(leaf: Any) -> bool:
+    return hasattr(leaf, "shape") and not jnp.issubdtype(dtype_of(leaf), jax.dtypes.prng_key)
+
+
+def _of_values(path: str, x: np.ndarray, wrong: Mask) -> Iterator[Condition]:
+    if x.dtype == bool:
+        yield Condition(f"where {path} holds", x)
+        yield Condition(f"where {path} does not hold", ~x)
+    elif is_floating(x):
+        yield Condition(f"where {path} < 0", x < 0)
+        yield Condition(f"where {path} > 0", x > 0)
+        yield Condition(f"where {path} is 0", x == 0)
+    else:
+        for value in np.unique(x[wrong])[:3]:
+            yield Condition(f"where {path} is {value}", x == value)
+
+
+def between(low: float, high: float) -> str:
+    """The roundest number between two."""
+    middle = (low + high) / 2
+    for digits in range(1, 8):
+        text = f"{middle:.{digits}g}"
+        if low <= float(text) <= high:
+            return f"{float(text):.7g}"
+    return f"{middle:.7g}"

@@ -1,0 +1,41 @@
+"""Explanations: a cotangent predicted from the right one, with the kind and the text of the finding."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jax_ref.verify.comparison.compare import Seen
+from jax_ref.verify.comparison.reference import Reference
+from jax_ref.verify.comparison.sides import Sides
+from jax_ref.verify.points.ladder import AT_KINKS
+
+
+class Explanation(NamedTuple):
+    """A description, and the cotangent that it predicts from the right one; None where it cannot be."""
+
+    kind: str
+    text: str
+    predict: Callable[[Seen], np.ndarray | None]
+
+
+class Context(NamedTuple):
+    """What explanations are made from, beside what was seen.
+
+    `batched` are the numbers of the arguments' leaves that have the batch as leading axis; `mistaken` gives
+    the gradients that come of each mistake in a step of the reference, which are the same for all leaves.
+    """
+
+    sides: Sides
+    mistaken: Callable[[Seen], Mapping[Any, dict[str, np.ndarray]]]
+    batched: tuple[int, ...] = ()
+
+    @property
+    def reference(self) -> Reference:
+        """The reference that both sides are of."""
+        return self.sides.reference
+
+
+def off_kinks(seen: list[Seen]) -> list[Seen]:
+    """Those without many zeros and ties, if there are any: at these, much is right or wrong by chance."""
+    return [s for s in seen if s.point.name not in AT_KINKS] or seen

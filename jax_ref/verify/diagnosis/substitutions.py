@@ -1,0 +1,83 @@
+"""Substitutions: the right gradient at another point.
+
+A mask is inverted, labels are off by one, a weight or the cotangent of one of the outputs is forgotten.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax_ref.verify.comparison.compare import Seen
+from jax_ref.verify.diagnosis.explanation import Context, Explanation
+from jax_ref.verify.points.point import Point
+from jax_ref.verify.trees import dtype_of, is_floating, is_integer
+
+Change = Callable[[Any], Any]
+"""From a leaf to what is in its place."""
+
+
+def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
+    """The cotangent at `path` for another value of another argument, or of the cotangent of the output."""
+    point = seen[0].point
+
+    def at(moved: Callable[[Point], Point]) -> Callable[[Seen], np.ndarray]:
+        return lambda s: np.asarray(context.sides.exact(moved(s.point))[1][path])
+
+    for which, (name, leaf) in enumerate(context.reference.leaves(point.args).items()):
+        if name != path and hasattr(leaf, "dtype") and np.size(leaf):
+            for text, change in _instead(leaf):
+                text = f"it is the right one for {name} {text}"
+                yield Explanation("input", text, at(_with_argument(which, change)))
+    outputs = jax.tree.leaves(point.d_output)
+    for which, d in enumerate(outputs):
+        if is_floating(d):
+            for text, change in _instead_of_cotangent(d, which, len(outputs)):
+                yield Explanation("cotangent ignored", text, at(_with_cotangent(which, change)))
+
+
+def _instead_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tuple[str, Change]]:
+    where = f"output[{which}]" if count > 1 else "the output"
+    if count > 1:
+        yield f"the cotangent of {where} is not used", np.zeros_like
+    if d.size > 1:
+        mean = lambda d: np.full_like(d, d.astype(np.float64).mean())  # noqa: E731
+        yield f"each entry of the cotangent of {where} is taken for their mean", mean
+        total = lambda d: np.full_like(d, d.astype(np.float64).sum())  # noqa: E731
+        yield f"each entry of the cotangent of {where} is taken for their sum", total
+
+
+def _instead(leaf: Any) -> Iterator[tuple[str, Change]]:
+    if jnp.issubdtype(dtype_of(leaf), jnp.bool_):
+        yield "turned round", np.logical_not
+        yield "that holds everywhere", np.ones_like
+        yield "that holds nowhere", np.zeros_like
+    elif is_integer(leaf):
+        yield "+ 1", lambda x: x + np.asarray(1, x.dtype)
+        yield "- 1", lambda x: x - np.asarray(1, x.dtype)
+    elif is_floating(leaf):
+        yield "= 1: is it forgotten?", np.ones_like
+        yield "= 0: is it forgotten?", np.zeros_like
+        for a, b in itertools.combinations(range(leaf.ndim), 2):
+            if leaf.shape[a] == leaf.shape[b]:
+                yield f"with axes {a} and {b} exchanged", lambda x, a=a, b=b: np.swapaxes(x, a, b)
+        for axes in (axes for count in (1, 2) for axes in itertools.combinations(range(leaf.ndim), count)):
+            yield f"reversed along {', '.join(map(str, axes))}", lambda x, axes=axes: np.flip(x, axes)
+
+
+def _with_argument(which: int, change: Change) -> Callable[[Point], Point]:
+    return lambda p: p._replace(args=_replaced(p.args, which, change))
+
+
+def _with_cotangent(which: int, change: Change) -> Callable[[Point], Point]:
+    return lambda p: p._replace(d_output=_replaced(p.d_output, which, change))
+
+
+def _replaced(tree: Any, which: int, change: Change) -> Any:
+    """The tree with one of its leaves changed."""
+    leaves, structure = jax.tree.flatten(tree)
+    leaves[which] = change(leaves[which])
+    return jax.tree.unflatten(structure, leaves)

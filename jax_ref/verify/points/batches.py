@@ -1,0 +1,89 @@
+"""Detection of batch axes by abstract evaluation, and the example with other batch sizes.
+
+A batch axis is a leading axis that can be resized in several leaves together, with the output's or without.
+"""
+
+from collections.abc import Callable
+from itertools import combinations
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from jax_ref.verify.points.inputs import perturbed
+from jax_ref.verify.points.point import Point, cotangent
+from jax_ref.verify.trees import dtype_of
+
+
+def sizes(given: int) -> tuple[int, int]:
+    """Batch sizes to try beside the example's: one, and one that is odd and past it.
+
+    Work done in blocks of any size up to the example's has a ragged last block in the second.
+    """
+    return 1, given + (5 if given % 2 == 0 else 4)
+
+
+def resized(
+    reference: Callable[..., PyTree], args: tuple[PyTree, ...], rng: np.random.Generator
+) -> list[Point]:
+    """The example with other batch sizes, its rows repeated and moved; none where no axis is a batch."""
+    leaves, tree = jax.tree.flatten(args)
+    batched = group(reference, args) or summed(reference, args)
+    points = []
+    given = np.shape(leaves[batched[0]])[0] if batched else 0
+    for size in sizes(given) if batched else ():
+        if size == given:
+            continue
+        moved = [_rows(x, size, rng) if i in batched else x for i, x in enumerate(leaves)]
+        args_resized = jax.tree.unflatten(tree, moved)
+        output = _shapes(reference, moved, tree)
+        points.append(Point(f"a batch of {size}", args_resized, cotangent(output, rng)))
+    return points
+
+
+def group(reference: Callable[..., PyTree], args: tuple[PyTree, ...]) -> tuple[int, ...]:
+    """The numbers of the leaves whose leading axis is the output's batch: the most that can be resized."""
+    output = jax.tree.leaves(_shapes(reference, *jax.tree.flatten(args)))
+    if not output or not output[0].shape:
+        return ()
+    return _largest(reference, args, output[0].shape[0], lambda shape, size: (size, *shape[1:]))
+
+
+def summed(reference: Callable[..., PyTree], args: tuple[PyTree, ...]) -> tuple[int, ...]:
+    """The numbers of the leaves whose leading axis is a batch that the output sums over, as in a loss."""
+    lengths = {np.shape(x)[0] for x in jax.tree.leaves(args) if np.ndim(x)}
+    found = (_largest(reference, args, n, lambda shape, size: shape) for n in sorted(lengths))
+    return max(found, key=len, default=())
+
+
+def _largest(reference: Any, args: tuple[PyTree, ...], length: int, resized: Any) -> tuple[int, ...]:
+    """The largest set of leaves of that length that can be lengthened.
+
+    `resized(shape, size)` is the shape of an output when the leaves have `size` rows.
+    """
+    leaves, tree = jax.tree.flatten(args)
+    candidates = [i for i, x in enumerate(leaves) if np.shape(x)[:1] == (length,)][:6]
+    before = jax.tree.leaves(_shapes(reference, leaves, tree))
+    for count in range(len(candidates), 0, -1):
+        for chosen in combinations(candidates, count):
+            other = [
+                jax.ShapeDtypeStruct((length + 2, *x.shape[1:]), dtype_of(x)) if i in chosen else x
+                for i, x in enumerate(leaves)
+            ]
+            try:
+                after = jax.tree.leaves(_shapes(reference, other, tree))
+            except Exception:  # whatever a user's function raises for a shape it cannot take
+                continue
+            if [x.shape for x in after] == [resized(x.shape, length + 2) for x in before]:
+                return chosen
+    return ()
+
+
+def _shapes(reference: Any, leaves: list[Any], tree: Any) -> PyTree:
+    return jax.eval_shape(reference, *jax.tree.unflatten(tree, leaves))
+
+
+def _rows(x: Any, size: int, rng: np.random.Generator) -> Any:
+    rows = x[np.resize(np.arange(x.shape[0]), size)]
+    return perturbed(rows, lambda shape: 0.1 * rng.normal(size=shape))

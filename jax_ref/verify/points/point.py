@@ -1,0 +1,28 @@
+"""A point of evaluation: arguments of the function, and a cotangent of its output."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from jax_ref.verify.trees import is_floating
+
+
+class Point(NamedTuple):
+    """Arguments and a cotangent of the output, NumPy arrays in the dtypes of the example; and a name."""
+
+    name: str
+    args: tuple[PyTree, ...]
+    d_output: PyTree
+
+
+def cotangent(output: PyTree, rng: np.random.Generator) -> PyTree:
+    """Random values in the shapes and dtypes of `output`; zeros of float0 where it is not floating."""
+
+    def leaf(x: Any) -> np.ndarray:
+        if is_floating(x):
+            return rng.normal(size=x.shape).astype(x.dtype)
+        return np.zeros(x.shape, jax.dtypes.float0)
+
+    return jax.tree.map(leaf, output)
