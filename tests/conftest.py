@@ -30,18 +30,20 @@ install_import_hook(
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("default")
 
+DRIVEN_BY_TABLES = ("tests/ops/", "tests/verify/")
+"""Folders whose tests run over the rows of a table, and have ids that begin with the row's name."""
 
-class ByWork(LoadScopeScheduling):
-    """Tests that share what takes long run in one process: of one row of cases, of one study or subject."""
+
+class ByFolder(LoadScopeScheduling):
+    """Tests that share what takes long to compile run in one process: of a file, or of a row of a table."""
 
     def _split_scope(self, nodeid: str) -> str:
-        """`dense-0]` of `tests/ops/test_gradients.py::test_eager_equals_jit[dense-0]`, or the file."""
+        """`dense` of `tests/ops/test_gradients.py::test_in_float64[dense-bias-1]`; elsewhere the file."""
         file, _, test = nodeid.partition("::")
-        if file.startswith(("tests/experiments/test_", "tests/textbook/")) or "named_steps" in file:
-            return file
-        return test.partition("[")[2] if file.endswith("test_gradients.py") else nodeid
+        row = test.partition("[")[2].rstrip("]").partition("-")[0]
+        return row if row and file.startswith(DRIVEN_BY_TABLES) else file
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    return ByWork(config, log)
+    return ByFolder(config, log)
