@@ -5,6 +5,7 @@ programs are kept for the next run. `XLA_FLAGS= pytest` tests the code as users 
 """
 
 import os
+import re
 from pathlib import Path
 
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
@@ -30,20 +31,30 @@ install_import_hook(
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("default")
 
-DRIVEN_BY_TABLES = ("tests/ops/", "tests/verify/")
-"""Folders whose tests run over the rows of a table, and have ids that begin with the row's name."""
+
+def shared(nodeid: str) -> str:
+    """What a test shares with others that takes long to compile: a file or, in `tests/ops`, an op.
+
+    `dense` of `tests/ops/test_gradients.py::test_in_float64[dense-bias-1]`.
+    """
+    op = re.match(r"tests/ops/.*?\[([\w.]+)", nodeid)
+    return op[1] if op else nodeid.partition("::")[0]
 
 
-class ByFolder(LoadScopeScheduling):
-    """Tests that share what takes long to compile run in one process: of a file, or of a row of a table."""
+class Together(LoadScopeScheduling):
+    """Tests that share what takes long to compile run in one process."""
 
     def _split_scope(self, nodeid: str) -> str:
-        """`dense` of `tests/ops/test_gradients.py::test_in_float64[dense-bias-1]`; elsewhere the file."""
-        file, _, test = nodeid.partition("::")
-        row = test.partition("[")[2].rstrip("]").partition("-")[0]
-        return row if row and file.startswith(DRIVEN_BY_TABLES) else file
+        return shared(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    return ByFolder(config, log)
+    return Together(config, log) if config.option.dist == "load" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Let go of what is shared no more: thousands of programs take gigabytes."""
+    if nextitem is None or shared(item.nodeid) != shared(nextitem.nodeid):
+        jax.clear_caches()
