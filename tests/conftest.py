@@ -1,4 +1,4 @@
-"""The strictest JAX there is: float64, no implicit promotion of dtypes or ranks, typed shapes.
+"""The strictest JAX there is: float64, no implicit promotion of dtypes or ranks, typed shapes; scheduling.
 
 Most of the time goes into compiling, so code is not optimised beyond XLA's own passes, and compiled
 programs are kept for the next run. `XLA_FLAGS= pytest` tests the code as users run it.

@@ -1,4 +1,4 @@
-"""The house keeps its rules: three places per op, two packages that do not know each other."""
+"""House rules: three places per op, two packages that do not know each other, names that are fixed."""
 
 import ast
 import importlib
@@ -79,6 +79,13 @@ def test_every_kind_has_an_odd_batch_and_a_batch_of_one(name):
     for kind, found in leads.items():
         assert len(found) == len(set(found)), f"two kinds of {name} are called {kind}"
         assert set(FLAT) <= set(found), f"{name}, {kind}"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_has_the_fixed_names(name):
+    found, wanted = MODELS[name].op, ("Params", "init", "fwd", "bwd", "value_and_grad")
+    assert [part for part in wanted if not hasattr(found, part)] == []
+    assert hasattr(getattr(jax_ref.models, name), "loss")
 
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("manual_bp")])

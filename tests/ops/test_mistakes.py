@@ -1,4 +1,4 @@
-"""A gradient test that cannot fail proves nothing: every planted mistake fails it."""
+"""Mutation test of the gradient test: each planted mistake fails it, in what is checked by default."""
 
 import jax.numpy as jnp
 import pytest
@@ -26,5 +26,6 @@ def fails(mistake, case, example, dtype):
 )
 def test_planted_mistake_fails_the_gradient_test(mistake):
     case = (CASES | MODELS)[mistake.case]
-    tries = [(example, dtype) for dtype in (jnp.float64, jnp.bfloat16) for example in case.examples]
+    tries = [(example, jnp.float64) for example in case.examples]
+    tries += [(example, jnp.bfloat16) for example in case.examples if example.full]
     assert any(fails(mistake, case, example, dtype) for example, dtype in tries)

@@ -1,4 +1,4 @@
-"""What each mistake must give: the right states, deltas and gradient, and by how much it says it is off."""
+"""Expected gradient of a mistake: the right one, and by how much the mistake says it is off."""
 
 import functools
 from collections.abc import Callable
