@@ -33,12 +33,15 @@ hypothesis.settings.load_profile("default")
 
 
 def shared(nodeid: str) -> str:
-    """What a test shares with others that takes long to compile: a file or, in `tests/ops`, an op.
+    """What a test shares with others that takes long to compile: a file, a folder of notes, or an op.
 
-    `dense` of `tests/ops/test_gradients.py::test_in_float64[dense-bias-1]`.
+    The op is `dense` of `tests/ops/test_gradients.py::test_in_float64[dense-bias-1]`.
     """
-    op = re.match(r"tests/ops/.*?\[([\w.]+)", nodeid)
-    return op[1] if op else nodeid.partition("::")[0]
+    file, _, test = nodeid.partition("::")
+    if file.startswith("tests/textbook/"):
+        return file.rpartition("/")[0]
+    op = re.search(r"\[([\w.]+)", test) if file.startswith("tests/ops/") else None
+    return op[1] if op else file
 
 
 class Together(LoadScopeScheduling):
