@@ -1,10 +1,11 @@
-"""The strictest JAX there is: float64, no implicit promotion of dtypes or ranks, typed shapes.
+"""The strictest JAX there is: float64, no implicit promotion of dtypes or ranks, typed shapes; scheduling.
 
 Most of the time goes into compiling, so code is not optimised beyond XLA's own passes, and compiled
 programs are kept for the next run. `XLA_FLAGS= pytest` tests the code as users run it.
 """
 
 import os
+import re
 from pathlib import Path
 
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
@@ -31,17 +32,32 @@ hypothesis.settings.register_profile("default", deadline=None, derandomize=True,
 hypothesis.settings.load_profile("default")
 
 
-class ByWork(LoadScopeScheduling):
-    """Tests that share what takes long run in one process: of one row of cases, of one study or subject."""
+def shared(nodeid: str) -> str:
+    """What a test shares with others that takes long to compile: a file, a folder of notes, or an op.
+
+    The op is `dense` of `tests/ops/test_gradients.py::test_in_float64[dense-bias-1]`.
+    """
+    file, _, test = nodeid.partition("::")
+    if file.startswith("tests/textbook/"):
+        return file.rpartition("/")[0]
+    op = re.search(r"\[([\w.]+)", test) if file.startswith("tests/ops/") else None
+    return op[1] if op else file
+
+
+class Together(LoadScopeScheduling):
+    """Tests that share what takes long to compile run in one process."""
 
     def _split_scope(self, nodeid: str) -> str:
-        """`dense-0]` of `tests/ops/test_gradients.py::test_eager_equals_jit[dense-0]`, or the file."""
-        file, _, test = nodeid.partition("::")
-        if file.startswith(("tests/experiments/test_", "tests/textbook/")) or "named_steps" in file:
-            return file
-        return test.partition("[")[2] if file.endswith("test_gradients.py") else nodeid
+        return shared(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    return ByWork(config, log)
+    return Together(config, log) if config.option.dist == "load" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Let go of what is shared no more: thousands of programs take gigabytes."""
+    if nextitem is None or shared(item.nodeid) != shared(nextitem.nodeid):
+        jax.clear_caches()

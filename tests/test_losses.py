@@ -8,7 +8,7 @@ import pytest
 import jax_ref
 from jax_ref.verify import oracle
 from manual_bp import initializers, losses
-from tests.ops.test_gradients import close
+from tests.close import close
 
 RNG = np.random.default_rng(0)
 Y = jnp.asarray(RNG.normal(size=(3, 2, 5)))

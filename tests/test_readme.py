@@ -1,4 +1,4 @@
-"""Every snippet of the README runs, and its commands are those that CI and users run."""
+"""The README: its snippets run, its links lead somewhere, its commands are those of CI and of users."""
 
 import re
 import subprocess

@@ -11,7 +11,7 @@ import jax_ref
 from manual_bp import losses, taps
 from manual_bp.models import mlp
 from manual_bp.ops import activations, dense
-from tests.ops.test_gradients import close
+from tests.close import close
 
 STATIC = {"activation": "tanh", "output_activation": "silu"}
 RNG = np.random.default_rng(0)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jax_ref.verify.oracle import is_floating
 from manual_bp.models import mlp
 from manual_bp.ops import (
     activations,
@@ -103,7 +104,7 @@ def _log_softmax_forgets_the_mask(res, dy, *, axis=-1):
 
 def _cross_entropy_assumes_sum_one(res, dloss, **options):
     dx, *others = softmax_cross_entropy.bwd(res, dloss, **options)
-    if not jnp.issubdtype(res.targets.dtype, jnp.floating):
+    if not is_floating(res.targets):
         return (dx, *others) if others else dx
     p = jnp.exp(res.logits - res.maximum) / res.total
     excess = (1 - options.get("label_smoothing", 0)) * (1 - res.targets.sum(-1))

@@ -1,4 +1,4 @@
-"""What happens at kinks, at ties, far out, and where a mask or a label says that nothing counts."""
+"""Conventions at kinks and ties, far out, and where a mask or a label says that nothing counts."""
 
 import jax
 import jax.numpy as jnp

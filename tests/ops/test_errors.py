@@ -1,4 +1,4 @@
-"""A shape, dtype or option that cannot work is named at trace time, with what was expected."""
+"""Error messages at trace time: the argument that cannot work, what it was and what was expected."""
 
 import re
 from typing import Any

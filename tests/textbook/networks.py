@@ -59,3 +59,14 @@ def error(actual: Any, wanted: Any) -> float:
         difference = np.linalg.norm(np.asarray(a - w).ravel())
         distances.append(float(difference / np.linalg.norm(np.asarray(w).ravel())))
     return max(distances)
+
+
+BOUND = 1e-13
+"""The distance allowed between two forms of one gradient."""
+
+WIDTHS = (4, 3, 5, 2)
+LAYERS = network(WIDTHS)
+W = tuple(W for W, _ in LAYERS)
+X, Y = batch(WIDTHS, 6)
+x, y = X[:, 0], Y[:, 0]
+"""A network, its matrices alone, a batch, and the first example of it."""

@@ -9,14 +9,9 @@ import pytest
 
 from jax_ref import textbook
 from manual_bp.textbook import four_equations
-from tests.textbook.networks import HEADS, batch, error, network
+from tests.textbook.networks import BOUND, HEADS, LAYERS, WIDTHS, X, Y, error, x, y
 
-BOUND = 1e-13
-WIDTHS = (4, 3, 5, 2)
-LAYERS = network(WIDTHS)
 L = len(LAYERS)
-X, Y = batch(WIDTHS, 6)
-x, y = X[:, 0], Y[:, 0]
 g = jax.nn.sigmoid
 
 

@@ -1,0 +1,79 @@
+"""Every pair as it is used: under `lax.scan`, by way of the bridge, with residuals that hold no params."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax_ref.verify import oracle
+from jax_ref.verify.subject import of_op
+from manual_bp import differentiable
+from tests.close import close
+from tests.ops.rows import FULL, OTHERS, Row, params
+
+
+class Used(NamedTuple):
+    """A row, and two draws of its arguments and cotangents with what the pair makes of each."""
+
+    row: Row
+    draws: list[tuple[tuple[Any, ...], Any]]
+    results: list[tuple[Any, tuple[Any, ...]]]
+
+
+@pytest.fixture(scope="module", params=params(FULL) + params(OTHERS, pytest.mark.slow))
+def used(request) -> Used:
+    row = request.param
+    pair = of_op(row.case.op, row.case.reference, **row.example.static)
+
+    def drawn(seed: int) -> tuple[tuple[Any, ...], Any]:
+        args, rng = row.example.draw(seed), np.random.default_rng(seed)
+        output = jax.eval_shape(pair.reference, *args)
+        return args, jax.tree.map(lambda y: rng.normal(size=y.shape), output)
+
+    draws = [drawn(seed) for seed in range(2)]
+    run = jax.jit(pair.run)
+    return Used(row, draws, [run(*given) for given in draws])
+
+
+def stacked(*trees):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def with_params(args):
+    """The argument that `bwd` is given again, if there is one."""
+    return args[:1] if hasattr(args[0], "_fields") else ()
+
+
+def test_residuals_stack_under_scan(used):
+    op, static = used.row.case.op, used.row.example.static
+
+    def forward(_, step):
+        return None, op.fwd(*step[0], **static)[1]
+
+    def reverse(_, step):
+        (args, d_output), residuals = step
+        return None, op.bwd(*with_params(args), residuals, d_output, **static)
+
+    @jax.jit
+    def scanned(steps):
+        _, residuals = jax.lax.scan(forward, None, steps)
+        return jax.lax.scan(reverse, None, (steps, residuals))[1]
+
+    cotangents = scanned(stacked(*used.draws))
+    close(jax.tree.leaves(cotangents), jax.tree.leaves(stacked(*(d for _, d in used.results))))
+
+
+def test_the_bridge_has_the_gradient_of_the_pair(used):
+    function = functools.partial(differentiable(used.row.case.op), **used.row.example.static)
+    bridged = jax.jit(functools.partial(oracle.value_and_vjp, function))
+    close(bridged(*used.draws[0]), used.results[0])
+
+
+def test_params_are_not_saved(used):
+    case, example = used.row
+    saved = jax.make_jaxpr(lambda *args: case.op.fwd(*args, **example.static)[1])(*example.args).jaxpr
+    given = set(saved.invars[: len(jax.tree.leaves(with_params(example.args)))])
+    assert not given & {v for v in saved.outvars if not hasattr(v, "val")}
