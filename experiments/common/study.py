@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.common import commands, run_folder
+from experiments.common.console import say
 from experiments.common.errors import UserError
 
 Figures = dict[str, Any]
@@ -76,5 +77,5 @@ def run(study: Study, args: Sequence[str] | None = None) -> int:
         f"Picture: {folder / run_folder.PICTURE}",
         study.sentence(figures),
     ):
-        console.print(line, highlight=False, soft_wrap=True)
+        say(console, line)
     return 0

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from experiments.common import run_folder
+from experiments.common.console import say
 from experiments.common.errors import UserError, choose
 from experiments.train import interrupt, models, picture, progress, settings
 from experiments.train.checkpoint import Checkpoints
@@ -94,7 +95,7 @@ def run(both: Lockstep, history: History, checkpoints: Checkpoints, console: Con
         for number in range(len(history) + 1, rounds + 1):
             record = both.run_round(number)
             if not all(math.isfinite(e["train_loss"]) for e in record["engines"].values()):
-                console.print(f"Training diverged in {unit} {number}: the loss is not finite.")
+                say(console, f"Training diverged in {unit} {number}: the loss is not finite.")
                 break
             history.append(record)
             kept = {"fingerprint": both.fingerprint(), "history": history}
@@ -145,11 +146,10 @@ def finish(both: Lockstep, history: History, interrupted: bool, folder: Path, co
             dtype=given.dtype,
         ),
     )
-    console.print(progress.summary(metrics, recipe.shown), highlight=False, soft_wrap=True)
-    where = f"Figures: {folder / run_folder.FIGURES}\nPicture: {folder / run_folder.PICTURE}"
-    console.print(where, highlight=False, soft_wrap=True)
+    say(console, progress.summary(metrics, recipe.shown))
+    say(console, f"Figures: {folder / run_folder.FIGURES}\nPicture: {folder / run_folder.PICTURE}")
     if interrupted:
         rest = given.epochs - len(history)
-        console.print(f"Interrupted with {rest} {given.unit}s left; --out {folder} --resume goes on.")
+        say(console, f"Interrupted with {rest} {given.unit}s left; --out {folder} --resume goes on.")
         return 130
     return 0 if len(history) == given.epochs else 1

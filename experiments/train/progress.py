@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from experiments.common.console import say
 from experiments.train.recipe import Metric
 
 Record = dict[str, Any]
@@ -42,7 +43,7 @@ class Table:
     def heading(self) -> None:
         """Print the titles."""
         titles = (title.rjust(w) for title, w in zip(self._titles, self._widths, strict=True))
-        self._print("  ".join(titles), style="bold")
+        say(self._console, "  ".join(titles), style="bold")
 
     def row(self, record: Record) -> None:
         """Print the line of one round, and what was sampled after it."""
@@ -54,18 +55,15 @@ class Table:
             cells.append(self._differences(record["gradient_difference"]))
             cells.append(f"{record['parameter_distance']:.1e}")
         cells.append(" ".join(f"{e['us_per_step']:.1f}" for e in each))
-        self._print("  ".join(c.rjust(w) for c, w in zip(cells, self._widths, strict=True)))
+        say(self._console, "  ".join(c.rjust(w) for c, w in zip(cells, self._widths, strict=True)))
         if "sample" in record:
-            self._print(record["sample"], style="dim")
+            say(self._console, record["sample"], style="dim")
 
     def _differences(self, differences: list[float]) -> str:
         if len(differences) <= FEW:
             return " ".join(f"{d:.1e}" for d in differences)
         largest = max(range(len(differences)), key=differences.__getitem__)
         return f"{differences[largest]:.1e} {self._parts[largest]}"
-
-    def _print(self, line: str, style: str | None = None) -> None:
-        self._console.print(line, style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 def summary(metrics: Record, shown: Mapping[str, Metric]) -> str:

@@ -134,30 +134,30 @@ def wait_for_epochs(process, folder, count):
     raise AssertionError(f"no checkpoint {count}; exit code {process.poll()}")
 
 
-def test_interrupted_or_killed_run_goes_on_as_if_nothing_had_been(tmp_path, job):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=lambda how: how.name)
+def test_interrupted_or_killed_run_goes_on_as_if_nothing_had_been(how, tmp_path, job):
     settings = ["--widths", 64, 8, 10, "--epochs", 8, "--engine", "manual"]
-    assert job("--out", tmp_path / "whole", *settings).returncode == 0
-    for how in (signal.SIGINT, signal.SIGKILL):
-        cut = tmp_path / how.name
-        running = subprocess.Popen(
-            command("--out", cut, *settings),
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        wait_for_epochs(running, cut, 3)
-        running.send_signal(how)
-        output, error = running.communicate(timeout=60)
-        if how == signal.SIGINT:
-            assert running.returncode == 130, error
-            assert "Traceback" not in error
-            assert "--resume goes on" in output
-            done_so_far = figures(cut)
-            assert done_so_far["interrupted"]
-            assert 3 <= done_so_far["epochs_done"] < 8
-        resumed = job("--out", cut, *settings, "--resume")
-        assert resumed.returncode == 0, resumed.stderr
-        assert same(tmp_path / "whole", cut)
-        assert figures(cut)["epochs_done"] == 8
-        assert not list(cut.glob(".*part*"))
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert job("--out", whole, *settings).returncode == 0
+    running = subprocess.Popen(
+        command("--out", cut, *settings),
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for_epochs(running, cut, 3)
+    running.send_signal(how)
+    output, error = running.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert running.returncode == 130, error
+        assert "Traceback" not in error
+        assert "--resume goes on" in output
+        done_so_far = figures(cut)
+        assert done_so_far["interrupted"]
+        assert 3 <= done_so_far["epochs_done"] < 8
+    resumed = job("--out", cut, *settings, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert same(whole, cut)
+    assert figures(cut)["epochs_done"] == 8
+    assert not list(cut.glob(".*part*"))
 
 
 BAD = {

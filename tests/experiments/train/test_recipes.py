@@ -80,7 +80,7 @@ def test_rates_by_part(tmp_path, job):
                "--weight-decay", 0, "--engine", "manual")  # fmt: skip
     assert done.returncode == 0, done.stderr
     wrong = job("--out", tmp_path / "x", "--model", "characters", "--rates", "layers:1,1")
-    assert "--rates has 2 numbers; the model has 11 layers: embedding, blocks.0, " in wrong.stderr
+    assert "--rates has 2 numbers; the model has 9 layers: embedding, blocks.0, " in wrong.stderr
 
 
 def test_parts_of_fields_tuples_and_stacks():

@@ -15,7 +15,7 @@ from manual_bp.ops import activations, dense
 
 LINE = "the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs. " * 6
 LETTERS = sorted(set(LINE))
-FEATURES, LAYERS, WINDOW, KEPT = 16, 9, 5, 0.9
+FEATURES, LAYERS, WINDOW, KEPT = 16, 7, 5, 0.9
 
 
 class Params(NamedTuple):
@@ -39,7 +39,7 @@ class Settings(settings.Settings):
 
     data: str = "line"
     model: str = "characters"
-    epochs: int = 4
+    epochs: int = 3
     round_steps: int | None = 20
 
 
@@ -81,9 +81,10 @@ def value_and_grad(params, batch):
 
 
 def apply(params, ids, noise):
-    x = params.embedding[ids] * noise
-    for i in range(LAYERS):
-        x = x + jnp.tanh(x @ params.blocks.w[i] + params.blocks.b[i])
+    def block(x, layer):
+        return x + jnp.tanh(x @ layer.w + layer.b), None
+
+    x, _ = jax.lax.scan(block, params.embedding[ids] * noise, params.blocks)
     return x @ params.head.w + params.head.b
 
 

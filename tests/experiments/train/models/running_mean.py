@@ -23,7 +23,7 @@ class Settings(settings.Settings):
     optimizer: str = "sgd"
     learning_rate: float = 0.5
     weight_decay: float = 0.0
-    epochs: int = 4
+    epochs: int = 3
 
 
 def moved(state, x):
