@@ -28,26 +28,38 @@ def _recipes(monkeypatch):
     monkeypatch.setattr(models, "__path__", [*models.__path__, str(Path(__file__).parent / "models")])
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_a_model_goes_through_the_loop_as_it_is(model, tmp_path, job):
-    arguments = ["--model", model, "--dtype", "float64", "--schedule", "constant"]
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    done = job("--out", whole, *arguments)
+every_model = pytest.mark.parametrize("model", MODELS)
+
+
+def asked(model, *more):
+    """A command line on which two runs of a model are bit for bit the same."""
+    return ["--model", model, "--dtype", "float64", "--schedule", "constant", *more]
+
+
+@every_model
+def test_both_engines_train_it_alike_and_it_is_shown(model, tmp_path, job):
+    done = job("--out", tmp_path, *asked(model))
     assert done.returncode == 0, done.stderr
-    found = figures(whole)
+    found = figures(tmp_path)
     assert list(found["engines"]) == ["manual", "autodiff"]
     first, last = (found["history"][i]["engines"] for i in (0, -1))
     assert all(last[engine]["test_loss"] < first[engine]["test_loss"] for engine in last)
     assert found["max_gradient_difference"] < 1e-13
     assert found["parameter_distance"] < 1e-12
-    assert (whole / "picture.png").read_bytes()[:4] == b"\x89PNG"
     assert len(found["history"][0]["gradient_norm"]) == len(found["parts"])
+    assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
 
-    assert job("--out", cut, *arguments, "--epochs", 2).returncode == 0
-    resumed = job("--out", cut, *arguments, "--resume")
+
+@every_model
+def test_it_goes_on_from_its_checkpoint_as_if_nothing_had_been(model, tmp_path, job):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert job("--out", whole, *asked(model, "--epochs", 2)).returncode == 0
+    assert job("--out", cut, *asked(model, "--epochs", 1)).returncode == 0
+    resumed = job("--out", cut, *asked(model, "--epochs", 2, "--resume"))
     assert resumed.returncode == 0, resumed.stderr
     assert same(whole, cut)
-    assert figures(cut)["history"][-1].get("sample") == found["history"][-1].get("sample")
+    samples = [figures(folder)["history"][-1].get("sample") for folder in (whole, cut)]
+    assert samples[0] == samples[1]
 
 
 def test_the_state_is_what_the_batches_make_of_it(tmp_path, job):
