@@ -31,18 +31,6 @@ def test_derivative_at_a_kink_is_that_of_jax(member, z):
     assert ours == KINKS[member, z] == jax.grad(getattr(reference, member))(z)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32, jnp.float16, jnp.bfloat16])
-@pytest.mark.parametrize("member", activations.MEMBERS)
-def test_activations_are_finite_far_out(member, dtype):
-    z = np.concatenate([[0.0], 10.0 ** np.arange(-4, 4.1, 0.5)])
-    z = jnp.asarray(np.concatenate([-z, z]), dtype)
-    a, residuals = activations.MEMBERS[member].fwd(z)
-    dz = activations.MEMBERS[member].bwd(residuals, jnp.ones_like(z))
-    overflows = member == "relu_squared" and dtype == jnp.float16  # 1e4 squared has no float16
-    assert overflows or jnp.all(jnp.isfinite(a))
-    assert jnp.all(jnp.isfinite(dz))
-
-
 def test_relu_lets_nan_through():
     assert jnp.isnan(activations.relu.fwd(jnp.array(jnp.nan))[0])
 
