@@ -11,7 +11,7 @@ from: the output where it can, else a mask of one byte per element, else z.
     leaky_relu      z if z >= 0 else k z             1 if z >= 0 else k             z >= 0    (5)
     elu             z if z > 0 else k (e^z - 1)      1 if z > 0 else k e^z          z         (6)
     softplus        log(1 + e^z)                     1 - e^-a                       a         (7)
-    silu            z s(z)                           s(z) (1 + z (1 - s(z)))        z         (8)
+    silu            z s(z)                           s(z) + z s(z) s(-z)            z         (8)
     gelu            z P(z)                           P(z) + z p(z)                  z         (9)
     gelu_tanh       z s(v(z)) = z (1 + tanh(v/2))/2  s(v) + z v' s(v) s(-v)         z        (10)
     relu_squared    max(z, 0)^2                      2 max(z, 0)                    max(z, 0) (11)
@@ -99,7 +99,9 @@ identity = Activation(_identity_fwd, _identity_bwd)
 def _sigmoid_fwd(z: Z) -> tuple[Z, Z]:
     """The logistic function; saves a."""
     checks.floating("sigmoid", z=z)
-    a = jax.nn.sigmoid(z)
+    x = wide(z)
+    e = decay(jnp.abs(x))
+    a = (jnp.where(x < 0, e, 1) / (1 + e)).astype(z.dtype)
     return a, a
 
 
@@ -180,7 +182,8 @@ elu = Activation(_elu_fwd, _elu_bwd)
 def _softplus_fwd(z: Z) -> tuple[Z, Z]:
     """A smooth positive part; saves a."""
     checks.floating("softplus", z=z)
-    a = jnp.maximum(z, 0) + jnp.log1p(jnp.exp(-jnp.abs(z)))
+    x = wide(z)
+    a = (jnp.maximum(x, 0) + jnp.log1p(decay(jnp.abs(x)))).astype(z.dtype)
     return a, a
 
 
@@ -196,16 +199,18 @@ softplus = Activation(_softplus_fwd, _softplus_bwd)
 def _silu_fwd(z: Z) -> tuple[Z, Z]:
     """The sigmoid-weighted identity; saves z."""
     checks.floating("silu", z=z)
-    return jnp.maximum(z, -FAR) * jax.nn.sigmoid(z), z
+    x = jnp.maximum(wide(z), -FAR)
+    e = decay(jnp.abs(x))
+    return (x * jnp.where(x < 0, e, 1) / (1 + e)).astype(z.dtype), z
 
 
 def _silu_bwd(z: Z, da: Z) -> Z:
-    """The cotangent of z, its sigmoid computed anew."""
+    """The cotangent of z; with e = e^-|z| and r = 1/(1 + e), s(z) is r or e r, and s(z) s(-z) is e r^2."""
     checks.cotangent("silu", "da", da, z)
-    x = wide(_recomputed(z))
-    x = jnp.clip(x, -FAR, FAR)
-    s = jax.nn.sigmoid(x)
-    return (wide(da) * s * (1 + x * (1 - s))).astype(z.dtype)  # (8)
+    x = jnp.clip(wide(_recomputed(z)), -FAR, FAR)
+    e = decay(jnp.abs(x))
+    r = 1 / (1 + e)
+    return (wide(da) * r * (jnp.where(x < 0, e, 1) + x * e * r)).astype(z.dtype)  # (8)
 
 
 silu = Activation(_silu_fwd, _silu_bwd)
