@@ -13,7 +13,7 @@ from manual_bp import differentiable
 from manual_bp.models import mlp
 from tests.cases import CASES, MODELS
 
-NARROW = pytest.mark.parametrize("narrow", [jnp.bfloat16, jnp.float16], ids=lambda dtype: dtype.__name__)
+NARROW = pytest.mark.parametrize("narrow", [jnp.bfloat16, jnp.float16], ids=["bfloat16", "float16"])
 
 
 def with_params(table):

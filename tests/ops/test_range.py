@@ -86,7 +86,7 @@ def test_an_activation_over_the_whole_range(name):
         assert np.array_equal(np.isnan(found[0]), np.isnan(wide))
         for a, e, r in zip(found, exact, reached, strict=True):
             wrong = far(a, e, r, dtype, np.abs(e)) & np.isfinite(e) & ~np.isnan(wide)
-            assert not np.any(wrong), f"{dtype.__name__}, z {z[wrong]}: found {a[wrong]}, right {e[wrong]}"
+            assert not np.any(wrong), f"{z.dtype}, z {z[wrong]}: found {a[wrong]}, right {e[wrong]}"
             assert np.array_equal(a[np.isinf(e)], e[np.isinf(e)])
 
 
@@ -130,7 +130,7 @@ def test_an_op_with_a_value_in_a_place_a_row_or_a_column(name):
             wrong = far(a, e, r, dtype, largest) & np.isfinite(r)
             first = int(np.argmax(np.any(wrong, others)))
             at = jax.tree.map(lambda x, n=first: x[n], stacked)
-            assert not np.any(wrong), f"{dtype.__name__}, leaf {leaf}: {at}"
+            assert not np.any(wrong), f"{d.dtype}, leaf {leaf}: {at}"
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
