@@ -11,15 +11,15 @@ from experiments.train.optimizers import OPTIMIZERS, SCHEDULES
 DTYPES = ("bfloat16", "float32", "float64")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a run can be told, whatever the model; models add to it and have defaults of their own."""
+    """What a run can be told, whatever the model; models name data, add options, and have other defaults."""
 
-    data: str = "digits"
-    """digits (comes with scikit-learn) or mnist (fetched once into a cache folder)."""
+    data: str
+    """The data set."""
     data_dir: Path | None = None
-    """A folder with your own IDX files, named as MNIST's, gzipped or not. Overrides --data."""
-    model: str = "mlp"
+    """A folder with your own data. Overrides --data."""
+    model: str
     """The network. Its own options are listed with --model NAME --help."""
     engine: str = "both"
     """manual, autodiff, or both from one initialisation in lockstep."""

@@ -1,6 +1,7 @@
 """A multi-layer perceptron that classifies images, each a row of features."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,10 +22,16 @@ from manual_bp.ops import activations
 from manual_bp.precision import accumulator
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(common.Settings):
     """Train one network by hand-written gradients and by jax.grad, and compare the two."""
 
+    data: str = "digits"
+    """digits (comes with scikit-learn) or mnist (fetched once into a cache folder)."""
+    data_dir: Path | None = None
+    """A folder with your own IDX files, named as MNIST's, gzipped or not. Overrides --data."""
+    model: str = "mlp"
+    """The network. Its own options are listed with --model NAME --help."""
     widths: tuple[int, ...] = ()
     """Width of every layer, input and output included; by default one hidden layer of 100."""
     activation: str = "relu"

@@ -33,7 +33,7 @@ class Dataset(NamedTuple):
     test: Split
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(settings.Settings):
     """Does a model of text train as others do?"""
 

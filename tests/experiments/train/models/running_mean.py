@@ -15,10 +15,11 @@ from manual_bp.ops import dense
 MOMENTUM = 0.9
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(settings.Settings):
     """Does a model with a state train as others do?"""
 
+    data: str = "digits"
     model: str = "running_mean"
     optimizer: str = "sgd"
     learning_rate: float = 0.5
