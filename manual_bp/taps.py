@@ -7,28 +7,34 @@ whoever needs more than the gradient says what: `plain` gives the gradient, `kee
 gradient is made of, and a function of yours may reduce that at once, in the body of a scan too.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 
 
-class Tap(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Tap:
     """What the backward pass has in its hands at an op: a pytree of its arrays, which may leave `jit`.
 
-    The gradient of the params is the first of `op.bwd(params, residuals, d_output, **static)`.
+    It unpacks as `op, params, residuals, d_output`. The gradient of the params is the first of
+    `op.bwd(params, residuals, d_output, **dict(static))`.
     """
 
-    op: Any
+    op: Any = field(metadata={"static": True})
     """The op: whatever has `fwd` and `bwd`."""
     params: Any
     residuals: Any
     """What `op.fwd` saved; of `dense` the activation that it was given."""
     d_output: Any
     """The cotangent of the output: the delta."""
-    static: Mapping[str, Any] = MappingProxyType({})
+    static: tuple[tuple[str, Any], ...] = field(default=(), metadata={"static": True})
     """The static options of the call, by name."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from (self.op, self.params, self.residuals, self.d_output)
 
 
 def plain(op: Any, params: Any, residuals: Any, d_output: Any, **static: Any) -> Any:
@@ -39,7 +45,7 @@ def plain(op: Any, params: Any, residuals: Any, d_output: Any, **static: Any) ->
 def keep(op: Any, params: Any, residuals: Any, d_output: Any, **static: Any) -> Any:
     """The same, but a `Tap` in place of the cotangent of the params."""
     cotangents = op.bwd(params, residuals, d_output, **static)
-    tap = Tap(op, params, residuals, d_output, static)
+    tap = Tap(op, params, residuals, d_output, tuple(static.items()))
     is_single = not isinstance(cotangents, tuple) or hasattr(cotangents, "_fields")  # the params' alone
     return tap if is_single else (tap, *cotangents[1:])
 
@@ -47,15 +53,3 @@ def keep(op: Any, params: Any, residuals: Any, d_output: Any, **static: Any) -> 
 Tapper = Callable[..., Any]
 """`tap(op, params, residuals, d_output, **static)`: something in place of the params' cotangent, then the
 cotangents of the op's inputs as they are."""
-
-
-def _flatten(tap: Tap) -> tuple[tuple[Any, Any, Any], tuple[Any, tuple[tuple[str, Any], ...]]]:
-    return (tap.params, tap.residuals, tap.d_output), (tap.op, tuple(sorted(tap.static.items())))
-
-
-def _unflatten(fixed: tuple[Any, tuple[tuple[str, Any], ...]], arrays: tuple[Any, Any, Any]) -> Tap:
-    op, static = fixed
-    return Tap(op, *arrays, dict(static))
-
-
-jax.tree_util.register_pytree_node(Tap, _flatten, _unflatten)
