@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .form import Original, Planted
-from .normalization import edited, narrow, normal, wide
+from .planting import edited, narrow, normal, wide
 
 
 def softmax(x):

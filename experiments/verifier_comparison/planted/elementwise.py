@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from .form import Original, Planted
-from .linear import at_right, by_another_cotangent, from_right, instead, narrow, shapes, wide
+from .planting import at_right, by_another_cotangent, from_right, instead, narrow, shapes, wide
 
 KEEP, EPSILON = 0.75, 1e-6
 

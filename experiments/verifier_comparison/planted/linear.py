@@ -1,68 +1,11 @@
 """Mistakes around a matrix product: dense layers, a residual block, tied weights."""
 
 import functools
-from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
 
-from .form import Original, Planted
-
-
-def wide(x: Any) -> Any:
-    """`x` in float32 or wider, in which sums are taken."""
-    return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
-
-
-def narrow(dtype: Any, *cotangents: Any) -> tuple[Any, ...]:
-    """The cotangents in `dtype`."""
-    return tuple(c.astype(dtype) for c in cotangents)
-
-
-def instead(
-    originals: dict[str, Original], original: str, bwd: Callable[..., Any], *kinds: str, float32: bool = True
-) -> Planted:
-    """An original's forward with another backward."""
-    return Planted(original, originals[original].fwd, bwd, kinds, float32)
-
-
-def from_right(
-    originals: dict[str, Original],
-    which: int,
-    original: str,
-    change: Callable[..., Any],
-    *kinds: str,
-    float32: bool = True,
-) -> Planted:
-    """An original with entry `which` of its cotangents replaced by `change(residuals, d_output, entry)`."""
-    right = originals[original].bwd
-
-    def bwd(residuals: Any, d_output: Any) -> Any:
-        entries = list(right(residuals, d_output))
-        entries[which] = change(residuals, d_output, entries[which])
-        return tuple(entries)
-
-    return instead(originals, original, bwd, *kinds, float32=float32)
-
-
-def at_right(
-    originals: dict[str, Original],
-    which: int,
-    original: str,
-    change: Callable[..., Any],
-    *kinds: str,
-    float32: bool = True,
-) -> Planted:
-    """An original with entry `which` of its cotangents replaced by `change(entry)`."""
-    return from_right(originals, which, original, lambda res, d, c: change(c), *kinds, float32=float32)
-
-
-def by_another_cotangent(
-    originals: dict[str, Original], original: str, change: Callable[..., Any], *kinds: str
-) -> Planted:
-    """An original whose backward is given `change(d_output)`."""
-    right = originals[original].bwd
-    return instead(originals, original, lambda res, d: right(res, change(d)), *kinds)
+from .form import Original
+from .planting import at_right, by_another_cotangent, from_right, instead, narrow, shapes, wide
 
 
 def _dense_fwd(x, w):
@@ -130,16 +73,6 @@ def _autoencoder_bwd(res, dy):
     x, w, a = map(wide, res)
     dh = wide(dy) @ w * (1 - a) * (1 + a)
     return narrow(dy.dtype, dh @ w.T, x.T @ dh + wide(dy).T @ a)
-
-
-def shapes(small: tuple[tuple[int, ...], ...], realistic: tuple[tuple[int, ...], ...]) -> Any:
-    """Normal arguments of these shapes; weights over the root of their number of rows, as usual."""
-
-    def args(rng, is_realistic):
-        first, *others = realistic if is_realistic else small
-        return rng.normal(size=first), *(rng.normal(size=s) / s[0] ** 0.5 for s in others)
-
-    return args
 
 
 def _embedding_args(rng, realistic):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from .form import Original, Planted
-from .linear import at_right, by_another_cotangent, from_right, instead, narrow, wide
+from .planting import at_right, by_another_cotangent, from_right, instead, narrow, wide
 
 SMOOTHING, Z_LOSS, DELTA = 0.1, 1e-4, 1.0
 

@@ -3,38 +3,16 @@
 The norms keep their input and find their statistics again in the backward.
 """
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from .form import Original, Planted
+from .planting import edited, narrow, normal, wide
 
 EPS = 1e-5
 GROUPS = 2
 TILE = 4
-
-
-def wide(x: jax.Array) -> jax.Array:
-    """`x` in at least float32, in which statistics and sums are taken."""
-    return x.astype(x.dtype if x.dtype == jnp.float64 else jnp.float32)
-
-
-def narrow(dtype: Any, *values: jax.Array) -> tuple[jax.Array, ...]:
-    """`values` in the dtype of the arguments."""
-    return tuple(value.astype(dtype) for value in values)
-
-
-def edited(bwd: Callable[..., Any], edit: Callable[..., Any]) -> Callable[..., Any]:
-    """`bwd`, whose result is `edit(residuals, d_output, *cotangents)`."""
-    return lambda residuals, d_output: edit(residuals, d_output, *bwd(residuals, d_output))
-
-
-def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    return rng.normal(size=shape)
 
 
 # Layer norm and batch norm: (x - mean) / sqrt(variance + eps) * gain + bias, of rows or of columns.

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .form import Original, Planted
-from .normalization import edited, normal, wide
+from .planting import edited, normal, wide
 
 PADDING = 0
 """The id whose embedding is zero, and learns nothing."""

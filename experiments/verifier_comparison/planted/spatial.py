@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from .form import Original, Planted
-from .normalization import edited, narrow, normal, wide
+from .planting import edited, narrow, normal, wide
 
 
 def convolution(x, kernel, bias):
