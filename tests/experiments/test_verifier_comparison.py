@@ -26,7 +26,11 @@ def raising(x, dy):
 
 
 def test_it_is_the_whole_collection():
-    families = {info.name for info in pkgutil.iter_modules(planted.__path__)} - {"form", "planting", "collection"}
+    families = {info.name for info in pkgutil.iter_modules(planted.__path__)} - {
+        "form",
+        "planting",
+        "collection",
+    }
     assert families == {module.__name__.rpartition(".")[2] for module in collection.MODULES}
 
 
