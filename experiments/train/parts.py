@@ -10,6 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+FEW = 8
+"""Parts up to which each is shown; of more the table has the largest number, and the picture a heat map."""
+
 
 def parts(tree: Any, stacked: Collection[str] = ()) -> dict[str, Any]:
     """The parts of `tree`, a NamedTuple of params or like it; those of the fields `stacked` by layer."""

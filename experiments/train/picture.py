@@ -16,12 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import MaxNLocator
 
+from experiments.train.parts import FEW
 from experiments.train.recipe import Metric
 
 STYLES = {"manual": ("C0", "-", "hand-written"), "autodiff": ("C1", "--", "jax.grad")}
-
-FEW = 8
-"""Parts of a model up to which each has a line; of more there is a heat map."""
 
 History = list[dict[str, Any]]
 

@@ -6,12 +6,10 @@ from typing import Any
 from rich.console import Console
 
 from experiments.common.console import say
+from experiments.train.parts import FEW
 from experiments.train.recipe import Metric
 
 Record = dict[str, Any]
-
-FEW = 8
-"""Parts of a model up to which the table has the difference of each; of more it has the largest."""
 
 
 class Table:

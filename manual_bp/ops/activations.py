@@ -196,21 +196,31 @@ def _softplus_bwd(a: Z, da: Z) -> Z:
 softplus = Activation(_softplus_fwd, _softplus_bwd)
 
 
+def _gated(x: Z, v: Z) -> Z:
+    """x s(v), with all digits in both tails of the sigmoid."""
+    e = decay(jnp.abs(v))
+    return x * jnp.where(v < 0, e, 1) / (1 + e)
+
+
+def _gated_slope(x: Z, v: Z, dv: Z | float) -> Z:
+    """s(v) + x v' s(v) s(-v); for e = e^-|v| and r = 1/(1 + e), s(v) is r or e r, and s(v) s(-v) is e r^2."""
+    e = decay(jnp.abs(v))
+    r = 1 / (1 + e)
+    return r * (jnp.where(v < 0, e, 1) + x * dv * e * r)
+
+
 def _silu_fwd(z: Z) -> tuple[Z, Z]:
     """The sigmoid-weighted identity; saves z."""
     checks.floating("silu", z=z)
     x = jnp.maximum(wide(z), -FAR)
-    e = decay(jnp.abs(x))
-    return (x * jnp.where(x < 0, e, 1) / (1 + e)).astype(z.dtype), z
+    return _gated(x, x).astype(z.dtype), z
 
 
 def _silu_bwd(z: Z, da: Z) -> Z:
-    """The cotangent of z; with e = e^-|z| and r = 1/(1 + e), s(z) is r or e r, and s(z) s(-z) is e r^2."""
+    """The cotangent of z, its sigmoid computed anew."""
     checks.cotangent("silu", "da", da, z)
     x = jnp.clip(wide(_recomputed(z)), -FAR, FAR)
-    e = decay(jnp.abs(x))
-    r = 1 / (1 + e)
-    return (wide(da) * r * (jnp.where(x < 0, e, 1) + x * e * r)).astype(z.dtype)  # (8)
+    return (wide(da) * _gated_slope(x, x, 1.0)).astype(z.dtype)  # (8)
 
 
 silu = Activation(_silu_fwd, _silu_bwd)
@@ -240,24 +250,20 @@ def _gelu_tanh_fwd(z: Z) -> tuple[Z, Z]:
     """The approximation of gelu by a tanh, as a sigmoid: 1 + tanh has no digits in the tail; saves z."""
     checks.floating("gelu_tanh", z=z)
     x = jnp.maximum(wide(z), -FAR)
-    v, e = _gelu_tanh_inner(x)
-    return (x * jnp.where(v < 0, e, 1) / (1 + e)).astype(z.dtype), z
+    return _gated(x, _gelu_tanh_inner(x)).astype(z.dtype), z
 
 
 def _gelu_tanh_bwd(z: Z, da: Z) -> Z:
-    """The cotangent of z; with e = e^-|v| and r = 1/(1 + e), s(v) is r or e r, and s(v) s(-v) is e r^2."""
+    """The cotangent of z, its sigmoid computed anew."""
     checks.cotangent("gelu_tanh", "da", da, z)
     x = jnp.clip(wide(_recomputed(z)), -FAR, FAR)
-    v, e = _gelu_tanh_inner(x)
-    r = 1 / (1 + e)
     dv = 2 * sqrt(2 / pi) * (1 + 3 * 0.044715 * x * x)
-    return (wide(da) * r * (jnp.where(v < 0, e, 1) + x * dv * e * r)).astype(z.dtype)  # (10)
+    return (wide(da) * _gated_slope(x, _gelu_tanh_inner(x), dv)).astype(z.dtype)  # (10)
 
 
-def _gelu_tanh_inner(x: Z) -> tuple[Z, Z]:
-    """v(x) and e^-|v|, which has all digits in both tails."""
-    v = 2 * sqrt(2 / pi) * (x + 0.044715 * x * x * x)
-    return v, decay(jnp.abs(v))
+def _gelu_tanh_inner(x: Z) -> Z:
+    """The function v."""
+    return 2 * sqrt(2 / pi) * (x + 0.044715 * x * x * x)
 
 
 gelu_tanh = Activation(_gelu_tanh_fwd, _gelu_tanh_bwd)

@@ -64,15 +64,17 @@ def fwd(
     loss = _cross_entropy(x, targets, m, total, label_smoothing)
     if z_loss:
         loss += z_loss * jnp.square((m + jnp.log(total))[..., 0])  # (3)
-    unweighted = loss
-    if weights is not None:
-        loss = loss * weights.astype(dtype)
-    if not _is_distribution(targets):
+
+    def counted(loss: Array) -> Array:
+        """0 for what is ignored, also where it is no number, and NaN for a label outside 0..V-1."""
+        if _is_distribution(targets):
+            return loss
         ignored, valid = _label_masks(targets, logits.shape[-1], ignore_label)
-        loss = jnp.where(valid | ignored, jnp.where(ignored, 0, loss), jnp.nan)
-        unweighted = jnp.where(valid | ignored, jnp.where(ignored, 0, unweighted), jnp.nan)
-    saved_loss = None if weights is None else unweighted
-    return loss.astype(logits.dtype), Residuals(logits, targets, weights, m, total, saved_loss)
+        return jnp.where(valid | ignored, jnp.where(ignored, 0, loss), jnp.nan)
+
+    saved = None if weights is None else counted(loss)
+    loss = counted(loss if weights is None else loss * weights.astype(dtype))
+    return loss.astype(logits.dtype), Residuals(logits, targets, weights, m, total, saved)
 
 
 def bwd(
