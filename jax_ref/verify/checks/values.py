@@ -3,11 +3,12 @@
 Rounding is estimated, and kinks are searched for, only where an error is more than `tolerance` allows.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
-from jax_ref.verify.comparison import kinks, rounding
+from jax_ref.verify.comparison import kinks, rounding, smoothness
 from jax_ref.verify.comparison.compare import Compared, Seen, compare
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.points.point import Point
@@ -31,9 +32,9 @@ def evaluate(session: Session, point: Point) -> Evaluation:
         found = rounding.allowed_for(reference, point, session.rng, found)
     cotangents = {path: c for (part, path), c in found.items() if part == "cotangent"}
     outputs = {path: c for (part, path), c in found.items() if part == "output"}
-    undecided = []
+    undecided, smooth = [], functools.cache(lambda: smoothness.is_smooth(session.sides, point))
     for path, c in cotangents.items():
-        if not c.wrong or session.options.kinks != "undecided":
+        if not c.wrong or session.options.kinks != "undecided" or smooth():
             continue
         kink = kinks.undecided(reference, point, path, c)
         if kink.any():

@@ -21,6 +21,7 @@ from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.comparison.resolution import coarser
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
+from jax_ref.verify.program.compiled import seldom
 from jax_ref.verify.program.steps import Step, opened, run
 from jax_ref.verify.trees import is_floating, widened
 
@@ -95,7 +96,7 @@ def _with_errors(reference: Reference) -> Any:
 
         return run(plain, jax.tree.leaves((args, d_output)), rounded)
 
-    return jax.jit(with_errors)
+    return seldom(with_errors)
 
 
 def _rounds(step: Step) -> bool:

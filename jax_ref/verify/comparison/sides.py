@@ -5,27 +5,46 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.comparison import resolution
 from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.oracle import wide, x64_for
 from jax_ref.verify.points.point import Point
+from jax_ref.verify.program.compiled import seldom
 from jax_ref.verify.structure import match
 from jax_ref.verify.subject import Subject
-from jax_ref.verify.trees import widened
+from jax_ref.verify.trees import floats, widened
 
 Gradient = tuple[PyTree, dict[str, Any]]
 """The output, and the cotangents of the floating leaves by path."""
 
 
+SMALL = 10_000
+"""The most numbers in the arguments for which compiling takes longer than running without optimisation."""
+
+
+class Programs(NamedTuple):
+    """One side as a jitted function `(args, d_output) -> Gradient`: as the user's own, and soon compiled."""
+
+    optimized: Callable[..., Gradient]
+    soon: Callable[..., Gradient]
+
+    def __call__(self, args: tuple[PyTree, ...], d_output: PyTree) -> Gradient:
+        """The soon compiled one in float64 at small sizes; in a narrow dtype a user's own rounding counts."""
+        leaves = floats((args, d_output))
+        small = sum(np.size(x) for x in leaves) <= SMALL and all(x.dtype == np.float64 for x in leaves)
+        return (self.soon if small else self.optimized)(args, d_output)
+
+
 class Sides(NamedTuple):
-    """Both sides as jitted functions `(args, d_output) -> Gradient`; the hand-written one also mapped."""
+    """Both sides; the hand-written one also mapped."""
 
     reference: Reference
-    by_hand: Callable[..., Gradient]
-    by_autodiff: Callable[..., Gradient]
-    by_hand_mapped: Callable[..., Gradient]
+    by_hand: Programs
+    by_autodiff: Programs
+    by_hand_mapped: Programs
 
     def manual(self, point: Point) -> Gradient:
         """The hand-written side at a point, in the dtypes of the point."""
@@ -57,17 +76,17 @@ def of(subject: Subject, example: tuple[PyTree, ...]) -> Sides:
 
 
 @functools.lru_cache(maxsize=32)
-def _by_hand(subject: Subject, names: tuple[str, ...]) -> tuple[Callable[..., Gradient], ...]:
+def _by_hand(subject: Subject, names: tuple[str, ...]) -> tuple[Programs, Programs]:
     def manual(args: tuple[PyTree, ...], d_output: PyTree) -> Gradient:
         output, cotangents = subject.run(args, d_output)
         return output, match(args, cotangents, names)[0]
 
-    return jax.jit(manual), jax.jit(jax.vmap(manual))
+    return _programs(manual), _programs(jax.vmap(manual))
 
 
 @functools.lru_cache(maxsize=32)
-def _by_autodiff(reference: Reference, what: str) -> Callable[..., Gradient]:
-    """One program for all backward passes that are held against the same reference."""
+def _by_autodiff(reference: Reference, what: str) -> Programs:
+    """The same for all backward passes that are held against the same reference."""
 
     def autodiff(args: tuple[PyTree, ...], d_output: PyTree) -> Gradient:
         try:
@@ -75,4 +94,8 @@ def _by_autodiff(reference: Reference, what: str) -> Callable[..., Gradient]:
         except Exception as error:  # of the user's code, or of JAX for what has no derivative
             raise TypeError(f"verify: JAX cannot differentiate {what}: {error}") from error
 
-    return jax.jit(autodiff)
+    return _programs(autodiff)
+
+
+def _programs(function: Callable[..., Gradient]) -> Programs:
+    return Programs(jax.jit(function), seldom(function))

@@ -23,6 +23,7 @@ from jax_ref.verify.diagnosis import (
     reductions,
     substitutions,
 )
+from jax_ref.verify.diagnosis.contributions import Contributions, contributions
 from jax_ref.verify.diagnosis.explanation import Context, Explanation, off_kinks
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.points.ladder import AT_KINKS
@@ -49,7 +50,16 @@ EVERYWHERE = ("zero", "conditional")
 
 def context_of(sides: Sides) -> Context:
     """The context of one report: the gradients at a point are computed once, for all leaves."""
-    return Context(sides, functools.cache(functools.partial(primitive_gradients.mistaken, sides.reference)))
+    mistaken = functools.partial(primitive_gradients.mistaken, sides.reference)
+    return Context(sides, functools.cache(mistaken), functools.cache(lambda s: contributions_at(sides, s)))
+
+
+def contributions_at(sides: Sides, seen: Seen) -> Contributions:
+    """Those of the output's entries; none where the reference cannot be mapped over cotangents."""
+    try:
+        return contributions(sides.reference, seen.point)
+    except Exception:  # a call into other code may not know how
+        return Contributions({}, {})
 
 
 def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
