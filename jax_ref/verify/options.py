@@ -1,4 +1,4 @@
-"""The options of a check: seed, level, what is left out, and what is asked for at kinks."""
+"""The options of a check: seed, level, what is left out, and what is asked for at kinks and of digits."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -20,6 +20,11 @@ KINKS = ("undecided", "autodiff")
 """What may be asked for at kinks and ties: nothing, or what JAX says there."""
 
 
+PRECISION = ("everywhere", "example", "report")
+"""Where digits lost by rounding, which autodiff does not lose, are a fault: anywhere, at the example's own
+values and in batches of them, or nowhere, so that the report only tells of them."""
+
+
 class Options(NamedTuple):
     """How a check was asked for."""
 
@@ -27,6 +32,7 @@ class Options(NamedTuple):
     level: str = "default"
     skip: Mapping[str, str] = {}
     kinks: str = "undecided"
+    precision: str = "example"
 
     def does(self, part: str) -> bool:
         """Whether a part of `PARTS` is to be done; quick checks do the first two alone."""
