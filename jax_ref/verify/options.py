@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from jax_ref.verify.points import ladder
+from jax_ref.verify.points.climb import RUNGS
 
 QUICK = ("moved",)
 LEVELS = {
     "quick": QUICK,
-    "default": tuple(ladder.LADDER),
-    "thorough": tuple(ladder.LADDER) * 4,
+    "default": RUNGS,
+    "thorough": RUNGS * 4,
 }
 """The rungs of the ladder that each level climbs."""
 
-PARTS = ("forward", "linearity", "ladder", "batches", "transforms", "reference", "shrinking")
+PARTS = ("forward", "linearity", "ladder", "integers", "batches", "transforms", "reference", "shrinking")
 """What can be left out with `skip`."""
 
 KINKS = ("undecided", "autodiff")
