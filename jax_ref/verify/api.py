@@ -11,7 +11,7 @@ from jaxtyping import DTypeLike, PyTree
 
 from jax_ref.verify import subject
 from jax_ref.verify.findings import Report
-from jax_ref.verify.options import KINKS, LEVELS, PARTS, Options
+from jax_ref.verify.options import KINKS, LEVELS, PARTS, PRECISION, Options
 from jax_ref.verify.report import assemble, shrink
 from jax_ref.verify.runner import run_checks
 from jax_ref.verify.subject import Subject
@@ -37,6 +37,7 @@ def check(
     dtypes: Sequence[DTypeLike] = (),
     skip: Mapping[str, str] = NOTHING,
     kinks: str = "undecided",
+    precision: str = "example",
 ) -> Report:
     """Check `fwd(*args) -> (output, residuals)` with `bwd(residuals, d_output) -> cotangents`.
 
@@ -54,8 +55,11 @@ def check(
     dtypes      the floating dtypes to check in, instead of the example's own
     skip        parts to leave out, of `options.PARTS`, each with the reason, which the report repeats
     kinks       "undecided", or "autodiff" where JAX's convention is to be met at kinks and ties too
+    precision   where an imprecise cotangent, right in float64 but with fewer digits than autodiff's own in
+                its dtype, is a fault: "everywhere", "example" (at the given values, and in batches of them),
+                or "report" (nowhere: it is told)
     """
-    options = Options(seed, level, skip, kinks)
+    options = Options(seed, level, skip, kinks, precision)
     return _run(subject.of_pair(fwd, bwd, reference), args, options, examples, dtypes)
 
 
@@ -69,6 +73,7 @@ def check_op(
     dtypes: Sequence[DTypeLike] = (),
     skip: Mapping[str, str] = NOTHING,
     kinks: str = "undecided",
+    precision: str = "example",
     **static: Any,
 ) -> Report:
     """Check `op.fwd([params,] *inputs, **static)` with `op.bwd([params,] residuals, d_output, **static)`.
@@ -76,7 +81,7 @@ def check_op(
     `op.bwd` returns the cotangents of the arguments of floating point, in order, a single one bare. The rest
     is as in `check`.
     """
-    options = Options(seed, level, skip, kinks)
+    options = Options(seed, level, skip, kinks, precision)
     return _run(subject.of_op(op, reference, **static), args, options, examples, dtypes)
 
 
@@ -90,9 +95,10 @@ def check_function(
     dtypes: Sequence[DTypeLike] = (),
     skip: Mapping[str, str] = NOTHING,
     kinks: str = "undecided",
+    precision: str = "example",
 ) -> Report:
     """Check a function with a `jax.custom_vjp` of its own against the plain function `reference`."""
-    options = Options(seed, level, skip, kinks)
+    options = Options(seed, level, skip, kinks, precision)
     return _run(subject.of_function(f, reference), args, options, examples, dtypes)
 
 
@@ -123,6 +129,7 @@ def _run(
         raise ValueError(f"verify: seed was {options.seed!r}; expected an integer from 0")
     _choice("level", options.level, LEVELS)
     _choice("kinks", options.kinks, KINKS)
+    _choice("precision", options.precision, PRECISION)
     _reasons(options.skip)
     if not isinstance(examples, Sequence):
         from jax_ref.verify import strategies  # Hypothesis is there if one of its strategies is

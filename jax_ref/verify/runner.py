@@ -5,13 +5,14 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.checks import linearity, reference, transforms, values
-from jax_ref.verify.comparison import resolution, rounding, sides
-from jax_ref.verify.comparison.compare import Key, Seen
+from jax_ref.verify.comparison import allowances, resolution, sides
+from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.options import LEVELS, QUICK, Options
 from jax_ref.verify.oracle import x64_for
-from jax_ref.verify.points import batches
-from jax_ref.verify.points.ladder import climb, spread
+from jax_ref.verify.points import batches, integers
+from jax_ref.verify.points.climb import climb
+from jax_ref.verify.points.ladder import spread
 from jax_ref.verify.points.point import Point, cotangent
 from jax_ref.verify.session import Session
 from jax_ref.verify.structure import match
@@ -34,7 +35,22 @@ def run_checks(subject: Subject, examples: list[tuple[PyTree, ...]], options: Op
             climbed = _values(session, args, output)
             if number == 0:
                 _behaviour(session, climbed)
+    _absent(session, examples[0])
+    session.notes.extend(
+        f"not judged at {', '.join(dict.fromkeys(points))}: {why}" for why, points in session.unjudged.items()
+    )
     return session
+
+
+def _absent(session: Session, example: tuple[PyTree, ...]) -> None:
+    """A None where the reference has a gradient is a finding; where it is zero, a note."""
+    for path in sorted(session.absent):
+        exact = [s.cotangents[path].exact for s in session.seen if path in s.cotangents]
+        if any(np.any(x[np.isfinite(x)]) for x in exact) or not exact:
+            text = "the cotangent is None, which JAX takes for zero; expected an array"
+            session.findings.append(Finding("structure", path, text, example))
+        else:
+            session.notes.append(f"None is returned for {path}, whose gradient by the reference is zero")
 
 
 def _notes(subject: Subject, options: Options) -> list[str]:
@@ -50,7 +66,9 @@ def _structure(session: Session, args: tuple[PyTree, ...]) -> PyTree | None:
 
     def traced(args: tuple[PyTree, ...], d_output: PyTree) -> PyTree:
         output, cotangents = session.subject.run(args, d_output)
-        found.extend(match(args, cotangents, session.names)[1])
+        matched = match(args, cotangents, session.names)
+        found.extend(matched.findings)
+        session.absent.update(matched.absent)
         return output
 
     with x64_for(args):
@@ -103,6 +121,7 @@ def _values(session: Session, args: tuple[PyTree, ...], output: PyTree) -> list[
     """Compare on the ladder, for other cotangents and other batch sizes; what was seen on the ladder."""
     options = session.options
     rungs = QUICK if "ladder" in options.skip else LEVELS[options.level]
+    rungs = tuple(rung for rung in rungs if rung != "other integers" or options.does("integers"))
     climbed = [_evaluate(session, point) for point in climb(args, output, session.rng, rungs)]
     if options.does("linearity"):
         found = linearity.violations(session.sides, climbed[0], session.rng)
@@ -119,12 +138,26 @@ def _values(session: Session, args: tuple[PyTree, ...], output: PyTree) -> list[
 def _evaluate(session: Session, point: Point) -> Seen:
     """Compare at one point; the first difference of each leaf of the output is a finding."""
     evaluation = values.evaluate(session, point)
+    if point.name in integers.IDS and values.is_forward_wrong(evaluation):
+        session.unjudged.setdefault(values.INVALID, []).append(point.name)
+        return evaluation.seen
     if session.options.does("forward"):
-        named = {f.path for f in session.findings}
-        session.findings.extend(f for f in values.violations(evaluation) if f.path not in named)
+        wrong, imprecise = values.violations(evaluation, session.options.precision)
+        _first(session.findings, wrong)
+        _first(session.imprecise, imprecise)
+    if evaluation.ties and session.options.does("reference"):
+        _first(session.findings, reference.of_ties(point, evaluation.ties))
+    for reason in evaluation.unjudged:
+        session.unjudged.setdefault(reason, []).append(point.name)
     session.undecided.extend(evaluation.undecided)
     session.seen.append(evaluation.seen)
     return evaluation.seen
+
+
+def _first(findings: list[Finding], found: list[Finding]) -> None:
+    """Add what is found of a leaf that nothing has been found of."""
+    named = {f.path for f in findings}
+    findings.extend(f for f in found if f.path not in named)
 
 
 def _behaviour(session: Session, climbed: list[Seen]) -> None:
@@ -134,17 +167,17 @@ def _behaviour(session: Session, climbed: list[Seen]) -> None:
     def allowed(seen: Seen, path: str, distance: float) -> float:
         """Four times the bound; what is wrong anyhow may differ as it likes."""
         c = seen.cotangents.get(path)
-        if c is None or c.wrong or path in not_linear:
+        if c is None or seen.verdict(path) == "wrong" or path in not_linear:
             return float("inf")
         if distance > 4 * c.bound:
-            key = Key("cotangent", path)
-            c = rounding.allowed_for(session.sides.reference, seen.point, session.rng, {key: c})[key]
+            c = allowances.of_transforms(session.sides, seen.point, session.rng, path, c)
         return 4 * c.bound
 
     first = climbed[0].point
     if session.options.does("transforms"):
         found = transforms.violations(session.subject, session.sides, climbed[:2], allowed)
         session.findings.extend(f._replace(example=first.args) for f in found)
-    if session.options.does("reference"):
+    named = any(f.kind == "reference" for f in session.findings)
+    if session.options.does("reference") and not named:
         with np.errstate(all="ignore"):  # an output may be infinite, where something is masked
             session.findings.extend(reference.violations(session.sides, first, session.rng))

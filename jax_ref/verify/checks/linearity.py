@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.comparison import tolerance
+from jax_ref.verify.comparison import allowances, tolerance
 from jax_ref.verify.comparison.compare import Compared, Seen
 from jax_ref.verify.comparison.sides import Sides
 from jax_ref.verify.findings import Finding
@@ -35,6 +35,14 @@ def violations(sides: Sides, seen: Seen, rng: np.random.Generator) -> list[Findi
     def cotangents(d_output: PyTree) -> dict[str, Any]:
         return sides.manual(point._replace(d_output=d_output))[1]
 
+    def beyond(off: float, times: float, path: str, *results: dict[str, Any]) -> bool:
+        """Whether a distance is more than so many times the bound for the results."""
+
+        def over(c: Compared) -> bool:
+            return off > times * max(_allowed(c, result[path]) for result in results)
+
+        return over(found[path]) and over(allowances.of_arguments(sides, point, rng, path, found[path]))
+
     first, second = drawn(), drawn()
     base, other = cotangents(first), cotangents(second)
     for scale in SCALES:
@@ -43,8 +51,8 @@ def violations(sides: Sides, seen: Seen, rng: np.random.Generator) -> list[Findi
             expected = scale * np.asarray(base[path], np.float64)
             if np.max(np.abs(expected), initial=0) > ROOM * float(jnp.finfo(base[path].dtype).max):
                 continue
-            off = tolerance.distance(scaled[path], expected)
-            if off > 4 * max(abs(scale), 1) * _allowed(c, base[path]) and path not in findings:
+            off, times = tolerance.distance(scaled[path], expected), 4 * max(abs(scale), 1)
+            if path not in findings and beyond(off, times, path, base):
                 same = tolerance.distance(other[path], base[path]) <= c.bound
                 ignored = same and tolerance.distance(scaled[path], base[path]) <= 2 * c.bound
                 kind = "cotangent ignored" if ignored else "not linear"
@@ -55,10 +63,10 @@ def violations(sides: Sides, seen: Seen, rng: np.random.Generator) -> list[Findi
                 )
                 findings[path] = Finding(kind, path, text)
     summed = cotangents(jax.tree.map(_add, first, second))
-    for path, c in found.items():
+    for path in found:
         expected = np.asarray(base[path], np.float64) + np.asarray(other[path], np.float64)
-        allowed = 16 * max(_allowed(c, base[path]), _allowed(c, other[path]))
-        if tolerance.distance(summed[path], expected) > allowed and path not in findings:
+        off = tolerance.distance(summed[path], expected)
+        if path not in findings and beyond(off, 16, path, base, other):
             text = "for the sum of two cotangents of the output it is not the sum of the two results"
             findings[path] = Finding("not linear", path, text)
     return list(findings.values())

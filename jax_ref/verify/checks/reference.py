@@ -6,6 +6,7 @@ import numpy as np
 from jax_ref.verify.checks import finite_differences
 from jax_ref.verify.comparison import tolerance
 from jax_ref.verify.comparison.sides import Sides
+from jax_ref.verify.comparison.ties import Tie
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.oracle import inner
 from jax_ref.verify.points.point import Point
@@ -36,5 +37,17 @@ def violations(sides: Sides, point: Point, rng: np.random.Generator) -> list[Fin
         f"its derivative by JAX is {by_autodiff:.6g}, that of its values {by_difference:.6g} (±{error:.1e}) "
         "along a random direction: has it a gradient of its own, or a stop_gradient? If that is meant, leave "
         "this part out with skip={'reference': the reason}"
+    )
+    return [Finding("reference", "", text, point.args)]
+
+
+def of_ties(point: Point, tied: dict[str, Tie]) -> list[Finding]:
+    """A finding for the entries at which the derivative by JAX is not that of differences to both sides."""
+    path, tie = next(iter(tied.items()))
+    first = tuple(map(int, np.argwhere(tie.entries)[0]))
+    text = (
+        f"it is smooth at {path}{list(first)} ({point.name}), where parts of it have a tie or a kink: its slope "
+        f"there is {tie.slopes[first]:.6g} by differences to both sides, and another one by JAX. The cotangents "
+        "are held to the differences"
     )
     return [Finding("reference", "", text, point.args)]

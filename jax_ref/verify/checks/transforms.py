@@ -45,7 +45,7 @@ def violations(
         on_device = jax.tree.map(jnp.asarray, (point.args, point.d_output))
         if not _traces_the_same(subject, point):
             return [Finding("not deterministic", "", "two calls with the same arguments run other programs")]
-        eager = match(point.args, subject.run(*on_device)[1], names)[0]
+        eager = match(point.args, subject.run(*on_device)[1], names).right
         limit = functools.partial(allowed, several[0])
         findings += _differ("under jit and without it", first, eager, limit)
         stacked = jax.tree.map(_stack, *[(s.point.args, s.point.d_output) for s in several])

@@ -54,6 +54,17 @@ def _of(reference: Callable[..., PyTree], tree: Any, leaves: tuple[jax.ShapeDtyp
     return Resolution(dtype, any(step.primitive.name in DRAW for step in steps))
 
 
+def coarsest_inside(function: Callable[..., PyTree], *shapes: PyTree) -> np.dtype | None:
+    """The coarsest floating dtype of any value in a function; None if it cannot be called so."""
+    try:
+        traced = jax.make_jaxpr(function)(*shapes)
+    except Exception:  # of the user's code, which may be made for one dtype only
+        return None
+    values = [v for step in _steps(traced.jaxpr) for v in (*step.invars, *step.outvars)]
+    found = {_dtype(v) for v in (*traced.jaxpr.outvars, *values)}
+    return functools.reduce(coarser, filter(is_floating_dtype, found), np.dtype(np.float64))
+
+
 def coarser(one: DTypeLike, other: DTypeLike) -> np.dtype:
     """The one of two floating dtypes that has fewer digits."""
     return max(jnp.dtype(one), jnp.dtype(other), key=lambda dtype: jnp.finfo(dtype).eps)

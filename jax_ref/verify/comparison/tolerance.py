@@ -16,6 +16,9 @@ FLOAT64 = 1e-12
 ULPS = 4
 """Units in the last place allowed on top."""
 
+ROOM = 0.5
+"""Share of a dtype's range that a true value must be within for an infinity in its place to be wrong."""
+
 
 def distance(actual: ArrayLike, oracle: ArrayLike) -> float:
     """Euclidean distance in float64; equal infinities and NaNs at the same place count as equal."""
@@ -41,7 +44,12 @@ def bound64(oracle: ArrayLike, d_output: ArrayLike, largest: float = 1.0) -> flo
 
 
 def bound(
-    oracle: ArrayLike, autodiff_error: float, dtype: DTypeLike, d_output: ArrayLike, largest: float = 1.0
+    oracle: ArrayLike,
+    autodiff_error: float,
+    dtype: DTypeLike,
+    d_output: ArrayLike,
+    largest: float = 1.0,
+    ulps: float = ULPS,
 ) -> float:
     """The largest distance from `oracle` allowed to a result in `dtype`, narrower than float64.
 
@@ -49,8 +57,13 @@ def bound(
     """
     info = jnp.finfo(dtype)
     underflow = float(info.smallest_normal) * np.sqrt(np.size(oracle))
-    ulps = ULPS * float(info.eps) * size(oracle)
-    return 2 * autodiff_error + ulps + underflow + _rounding_of_the_oracle(d_output, largest)
+    units = ulps * float(info.eps) * size(oracle)
+    return 2 * autodiff_error + units + underflow + _rounding_of_the_oracle(d_output, largest)
+
+
+def beyond(oracle: ArrayLike, dtype: DTypeLike) -> np.ndarray:
+    """Which entries of the oracle a dtype may have no number for, as they are at the end of its range."""
+    return np.abs(np.asarray(oracle, np.float64)) > ROOM * float(jnp.finfo(dtype).max)
 
 
 def _rounding_of_the_oracle(d_output: ArrayLike, largest: float) -> float:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jax_ref.verify.comparison import tolerance
-from jax_ref.verify.comparison.compare import Compared, Seen
+from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.comparison.sides import Sides
 from jax_ref.verify.diagnosis import (
     algebra,
@@ -65,7 +65,7 @@ def contributions_at(sides: Sides, seen: Seen) -> Contributions:
 def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
     """The first explanation that holds at all the points with the same numbers in it, or that none does."""
     worst = seen[0].cotangents[path]
-    if not finite(worst):
+    if not worst.finite:
         bad = np.argwhere(~np.isfinite(worst.actual) & np.isfinite(worst.exact))
         first = tuple(map(int, bad[0]))
         text = f"NaN or infinite at {len(bad)} of {worst.actual.size} entries, first at {first}"
@@ -77,26 +77,21 @@ def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
             if all(_holds(explanation, path, s) for s in points.get(explanation.kind, compared)):
                 return Finding(explanation.kind, path, explanation.text)
     return Finding(
-        "gradient", path, f"off by {_relative(worst)} of its norm; no simple change makes it right"
+        "gradient", path, f"off by {worst.relative:.1e} of its norm; no simple change makes it right"
     )
 
 
-def lost(path: str, found: Compared, dtype: str) -> Finding:
-    """The finding for what is right in float64."""
-    text = (
-        f"it is right in float64, but off by {_relative(found)} of its norm in {dtype}: rounding on the way "
-        "costs it more digits than it costs autodiff"
-    )
+def lost(path: str, seen: Seen, dtype: str) -> Finding:
+    """The finding for what is right but for rounding."""
+    found = seen.cotangents[path]
+    if seen.wider:
+        right, width = "it is right in float64, but", f" in {dtype}"
+    else:
+        right, width = "it is", f" in {dtype}, and further the fewer digits there are"
+    size = tolerance.size(found.exact)
+    off = f"{found.relative:.1e} of its norm" if size else f"{found.error:.1e}, and not zero"
+    text = f"{right} off by {off}{width}: rounding on the way costs it more digits than it costs autodiff"
     return Finding("precision", path, text)
-
-
-def finite(found: Compared) -> bool:
-    """Whether it is finite where the right one is."""
-    return bool(np.all(np.isfinite(found.actual[np.isfinite(found.exact)])))
-
-
-def _relative(found: Compared) -> str:
-    return f"{found.error / max(tolerance.size(found.exact), TINY):.1e}"
 
 
 def _compared(seen: list[Seen]) -> list[Seen]:

@@ -62,3 +62,17 @@ def nearby(args: PyTree, rng: np.random.Generator) -> PyTree:
     """
     unit = min((float(jnp.finfo(x.dtype).eps) for x in floats(args)), default=0.0)
     return perturbed(args, lambda shape: rng.integers(-1, 2, shape) * unit)
+
+
+def shifted(args: PyTree, rng: np.random.Generator, step: float) -> tuple[PyTree, PyTree]:
+    """`args` in float64 with a random direction added, and taken away: a step in each entry's own size."""
+    direction = jax.tree.map(lambda x: rng.normal(size=x.shape) if is_floating(x) else np.zeros(()), args)
+
+    def moved(sign: float) -> PyTree:
+        return jax.tree.map(
+            lambda x, v: x + sign * step * np.maximum(1, np.abs(x)) * v if is_floating(x) else x,
+            args,
+            direction,
+        )
+
+    return moved(1), moved(-1)

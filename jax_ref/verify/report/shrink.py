@@ -76,10 +76,12 @@ def _shows(subject: Subject, options: Options, args: Args, finding: Finding) -> 
         session = run_checks(subject, [args], options)
     except Exception:  # arguments that the functions were not made for
         return False
-    if finding.kind in BEFORE_VALUES:
-        return (finding.kind, finding.path) in {(f.kind, f.path) for f in session.findings}
+    named = (finding.kind, finding.path) in {(f.kind, f.path) for f in session.findings}
+    if finding.kind in BEFORE_VALUES or named:
+        return named
     misshapen = any(f.kind == "structure" and f.path == finding.path for f in session.findings)
-    return session.wrong(finding.path) and not misshapen
+    wrong = session.wrong if finding.kind == "precision" else session.mistaken
+    return wrong(finding.path) and not misshapen
 
 
 def _smaller(subject: Subject, finding: Finding, shows: Shows) -> Args:

@@ -1,0 +1,140 @@
+"""Allowances for rounding, measured where a distance is more than the rounding of the result alone.
+
+From the cheapest to the dearest: what a unit in the last place of the arguments does, how far autodiff in the
+dtypes of the point is from the oracle itself, and what errors in every step of the reference do. What is
+asked for is no further than a float32-accumulating backward is, which rounds each of its steps once.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+
+from jax_ref.verify.comparison import rounding, tolerance
+from jax_ref.verify.comparison.compare import Compared, Key, by_key
+from jax_ref.verify.comparison.sides import Sides
+from jax_ref.verify.points import inputs
+from jax_ref.verify.points.point import Point
+from jax_ref.verify.trees import float64, floats, is_floating, is_floating_dtype
+
+NEIGHBOURS = 3
+"""Points one unit in the last place away, at which autodiff's own error is measured too."""
+
+Found = dict[Key, Compared]
+Measure = Callable[[Sides, Point, np.random.Generator, Found], Found]
+
+
+def added(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:
+    """What was found, with allowances until nothing is wrong, or there are no more."""
+    for measure in MEASURES:
+        doubtful = {key: c for key, c in found.items() if c.wrong}
+        if not doubtful:
+            break
+        found = found | measure(sides, point, rng, doubtful)
+    return found
+
+
+def all_added(sides: Sides, point: Point, rng: np.random.Generator, path: str, c: Compared) -> Compared:
+    """One cotangent with all allowances, whether it is wrong or not."""
+    key = Key("cotangent", path)
+    for measure in MEASURES:
+        c = measure(sides, point, rng, {key: c})[key]
+    return c
+
+
+def of_arguments(sides: Sides, point: Point, rng: np.random.Generator, path: str, c: Compared) -> Compared:
+    """One cotangent with the cheapest allowance, whether it is wrong or not."""
+    key = Key("cotangent", path)
+    return _of_arguments(sides, point, rng, {key: c})[key]
+
+
+def of_transforms(sides: Sides, point: Point, rng: np.random.Generator, path: str, c: Compared) -> Compared:
+    """One cotangent with all allowances, and what the hand-written side itself makes of a unit in the last place."""
+    near = [sides.manual(p)[1][path] for p in _near(point, rng)]
+    moved = max(tolerance.distance(x, c.actual) for x in near)
+    return _wider(all_added(sides, point, rng, path, c), moved)
+
+
+def for_digits(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:
+    """Allowances for what is right in a finer dtype, so that only its digits are asked about.
+
+    What is shorter than float32 is allowed the largest of them, not their sum: a unit in the last place of so
+    few digits is no small change of the arguments, and several of them are much of the norm.
+    """
+    short = {key: c._replace(bound=_of_result(c)) for key, c in found.items() if _is_short(c) and c.finite}
+    found = added(sides, point, rng, {key: c for key, c in found.items() if key not in short}) | short
+    for measure in (_of_autodiff, _of_steps_once):
+        doubtful = {key: c for key, c in short.items() if found[key].wrong}
+        if doubtful:
+            allowed = measure(sides, point, rng, {key: c._replace(bound=0.0) for key, c in doubtful.items()})
+            found |= {key: c._replace(bound=max(c.bound, found[key].bound)) for key, c in allowed.items()}
+    return found
+
+
+def _is_short(c: Compared) -> bool:
+    return is_floating_dtype(c.dtype) and jnp.finfo(c.dtype).bits < 32
+
+
+def _of_result(c: Compared) -> float:
+    return tolerance.bound(c.exact, 0.0, c.dtype, np.zeros(()), ulps=1)
+
+
+def _near(point: Point, rng: np.random.Generator) -> list[Point]:
+    return [point._replace(args=inputs.nearby(point.args, rng)) for _ in range(NEIGHBOURS)]
+
+
+def _of_arguments(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:
+    """Twice as far as the oracle moves with the arguments, as does every computation that rounds."""
+    near = [by_key(sides.exact(p)) for p in _near(point, rng)]
+    return {key: _wider(c, 2 * max(c.away(o[key]) for o in near)) for key, c in found.items()}
+
+
+def _of_autodiff(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:
+    """Twice as far as autodiff in the dtypes of the point is from the oracle, there and nearby.
+
+    Where autodiff is not finite it says nothing of how far a finite result may be. A result that is not
+    finite either is right where the output is beyond the range of its dtype, and nowhere else.
+    """
+    if all(c.dtype == np.float64 for c in found.values()):
+        return found
+    near = [point, *_near(point, rng)]
+    pairs = [(by_key(sides.own(p)), by_key(sides.exact(p))) for p in near]
+    own, exact = pairs[0]
+    outside = any(
+        np.any(tolerance.beyond(exact[key], x.dtype))
+        for key, x in own.items()
+        if key.part == "output" and is_floating(x)
+    ) or not all(np.all(np.isfinite(float64(x))) for x in floats(point.args))
+    measured = {}
+    for key, c in found.items():
+        if not is_floating_dtype(c.dtype):
+            measured[key] = c._replace(exact=float64(own[key]))
+        elif c.dtype == np.float64:
+            measured[key] = c
+        else:
+            if outside:
+                neither = ~np.isfinite(c.actual) & ~np.isfinite(float64(own[key]))
+                c = c._replace(actual=np.where(neither, c.exact, c.actual))
+            strays = max(
+                tolerance.distance(float64(a[key]), np.where(c.corrected, float64(a[key]), float64(o[key])))
+                for a, o in pairs
+            )
+            measured[key] = _wider(c, 2 * strays)
+    return measured
+
+
+def _of_steps(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:
+    """What rounding of the steps may do, several times over: another program rounds elsewhere."""
+    return rounding.allowed_for(sides.reference, point, rng, found)
+
+
+def _of_steps_once(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:
+    return rounding.allowed_for(sides.reference, point, rng, found, rounding.ONCE)
+
+
+def _wider(c: Compared, by: float) -> Compared:
+    return c._replace(bound=c.bound + by) if is_floating_dtype(c.dtype) else c
+
+
+MEASURES: tuple[Measure, ...] = (_of_arguments, _of_autodiff, _of_steps)
+"""The allowances, the cheapest first."""
