@@ -3,6 +3,8 @@
     report = verify.check(fwd, bwd, *args, reference=f)            # the two halves of a jax.custom_vjp
     report = verify.check_op(op, *args, reference=f, **static)     # an object with fwd and bwd
     report = verify.check_function(g, *args, reference=f)          # a ready custom_vjp function
+    report = verify.check_jvp(g, *args, reference=f)               # a ready custom_jvp function
+    report = verify.check_value_and_grad(vg, params, batch, reference=loss)                   # a whole model
     verify.assert_gradients(fwd, bwd, *args, reference=f)          # any of the three; raises with the report
 
 `api` brings what it is given to one form, a `subject` and `options`; `runner` runs the `checks` on it, and a
@@ -15,7 +17,14 @@ program, trees.
 """
 
 from jax_ref.verify import oracle
-from jax_ref.verify.api import assert_gradients, check, check_function, check_op
+from jax_ref.verify.api import (
+    assert_gradients,
+    check,
+    check_function,
+    check_jvp,
+    check_op,
+    check_value_and_grad,
+)
 from jax_ref.verify.comparison import tolerance
 from jax_ref.verify.findings import KINDS, Finding, Leaf, Report
 from jax_ref.verify.points import inputs
@@ -28,7 +37,9 @@ __all__ = [
     "assert_gradients",
     "check",
     "check_function",
+    "check_jvp",
     "check_op",
+    "check_value_and_grad",
     "inputs",
     "oracle",
     "tolerance",

@@ -91,7 +91,7 @@ class Report(NamedTuple):
     """What `check` found. `print` it.
 
     `findings` are at fault. `imprecise` are not: digits that rounding costs at points of the verifier's own,
-    or wherever the option `precision` does not ask for them.
+    or wherever the option `precision` does not ask for them. `tried` says where was looked.
     """
 
     name: str
@@ -100,6 +100,7 @@ class Report(NamedTuple):
     undecided: tuple[str, ...]
     notes: tuple[str, ...]
     imprecise: tuple[Finding, ...] = ()
+    tried: str = ""
 
     @property
     def ok(self) -> bool:
@@ -107,7 +108,7 @@ class Report(NamedTuple):
         return not self.findings
 
     def __str__(self) -> str:
-        """A table of the leaves, then findings, what is imprecise or undecided, and notes."""
+        """A table of the leaves, then findings, what is imprecise or undecided, notes, and what was tried."""
         lines = [f"gradient of {self.name}: {self._headline()}", ""]
         rows = [("leaf", "shape", "dtype", "error", "bound", "ratio", "verdict", "where")]
         rows += [
@@ -134,6 +135,7 @@ class Report(NamedTuple):
             ("note", list(self.notes)),
         ):
             lines += [f"{title}: {item}" for item in items]
+        lines += [f"tried: {self.tried}"] if self.tried else []
         return "\n".join(lines)
 
     def _headline(self) -> str:

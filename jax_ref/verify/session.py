@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from jax_ref.verify.clock import Clock
 from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.comparison.sides import Sides
 from jax_ref.verify.findings import Finding
@@ -32,6 +33,11 @@ class Session:
     undecided: list[str] = field(default_factory=list)
     unjudged: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
+    left: list[str] = field(default_factory=list)
+    """What the time was over for."""
+    transforms: list[str] = field(default_factory=list)
+    """The transforms that were tried."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -10,6 +10,9 @@ from jaxtyping import PyTree
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.trees import dtype_of, is_floating, joined, kind, labelled
 
+NOT_ASKED = object()
+"""In place of the cotangent of an argument that is data: it has none, though it is of floating point."""
+
 
 class Matched(NamedTuple):
     """The cotangents of the floating leaves that are arrays as they must be, and what is wrong with the others.
@@ -30,6 +33,8 @@ def match(args: tuple[PyTree, ...], cotangents: Any, names: tuple[str, ...]) -> 
         return Matched({}, [], [Finding("structure", "", text)])
     right, absent, findings = {}, [], []
     for name, arg, cotangent in zip(names, args, cotangents, strict=True):
+        if cotangent is NOT_ASKED:
+            continue
         given = labelled((cotangent,), (name,), is_leaf=_is_none)
         trees = [jax.tree.structure(tree, is_leaf=_is_none) for tree in (arg, cotangent)]
         if trees[0] != trees[1] and given.keys() == labelled((arg,), (name,), is_leaf=_is_none).keys():

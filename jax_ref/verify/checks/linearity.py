@@ -56,10 +56,12 @@ def violations(sides: Sides, seen: Seen, rng: np.random.Generator) -> list[Findi
                 same = tolerance.distance(other[path], base[path]) <= c.bound
                 ignored = same and tolerance.distance(scaled[path], base[path]) <= 2 * c.bound
                 kind = "cotangent ignored" if ignored else "not linear"
+                allowed = times * _allowed(c, base[path])
                 text = (
                     "it is the same for every cotangent of the output; it must be multiplied by it"
                     if ignored
                     else f"for {scale:g} times the cotangent of the output it is not {scale:g} times as large"
+                    f"{_sizes(off, allowed, expected)}"
                 )
                 findings[path] = Finding(kind, path, text)
     summed = cotangents(jax.tree.map(_add, first, second))
@@ -67,9 +69,18 @@ def violations(sides: Sides, seen: Seen, rng: np.random.Generator) -> list[Findi
         expected = np.asarray(base[path], np.float64) + np.asarray(other[path], np.float64)
         off = tolerance.distance(summed[path], expected)
         if path not in findings and beyond(off, 16, path, base, other):
-            text = "for the sum of two cotangents of the output it is not the sum of the two results"
+            allowed = 16 * max(_allowed(found[path], base[path]), _allowed(found[path], other[path]))
+            text = (
+                "for the sum of two cotangents of the output it is not the sum of the two results"
+                f"{_sizes(off, allowed, expected)}"
+            )
             findings[path] = Finding("not linear", path, text)
     return list(findings.values())
+
+
+def _sizes(off: float, allowed: float, expected: np.ndarray) -> str:
+    size = max(tolerance.size(expected), 1e-150)
+    return f": off by {off / size:.1e} of its norm, allowed {allowed / size:.1e}" if np.any(expected) else ""
 
 
 def _allowed(c: Compared, result: Any) -> float:

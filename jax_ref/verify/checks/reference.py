@@ -13,7 +13,7 @@ from jax_ref.verify.points.point import Point
 from jax_ref.verify.trees import is_floating, magnitudes, widened
 
 
-def violations(sides: Sides, point: Point, rng: np.random.Generator) -> list[Finding]:
+def violations(sides: Sides, point: Point, rng: np.random.Generator, rtol: float = 0.0) -> list[Finding]:
     """A finding if the slope along a random direction is not that of the values, by more than can be told."""
     direction = jax.tree.map(
         lambda x: rng.normal(size=np.shape(x)) if is_floating(x) else np.zeros(()), point.args
@@ -31,7 +31,7 @@ def violations(sides: Sides, point: Point, rng: np.random.Generator) -> list[Fin
 
     terms = float(inner(magnitudes(widened(output)), magnitudes(d_output)))
     by_difference, error = finite_differences.slope(value, terms)
-    if not abs(by_difference - by_autodiff) > 20 * error + 1e-6 * size:  # nor where it is NaN
+    if not abs(by_difference - by_autodiff) > 20 * error + max(1e-6, rtol) * size:  # nor where it is NaN
         return []
     text = (
         f"its derivative by JAX is {by_autodiff:.6g}, that of its values {by_difference:.6g} (±{error:.1e}) "

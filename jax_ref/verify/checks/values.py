@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import DTypeLike
 
-from jax_ref.verify.comparison import allowances, kinks, shrinking, smoothness, ties
+from jax_ref.verify.comparison import allowances, kinks, shrinking, smoothness, ties, tolerance
 from jax_ref.verify.comparison.compare import Compared, Key, Seen, compare
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.points.ladder import AT_KINKS
@@ -66,8 +66,14 @@ def evaluate(session: Session, point: Point) -> Evaluation:
         wider = None
         found, _, undecided = _at_kinks(session, point, allowances.added(sides, point, rng, found))
         rounded = shrinking.rounded(sides, point, rng, found)
+    found, finer = (_as_asked(each, session.options.rtol) for each in (found, finer))
     outputs, seen = (_seen(part, point, found, wider, finer, rounded) for part in ("output", "cotangent"))
     return Evaluation(outputs, seen, undecided, tied, _unjudged(found))
+
+
+def _as_asked(found: Found, rtol: float) -> Found:
+    """What was found, with the distance that the user says both sides may be apart allowed."""
+    return {key: c._replace(bound=max(c.bound, rtol * tolerance.size(c.exact))) for key, c in found.items()}
 
 
 def is_forward_wrong(evaluation: Evaluation) -> bool:
@@ -109,7 +115,7 @@ def _wider_point(session: Session, point: Point) -> Point | None:
     """The same in the finest dtype that both sides have, if it is finer than the coarsest of the point."""
     resolution = session.sides.reference.resolution
     coarsest = max(float(jnp.finfo(x.dtype).eps) for x in floats((point.args, point.d_output)))
-    if resolution.draws or coarsest <= resolution.eps:
+    if resolution.own or coarsest <= resolution.eps:
         return None
     digits = session.sides.digits(point)
     if digits is None or coarsest <= float(jnp.finfo(digits).eps):
@@ -123,7 +129,7 @@ def _ties(session: Session, point: Point, found: Found) -> dict[str, ties.Tie]:
 
     They are looked for where there are most, also if both sides agree, and where the two do not.
     """
-    if session.options.kinks == "autodiff" or session.sides.reference.resolution.draws:
+    if session.options.kinks == "autodiff" or session.sides.reference.resolution.own:
         return {}
     if point.name in (EXAMPLE, *AT_KINKS) or any(c.wrong for c in found.values()):
         return ties.at(session.sides, point, session.rng)

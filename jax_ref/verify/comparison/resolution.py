@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import DTypeLike, PyTree
 
 from jax_ref.verify.oracle import wide
+from jax_ref.verify.program.raised import told
 from jax_ref.verify.trees import dtype_of, is_floating_dtype
 
 DRAW = ("random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform")
@@ -25,6 +26,13 @@ class Resolution(NamedTuple):
 
     dtype: np.dtype
     draws: bool
+    refuses: str = ""
+    """What it raises for arguments in float64, if it does not take them."""
+
+    @property
+    def own(self) -> bool:
+        """Whether the oracle is autodiff in the reference's own dtypes."""
+        return self.draws or bool(self.refuses)
 
     @property
     def eps(self) -> float:
@@ -44,8 +52,8 @@ def _of(reference: Callable[..., PyTree], tree: Any, leaves: tuple[jax.ShapeDtyp
     with wide():
         try:
             steps = list(_steps(jax.make_jaxpr(reference)(*jax.tree.unflatten(tree, leaves)).jaxpr))
-        except Exception:  # it cannot be called so, which is told elsewhere
-            steps = []
+        except Exception as error:  # it cannot be called so
+            return Resolution(np.dtype(np.float64), False, told(error))
     dtype = jnp.dtype(jnp.float64)
     for step in steps:
         if any(_dtype(v) == jnp.float64 for v in step.invars):
@@ -76,6 +84,11 @@ def notes(found: Resolution) -> list[str]:
         return [
             "the reference draws random numbers, which are others in float64: the oracle is autodiff in its "
             "own dtypes"
+        ]
+    if found.refuses:
+        return [
+            f"the reference does not take float64, so that the oracle is autodiff in its own dtypes: "
+            f"{found.refuses}"
         ]
     if found.dtype != jnp.float64:
         return [f"the reference rounds to {found.dtype.name} inside: no more digits are asked for"]

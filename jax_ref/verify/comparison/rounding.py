@@ -55,7 +55,7 @@ def allowed_for(
 
     With errors, a reference that draws random numbers in float64 would draw others: there nothing is allowed.
     """
-    if reference.resolution.draws:
+    if reference.resolution.own:
         return found
     narrow = any(leaf.dtype != np.float64 for leaf in floats((point.args, point.d_output)))
     measure = _in_own_dtypes if narrow else _in_float64
@@ -147,7 +147,7 @@ def _with_own_errors(reference: Reference) -> Any:
 
         return run(plain, jax.tree.leaves((args, d_output)), rounded)
 
-    return jax.jit(with_errors)
+    return seldom(with_errors)
 
 
 def _shortens(step: Step) -> bool:

@@ -32,7 +32,7 @@ class Programs(NamedTuple):
     soon: Callable[..., Any]
 
     def __call__(self, args: tuple[PyTree, ...], d_output: PyTree) -> Any:
-        """The soon compiled one at a small point in float64: in a narrow dtype a user's own rounding counts."""
+        """The soon compiled one at a small point in float64: in a narrow dtype the user's rounding counts."""
         wide = all(x.dtype == np.float64 for x in floats((args, d_output)))
         return (self.soon if wide and is_small(args, d_output) else self.optimized)(args, d_output)
 
@@ -64,7 +64,7 @@ class Sides(NamedTuple):
 
     def exact(self, point: Point) -> Gradient:
         """The oracle: in float64, but in the point's own dtypes where it draws random numbers."""
-        return self.own(point) if self.reference.resolution.draws else self.in_float64(point)
+        return self.own(point) if self.reference.resolution.own else self.in_float64(point)
 
     def in_float64(self, point: Point) -> Gradient:
         """Autodiff at a point, in float64 whatever the process is set to."""

@@ -1,7 +1,7 @@
 """Smoothness of the reference around a point, as its derivative tells: at a kink it jumps.
 
-It costs two more runs of the oracle, which is compiled, where the search for kinks compiles a program for each
-leaf.
+It costs two more runs of the oracle, which is compiled, where the search for kinks compiles a program for
+each leaf.
 """
 
 from typing import Any

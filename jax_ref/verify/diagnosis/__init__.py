@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
+from jax_ref.verify.clock import Clock
 from jax_ref.verify.comparison import tolerance
 from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.comparison.sides import Sides
@@ -48,10 +49,11 @@ EVERYWHERE = ("zero", "conditional")
 """Kinds that must hold wherever it is wrong, off kinks: of few entries, or far out, they do by chance."""
 
 
-def context_of(sides: Sides) -> Context:
+def context_of(sides: Sides, clock: Clock) -> Context:
     """The context of one report: the gradients at a point are computed once, for all leaves."""
     mistaken = functools.partial(primitive_gradients.mistaken, sides.reference)
-    return Context(sides, functools.cache(mistaken), functools.cache(lambda s: contributions_at(sides, s)))
+    shares = functools.partial(contributions_at, sides)
+    return Context(sides, clock, functools.cache(mistaken), functools.cache(shares))
 
 
 def contributions_at(sides: Sides, seen: Seen) -> Contributions:
@@ -70,15 +72,27 @@ def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
         first = tuple(map(int, bad[0]))
         text = f"NaN or infinite at {len(bad)} of {worst.actual.size} entries, first at {first}"
         return Finding("not finite", path, text)
+    context.clock.show(f"what is {path} instead?")
     compared = _compared(seen)
     points = {"precision": seen[:2]} | dict.fromkeys(EVERYWHERE, off_kinks(seen))
+    off = f"off by {worst.relative:.1e} of its norm"
     for explanations in ORDER:
-        for explanation in explanations(path, seen, context):
+        for explanation in _made(explanations, path, seen, context):
+            if context.clock.over:
+                return Finding("gradient", path, f"{off}; the time was over before it was explained")
             if all(_holds(explanation, path, s) for s in points.get(explanation.kind, compared)):
                 return Finding(explanation.kind, path, explanation.text)
-    return Finding(
-        "gradient", path, f"off by {worst.relative:.1e} of its norm; no simple change makes it right"
-    )
+    return Finding("gradient", path, f"{off}; no simple change makes it right")
+
+
+def _made(
+    explanations: Callable[..., Iterator[Explanation]], path: str, seen: list[Seen], context: Context
+) -> Iterator[Explanation]:
+    """Those of a family, as far as they can be made of this reference."""
+    try:
+        yield from explanations(path, seen, context)
+    except Exception:  # of the user's code, or of JAX for what it cannot do with it
+        return
 
 
 def lost(path: str, seen: Seen, dtype: str) -> Finding:
@@ -107,7 +121,10 @@ def _compared(seen: list[Seen]) -> list[Seen]:
 def _holds(explanation: Explanation, path: str, seen: Seen) -> bool:
     """Whether the prediction is within the bound of what was found at a point."""
     found = seen.cotangents[path]
-    predicted = explanation.predict(seen)
+    try:
+        predicted = explanation.predict(seen)
+    except Exception:  # of the user's code, for arguments that it is not made for
+        return False
     if predicted is None or predicted.shape != found.actual.shape:
         return False
     scale = max(1.0, tolerance.size(predicted) / max(tolerance.size(found.exact), TINY))

@@ -5,7 +5,7 @@ a backward easily forgets one of its uses, or counts it twice.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax

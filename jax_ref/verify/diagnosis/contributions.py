@@ -31,7 +31,7 @@ NUMBERS = 10_000_000
 
 
 class Contributions(NamedTuple):
-    """By axis of the output and by path, the contribution of each row; by path, that of each entry, if few."""
+    """By axis of the output and path, the contribution of each row; by path, that of each entry, if few."""
 
     of_rows: dict[int, dict[str, Array]]
     of_entries: dict[str, Array]
@@ -79,7 +79,7 @@ def _rows(d: Array, axis: int) -> Array:
 
 
 def _summed(of_entries: Array, shape: tuple[int, ...], axis: int) -> Array:
-    """(N, *leaf): the contributions of the entries of an output of that shape, summed to those of its rows."""
+    """(N, *leaf): the contributions of the entries of an output of a shape, summed to those of its rows."""
     apart = of_entries.reshape(*shape, *of_entries.shape[1:])
     return apart.sum(tuple(a for a in range(len(shape)) if a != axis))
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jax_ref.verify.clock import Clock
 from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.comparison.sides import Sides
@@ -30,6 +31,7 @@ class Context(NamedTuple):
     """
 
     sides: Sides
+    clock: Clock
     mistaken: Callable[[Seen, bool], Mapping[Any, dict[str, np.ndarray]]]
     contributions: Callable[[Seen], Contributions]
     batched: tuple[int, ...] = ()

@@ -18,6 +18,7 @@ class Point(NamedTuple):
     name: str
     args: tuple[PyTree, ...]
     d_output: PyTree
+    """None where the reference does not take the arguments."""
 
     @property
     def given(self) -> bool:

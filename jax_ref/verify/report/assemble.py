@@ -10,6 +10,7 @@ from jax_ref.verify.comparison.compare import Compared, Seen
 from jax_ref.verify.diagnosis.explanation import Context
 from jax_ref.verify.findings import IMPRECISE, Finding, Leaf, Report, ratio
 from jax_ref.verify.points import batches
+from jax_ref.verify.report import tried
 from jax_ref.verify.session import Session
 from jax_ref.verify.trees import dtype_of, is_floating
 
@@ -46,7 +47,7 @@ def report(session: Session, examples: list[tuple[PyTree, ...]]) -> Report:
         for path, leaf in session.sides.reference.leaves(example).items()
         if is_floating(leaf)
     }
-    context = diagnosis.context_of(session.sides)
+    context = diagnosis.context_of(session.sides, session.clock)
     leaves: list[Leaf] = []
     findings, imprecise, notes = list(session.findings), list(session.imprecise), list(session.notes)
     for (path, dtype), shape in rows.items():
@@ -67,6 +68,7 @@ def report(session: Session, examples: list[tuple[PyTree, ...]]) -> Report:
         tuple(session.undecided),
         tuple(dict.fromkeys(notes)),
         tuple(imprecise),
+        tried.line(session),
     )
 
 
