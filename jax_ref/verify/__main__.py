@@ -61,10 +61,10 @@ def _report(given: argparse.Namespace) -> Report:
     options |= {"time_limit": given.time_limit} if given.time_limit is not None else {}
     if given.jvp:
         return verify.check_jvp(what, *args, **options)
-    if isinstance(what, tuple) and len(what) == 2:
-        return verify.check(*what, *args, **options)
     if hasattr(what, "fwd") and hasattr(what, "bwd") and not isinstance(what, jax.custom_vjp):
         return verify.check_op(what, *args, **options)
+    if isinstance(what, tuple) and len(what) == 2:
+        return verify.check(*what, *args, **options)
     return verify.check_function(what, *args, **options)
 
 

@@ -240,7 +240,11 @@ def _with_static(error: TypeError, what: Subject, example: tuple[PyTree, ...]) -
             jax.eval_shape(lambda *args, i=i, x=x: what.reference(*args[:i], x.item(), *args[i:]), *others)
         except Exception:  # it is not this argument, or not alone
             continue
-        return TypeError(f"{error}; with {names[i]} static it can be called: static_argnums=({i},)")
+        said = str(error).partition("; arguments are traced")[0]
+        return TypeError(
+            f"{said}; {names[i]} must be a plain value: bind it with functools.partial, or name its position, "
+            f"static_argnums=({i},)"
+        )
     return error
 
 
@@ -342,8 +346,8 @@ def _array(name: str, leaf: Any) -> Any:
     return np.asarray(leaf, jax.dtypes.canonicalize_dtype(dtype))
 
 
-def _choice(name: str, value: Any, known: Collection[str]) -> None:
+def _choice(name: str, value: Any, known: Collection[Any]) -> None:
     if value not in known:
-        near = difflib.get_close_matches(str(value), list(known), n=1)
+        near = difflib.get_close_matches(str(value), list(map(str, known)), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"verify: {name} was {value!r}; {hint}expected one of {', '.join(known)}")
+        raise ValueError(f"verify: {name} was {value!r}; {hint}expected one of {', '.join(map(str, known))}")

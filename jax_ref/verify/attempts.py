@@ -96,10 +96,22 @@ def _raised(session: Session, point: Point, error: Exception) -> None:
         session.findings.extend(f._replace(text=f"{f.text} ({point.name})", example=args) for f in other)
     elif of_backward:
         batch = point.name.startswith(BATCH)
-        text = f"raises {'for' if batch else 'at'} {point.name}: {told(of_backward)}"
-        session.findings.append(Finding("batch" if batch else "raises", "", text, args))
+        where = f"raises {'for' if batch else 'at'} {point.name}"
+        _found(session, Finding("batch" if batch else "raises", "", f"{where}: {told(of_backward)}", args))
     else:
         session.notes.append(f"not tried at {_place(point)}: {told(error)}")
+
+
+def _found(session: Session, finding: Finding) -> None:
+    """Add a finding; one that raises the same at another point is told with it."""
+    where, _, why = finding.text.partition(": ")
+    for i, known in enumerate(session.findings):
+        before, _, other = known.text.partition(": ")
+        if (known.kind, other) == (finding.kind, why):
+            both = f"{before}, {where.removeprefix('raises for ').removeprefix('raises at ')}: {why}"
+            session.findings[i] = known._replace(text=both)
+            return
+    session.findings.append(finding)
 
 
 def _error(run: Callable[[], Any]) -> Exception | None:

@@ -15,7 +15,7 @@ from jax_ref.verify.options import LEVELS, QUICK, Options
 from jax_ref.verify.oracle import x64_for
 from jax_ref.verify.points import batches, domain, integers
 from jax_ref.verify.points.climb import climb
-from jax_ref.verify.points.ladder import spread
+from jax_ref.verify.points.ladder import AT_KINKS, spread
 from jax_ref.verify.points.point import Point, cotangent
 from jax_ref.verify.program import rules
 from jax_ref.verify.program.raised import told
@@ -166,7 +166,11 @@ def _values(session: Session, args: tuple[PyTree, ...], output: PyTree) -> list[
 
 def _tried(session: Session, points: list[Point]) -> list[Seen]:
     """What is seen at points, taken into the domain."""
-    inside = session.options.domain
+    inside, refuses = session.options.domain, session.sides.reference.resolution.refuses
+    if refuses and any(p.name in AT_KINKS for p in points):
+        places = ", ".join(p.name for p in points if p.name in AT_KINKS)
+        session.notes.append(f"not tried at {places}: kinks are looked for in float64, which the reference refuses")
+        points = [p for p in points if p.name not in AT_KINKS]
     valid = [points[0], *(domain.at(inside, p, session.names) for p in points[1:])] if points else []
     usable = [p for p in valid if inside is None or domain.is_usable(p)]
     return [seen for p in usable if (seen := attempts.seen_at(session, p, _evaluate))]

@@ -88,7 +88,7 @@ def of_pair(
         output, residuals = _two(fwd(*static.merged(args)))
         return output, bwd(*first, residuals, d_output)
 
-    call = f"verify.check({_name(fwd, 'fwd')}, {_name(bwd, 'bwd')}, {{args}}{_against(reference)})"
+    call = f"verify.check({name_of(fwd, 'fwd')}, {name_of(bwd, 'bwd')}, {{args}}{_against(reference)})"
 
     def forward(*args: PyTree) -> PyTree:
         return _two(fwd(*static.merged(args)))[0]
@@ -121,7 +121,7 @@ def of_op(op: Any, reference: Any, bound: Static = NOTHING, /, **static: Any) ->
         return output, tuple(next(remaining) if flag else None for flag in wanted)
 
     extra = "".join(f", {name}={value!r}" for name, value in static.items())
-    call = f"verify.check_op({_name(op, 'op')}, {{args}}{_against(reference)}{extra})"
+    call = f"verify.check_op({name_of(op, 'op')}, {{args}}{_against(reference)}{extra})"
 
     def forward(*args: PyTree) -> PyTree:
         return _two(op.fwd(*bound.merged(args), **static))[0]
@@ -140,7 +140,7 @@ def of_function(f: Callable[..., Any], reference: Any, static: Static = NOTHING)
     def run(args: tuple[PyTree, ...], d_output: PyTree) -> tuple[PyTree, Any]:
         return value_and_vjp(bound, args, d_output)
 
-    call = f"verify.check_function({_name(f, 'f')}, {{args}}{_against(reference)})"
+    call = f"verify.check_function({name_of(f, 'f')}, {{args}}{_against(reference)})"
     return _subject(f, bound, run, reference, call, static)._replace(with_rule=True)
 
 
@@ -159,7 +159,7 @@ def of_jvp(f: Callable[..., Any], reference: Any, static: Static = NOTHING) -> S
             return value_and_vjp(bound, args, d_output)
         return bound(*args), _from_tangents(bound, args, d_output)
 
-    call = f"verify.check_jvp({_name(f, 'f')}, {{args}}{_against(reference)})"
+    call = f"verify.check_jvp({name_of(f, 'f')}, {{args}}{_against(reference)})"
     subject = _subject(f, bound, run, reference, call, static)
     return subject._replace(with_rule=True, forward_mode=True)
 
@@ -234,7 +234,7 @@ def of_value_and_grad(value_and_grad: Callable[..., Any], loss: Any, static: Sta
         found = loss(*args)
         return (found[0], jax.lax.stop_gradient(found[1])) if isinstance(found, tuple) else found
 
-    call = f"verify.check_value_and_grad({_name(value_and_grad, 'value_and_grad')}, {{args}}{_against(loss)})"
+    call = f"verify.check_value_and_grad({name_of(value_and_grad, 'value_and_grad')}, {{args}}{_against(loss)})"
     _callable("reference", loss)
     return _subject(value_and_grad, forward, run, reference, call, static)
 
@@ -263,14 +263,14 @@ def _takes(function: Callable[..., Any], count: int) -> bool:
     return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters) == count
 
 
-def _name(value: Any, otherwise: str) -> str:
+def name_of(value: Any, otherwise: str) -> str:
     """A name that the user may have for it: of a function or a module, not of a lambda."""
     name = getattr(value, "__name__", otherwise).rpartition(".")[2]
     return name if name.isidentifier() else otherwise
 
 
 def _against(reference: Any) -> str:
-    return f", reference={_name(reference, 'reference')}" if reference is not None else ""
+    return f", reference={name_of(reference, 'reference')}" if reference is not None else ""
 
 
 def _subject(
@@ -278,7 +278,7 @@ def _subject(
 ) -> Subject:
     if reference is not None:
         _callable("reference", reference)
-    name = _name(function, "a function")
+    name = name_of(function, "a function")
 
     def names(count: int) -> tuple[str, ...]:
         try:

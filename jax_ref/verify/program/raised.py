@@ -48,8 +48,9 @@ def told(error: BaseException) -> str:
 
 def message(error: BaseException) -> str:
     """What the error says, without where JAX was called: that is in the verifier."""
-    lines = [line.strip() for line in str(error).strip().splitlines()]
-    if "Traceback (most recent call last):" in lines:  # of code that JAX called back
+    text = str(error).strip()
+    lines = [line.strip() for line in text.splitlines()]
+    if "Traceback (most recent call last):" in text:  # of code that JAX called back
         return lines[-1]
     kept = [line for line in lines if line and not _is_about_the_call(line)]
     return " ".join(kept[:3])

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.options import Options
-from jax_ref.verify.subject import Subject
+from jax_ref.verify.subject import Subject, name_of
 
 LIMIT = 40
 """Entries of all arrays together that are written out."""
@@ -38,7 +38,7 @@ def line(subject: Subject, args: tuple[PyTree, ...], options: Options, number: i
     given = ", ".join(static.merged(texts, {i: _plain(value) for i, value in static.values}))
     default = Options()
     keywords = [
-        f"{name}={_plain(value)}"
+        f"{name}={_plain(value, name)}"
         for name, value in options._asdict().items()
         if value != getattr(default, name)
     ]
@@ -46,7 +46,7 @@ def line(subject: Subject, args: tuple[PyTree, ...], options: Options, number: i
     return f"{subject.call.replace('{args}', given)[:-1]}{''.join(f', {k}' for k in keywords)})"
 
 
-def _plain(value: Any) -> str:
+def _plain(value: Any, otherwise: str = "value") -> str:
     """An option or a static argument as it is written: a function by its name, infinities as JAX's."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{k!r}: {_plain(v)}" for k, v in value.items()) + "}"
@@ -54,7 +54,7 @@ def _plain(value: Any) -> str:
         return f"({', '.join(map(_plain, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, float):
         return SPECIAL.get(str(value), repr(value))
-    return getattr(value, "__name__", repr(value)) if callable(value) else repr(value)
+    return name_of(value, otherwise) if callable(value) else repr(value)
 
 
 def literal(x: Any) -> Text:
