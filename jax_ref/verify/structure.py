@@ -12,7 +12,7 @@ from jax_ref.verify.trees import dtype_of, is_floating, joined, kind, labelled
 
 
 class Matched(NamedTuple):
-    """The cotangents of the floating leaves that are arrays as they must be, and what is wrong with the others.
+    """The cotangents of the floating leaves that are as they must be, and what is wrong with the others.
 
     A None, which JAX takes for zero, is zero here, and its path is among `absent`: it may be right.
     """
