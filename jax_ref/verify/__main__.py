@@ -35,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m jax_ref.verify", description="Check a hand-written gradient.")
     where = "as module:name, of a module that can be imported from here"
     parser.add_argument("what", help=f"an op, a function with a custom_vjp, or a tuple (fwd, bwd), {where}")
-    parser.add_argument("--example", required=True, help="a tuple of arguments, or a function that returns it")
+    parser.add_argument(
+        "--example", required=True, help="a tuple of arguments, or a function that returns it"
+    )
     parser.add_argument("--reference", help="a plain function of the same arguments")
     parser.add_argument("--level", default="default", choices=list(LEVELS))
     parser.add_argument("--seed", type=int, default=0)

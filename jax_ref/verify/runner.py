@@ -169,7 +169,9 @@ def _tried(session: Session, points: list[Point]) -> list[Seen]:
     inside, refuses = session.options.domain, session.sides.reference.resolution.refuses
     if refuses and any(p.name in AT_KINKS for p in points):
         places = ", ".join(p.name for p in points if p.name in AT_KINKS)
-        session.notes.append(f"not tried at {places}: kinks are looked for in float64, which the reference refuses")
+        session.notes.append(
+            f"not tried at {places}: kinks are looked for in float64, which the reference refuses"
+        )
         points = [p for p in points if p.name not in AT_KINKS]
     valid = [points[0], *(domain.at(inside, p, session.names) for p in points[1:])] if points else []
     usable = [p for p in valid if inside is None or domain.is_usable(p)]

@@ -15,7 +15,7 @@ NOT_ASKED = object()
 
 
 class Matched(NamedTuple):
-    """The cotangents of the floating leaves that are arrays as they must be, and what is wrong with the others.
+    """The cotangents of the floating leaves that are as they must be, and what is wrong with the others.
 
     A None, which JAX takes for zero, is zero here, and its path is among `absent`: it may be right.
     """

@@ -234,7 +234,9 @@ def of_value_and_grad(value_and_grad: Callable[..., Any], loss: Any, static: Sta
         found = loss(*args)
         return (found[0], jax.lax.stop_gradient(found[1])) if isinstance(found, tuple) else found
 
-    call = f"verify.check_value_and_grad({name_of(value_and_grad, 'value_and_grad')}, {{args}}{_against(loss)})"
+    call = (
+        f"verify.check_value_and_grad({name_of(value_and_grad, 'value_and_grad')}, {{args}}{_against(loss)})"
+    )
     _callable("reference", loss)
     return _subject(value_and_grad, forward, run, reference, call, static)
 

@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 from jax_ref.verify.comparison import allowances, tolerance
 from jax_ref.verify.comparison.compare import Compared, Seen
 from jax_ref.verify.comparison.sides import Sides
-from jax_ref.verify.findings import Finding
+from jax_ref.verify.findings import IMPRECISE, Finding
 
 SCALES = (-1.0, 128.0, -128.0, 0.0)
 """Powers of two: a cotangent times one of them is exact in every dtype."""
@@ -25,7 +25,7 @@ ROOM = 0.01
 def violations(sides: Sides, seen: Seen, rng: np.random.Generator) -> list[Finding]:
     """What is not linear at a point where both sides were compared, each leaf once."""
     findings: dict[str, Finding] = {}
-    point, found = seen.point, seen.cotangents
+    point, found = seen.point, {path: _with_its_error(seen, path) for path in seen.cotangents}
 
     def drawn() -> PyTree:
         return _map(
@@ -81,6 +81,12 @@ def violations(sides: Sides, seen: Seen, rng: np.random.Generator) -> list[Findi
 def _sizes(off: float, allowed: float, expected: np.ndarray) -> str:
     size = max(tolerance.size(expected), 1e-150)
     return f": off by {off / size:.1e} of its norm, allowed {allowed / size:.1e}" if np.any(expected) else ""
+
+
+def _with_its_error(seen: Seen, path: str) -> Compared:
+    """What was seen of a leaf, with its error allowed where that is rounding, which adds up to nothing."""
+    c = seen.cotangents[path]
+    return c._replace(bound=max(c.bound, c.error)) if seen.verdict(path) == IMPRECISE else c
 
 
 def _allowed(c: Compared, result: Any) -> float:

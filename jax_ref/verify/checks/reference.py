@@ -46,8 +46,8 @@ def of_ties(point: Point, tied: dict[str, Tie]) -> list[Finding]:
     path, tie = next(iter(tied.items()))
     first = tuple(map(int, np.argwhere(tie.entries)[0]))
     text = (
-        f"it is smooth at {path}{list(first)} ({point.name}), where parts of it have a tie or a kink: its slope "
-        f"there is {tie.slopes[first]:.6g} by differences to both sides, and another one by JAX. The cotangents "
-        "are held to the differences"
+        f"it is smooth at {path}{list(first)} ({point.name}), where parts of it have a tie or a kink: its "
+        f"slope there is {tie.slopes[first]:.6g} by differences to both sides, and another one by JAX. The "
+        "cotangents are held to the differences"
     )
     return [Finding("reference", "", text, point.args)]

@@ -129,9 +129,7 @@ def _same(one: Any, other: Any) -> bool:
 
 def _traces_the_same(subject: Subject, point: Point) -> bool:
     """Whether JAX sees the same program twice: random numbers of NumPy's, say, are constants in it."""
-    one, other = (
-        jax.make_jaxpr(run)(point.args, point.d_output) for _ in range(2)
-    )
+    one, other = (jax.make_jaxpr(run)(point.args, point.d_output) for _ in range(2))
     constants = zip(one.consts, other.consts, strict=False)
     return str(one) == str(other) and all(_same(a, b) for a, b in constants)
 

@@ -1,8 +1,8 @@
 """Output and cotangents at a point against the oracle, with allowance for rounding and for kinks.
 
-A point in a narrow dtype is looked at again in a finer one, float64 if the hand-written side takes it: what is
-wrong there is a mistake, and what is right there is at most imprecise. Rounding is estimated, and kinks are
-searched for, only where an error is more than `tolerance` allows.
+A point in a narrow dtype is looked at again in a finer one, float64 if the hand-written side takes it: what
+is wrong there is a mistake, and what is right there is at most imprecise. Rounding is estimated, and kinks
+are searched for, only where an error is more than `tolerance` allows.
 """
 
 import functools
@@ -68,7 +68,7 @@ def evaluate(session: Session, point: Point) -> Evaluation:
         rounded = shrinking.rounded(sides, point, rng, found)
     found, finer = (_as_asked(each, session.options.rtol) for each in (found, finer))
     outputs, seen = (_seen(part, point, found, wider, finer, rounded) for part in ("output", "cotangent"))
-    return Evaluation(outputs, seen, undecided, tied, _unjudged(found))
+    return Evaluation(outputs, seen, undecided, tied, _unjudged(point, found))
 
 
 def _as_asked(found: Found, rtol: float) -> Found:
@@ -148,15 +148,14 @@ def _at_ties(found: Found, tied: dict[str, ties.Tie]) -> Found:
 
 
 def _without_overflow(point: Point, found: Found) -> Found:
-    """What was found, with nothing right where the reference overflows at a point of the verifier's making."""
+    """What was found, with NaN for right where the reference overflows at a point of the verifier's own."""
     if point.given or not _overflows(found):
         return found
-    return {
-        key: c._replace(
-            exact=np.where(_overflow(c) if key.part == "output" else ~np.isfinite(c.exact), np.nan, c.exact)
-        )
-        for key, c in found.items()
-    }
+    judged = {}
+    for key, c in found.items():
+        unknown = _overflow(c) if key.part == "output" else ~np.isfinite(c.exact)
+        judged[key] = c._replace(exact=np.where(unknown, np.nan, c.exact))
+    return judged
 
 
 def _overflow(c: Compared) -> np.ndarray:
@@ -168,23 +167,12 @@ def _overflows(found: Found) -> bool:
     return any(np.any(_overflow(c)) for key, c in found.items() if key.part == "output")
 
 
-def _unjudged(found: Found) -> list[str]:
+def _unjudged(point: Point, found: Found) -> list[str]:
     """Why there is something that could not be judged, if there is."""
-    cotangents = [c.exact for key, c in found.items() if key.part == "cotangent" and c.exact.size]
-    reasons = (
-        [OVERFLOWS]
-        if any(
-            np.any(np.isnan(c.exact) & np.isfinite(c.actual))
-            for key, c in found.items()
-            if key.part == "output"
-        )
-        else []
-    )
-    return (
-        [*reasons, NOT_FINITE]
-        if cotangents and not any(np.any(np.isfinite(x)) for x in cotangents)
-        else reasons
-    )
+    exact = [c.exact for key, c in found.items() if key.part == "cotangent" and c.exact.size]
+    unknown = bool(exact) and not any(np.any(np.isfinite(x)) for x in exact)
+    reasons = {OVERFLOWS: not point.given and _overflows(found), NOT_FINITE: unknown}
+    return [reason for reason, holds in reasons.items() if holds]
 
 
 def _at_kinks(session: Session, point: Point, found: Found) -> tuple[Found, dict[Key, np.ndarray], list[str]]:

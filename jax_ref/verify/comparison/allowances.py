@@ -6,6 +6,7 @@ asked for is no further than a float32-accumulating backward is, which rounds ea
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -49,7 +50,7 @@ def of_arguments(sides: Sides, point: Point, rng: np.random.Generator, path: str
 
 
 def of_transforms(sides: Sides, point: Point, rng: np.random.Generator, path: str, c: Compared) -> Compared:
-    """One cotangent with all allowances, and what the hand-written side itself makes of a unit in the last place."""
+    """One cotangent with all allowances, and what a unit in the last place does to the hand-written side."""
     near = [sides.manual(p)[1][path] for p in _near(point, rng)]
     moved = max(tolerance.distance(x, c.actual) for x in near)
     return _wider(all_added(sides, point, rng, path, c), moved)
@@ -115,12 +116,15 @@ def _of_autodiff(sides: Sides, point: Point, rng: np.random.Generator, found: Fo
             if outside:
                 neither = ~np.isfinite(c.actual) & ~np.isfinite(float64(own[key]))
                 c = c._replace(actual=np.where(neither, c.exact, c.actual))
-            strays = max(
-                tolerance.distance(float64(a[key]), np.where(c.corrected, float64(a[key]), float64(o[key])))
-                for a, o in pairs
-            )
+            strays = max(_stray(c, a[key], o[key]) for a, o in pairs)
             measured[key] = _wider(c, 2 * strays)
     return measured
+
+
+def _stray(c: Compared, own: Any, exact: Any) -> float:
+    """How far autodiff in the dtypes of a point is from that in float64, but where neither is right."""
+    own, exact = float64(own), float64(exact)
+    return tolerance.distance(own, np.where(c.corrected, own, exact))
 
 
 def _of_steps(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:

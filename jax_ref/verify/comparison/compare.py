@@ -10,6 +10,7 @@ from jaxtyping import DTypeLike
 from jax_ref.verify.comparison import tolerance
 from jax_ref.verify.comparison.resolution import coarser
 from jax_ref.verify.comparison.sides import Gradient, Sides
+from jax_ref.verify.findings import IMPRECISE
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.trees import dtype_of, float64, floats, is_floating
 
@@ -71,7 +72,7 @@ class Seen:
             return "wrong"
         if not here.wrong:
             return "right"
-        return "imprecise" if here.finite and (self.wider or path in self.rounded) else "wrong"
+        return IMPRECISE if here.finite and (self.wider or path in self.rounded) else "wrong"
 
     @property
     def only_in(self) -> str:
@@ -82,7 +83,7 @@ class Seen:
         """Whether the verdict is a fault, with lost digits one as `options.PRECISION` says."""
         verdict = self.verdict(path)
         counts = precision == "everywhere" or (precision == "example" and self.point.given)
-        return verdict == "wrong" or (verdict == "imprecise" and counts)
+        return verdict == "wrong" or (verdict == IMPRECISE and counts)
 
 
 class Key(NamedTuple):

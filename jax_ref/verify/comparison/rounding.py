@@ -156,7 +156,7 @@ def _shortens(step: Step) -> bool:
         return False
     given, made = step.equation.invars[0].aval.dtype, step.equation.outvars[0].aval.dtype
     floating = is_floating_dtype(given) and is_floating_dtype(made)
-    return floating and jnp.finfo(made).eps > jnp.finfo(given).eps
+    return floating and float(jnp.finfo(made).eps) > float(jnp.finfo(given).eps)
 
 
 def _rounds(step: Step) -> bool:

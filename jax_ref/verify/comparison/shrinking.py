@@ -22,9 +22,9 @@ POSSIBLE = 1e6
 def rounded(
     sides: Sides, point: Point, rng: np.random.Generator, found: dict[Key, Compared]
 ) -> frozenset[Key]:
-    """The leaves that are wrong at a point by an error that is in a coarser dtype as much larger as its epsilon.
+    """The leaves wrong at a point by an error that in a coarser dtype is as much larger as its epsilon is.
 
-    The larger error is that at the point or beside it, as it may be small at one of them by chance.
+    That is looked at beside the point too, as it may be small at one place by chance.
     """
     doubtful = {key: c for key, c in found.items() if c.wrong and c.finite and c.error <= POSSIBLE * c.bound}
     finest = min((x.dtype for x in floats((point.args, point.d_output))), key=lambda d: jnp.finfo(d).eps)

@@ -1,8 +1,8 @@
-"""Ties inside a smooth function: entries whose derivative autodiff has wrong, as differences to both sides tell.
+"""Ties inside a smooth function: entries whose derivative autodiff has wrong, as differences tell.
 
-max(x, 0) + log(1 + exp(-|x|)) is smooth at 0, its parts are not: autodiff takes a convention for each of them,
-and adds up to a slope that the function does not have. On both sides of such a point, a small step away, it
-has the slope right, and nearly the same; at a kink the two differ.
+max(x, 0) + log(1 + exp(-|x|)) is smooth at 0, its parts are not: autodiff takes a convention for each of
+them, and they add up to a slope that the function does not have. On both sides of such a point, a small step
+away, it has the slope right, and nearly the same; at a kink the two differ.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ STEP = 0.75
 """The power of the machine epsilon that is the step: enough to break ties, too little to get round a bend."""
 
 APART = 1e-3
-"""The least distance of autodiff from both of its sides that is looked into, as a share of the largest entry."""
+"""The least distance of autodiff from its sides that is looked into, as a share of the largest entry."""
 
 EXACT = 1e-10
 """How far the mean of both sides may be from the slope, as a share of the largest entry."""

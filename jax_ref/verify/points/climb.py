@@ -1,4 +1,4 @@
-"""The points that an example leads to: itself, the rungs of the ladder, and what moves several leaves together."""
+"""The points an example leads to: itself, the rungs of the ladder, and what moves several leaves together."""
 
 from collections.abc import Callable, Iterator
 

@@ -69,10 +69,9 @@ def shifted(args: PyTree, rng: np.random.Generator, step: float) -> tuple[PyTree
     direction = jax.tree.map(lambda x: rng.normal(size=x.shape) if is_floating(x) else np.zeros(()), args)
 
     def moved(sign: float) -> PyTree:
-        return jax.tree.map(
-            lambda x, v: x + sign * step * np.maximum(1, np.abs(x)) * v if is_floating(x) else x,
-            args,
-            direction,
-        )
+        def leaf(x: Values, v: Values) -> Values:
+            return x + sign * step * np.maximum(1, np.abs(x)) * v if is_floating(x) else x
+
+        return jax.tree.map(leaf, args, direction)
 
     return moved(1), moved(-1)

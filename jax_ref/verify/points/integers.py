@@ -1,8 +1,8 @@
-"""Points with other integers in place of an example's: repeated and distinct, sorted and not, zeros, the ends.
+"""Points with other integers in place of an example's: repeated, distinct, sorted and not, zeros, the ends.
 
-What integers are valid is told by the example's. They stay between the least and the largest of them, and zero
-where that is less. Those that add up to the length of an axis are sizes of groups, and go on doing so; sorted
-ones from 0 to such a length are offsets, and stay sorted.
+What integers are valid is told by the example's. They stay between the least and the largest of them, and
+zero where that is less. Those that add up to the length of an axis are sizes of groups, and go on doing so;
+sorted ones from 0 to such a length are offsets, and stay sorted.
 """
 
 from collections.abc import Callable, Iterator
@@ -92,7 +92,7 @@ OFFSETS: dict[str, Draw] = {
 
 
 def moved(args: tuple[PyTree, ...], rng: np.random.Generator) -> Iterator[tuple[str, tuple[PyTree, ...]]]:
-    """The names of the points, and arguments there: all leaves of integers at once, the others as they are."""
+    """The names of the points, and arguments there, with all leaves of integers changed at once."""
     leaves, tree = jax.tree.flatten(args)
     lengths = {n for x in leaves if is_floating(x) for n in np.shape(x)}
     draws = {
@@ -121,7 +121,7 @@ def _draws(x: Values, lengths: set[int]) -> dict[str, Draw]:
 
 
 def _range(x: Values) -> Values:
-    """All from the least to the largest; of negative ones, which often have a meaning, those that are there."""
+    """All from the least to the largest; of negative ones, which often have a meaning, those given."""
     found, largest = np.unique(x), int(x.max())
     least = int(found[found >= 0].min(initial=largest))
     if largest - least > LIMIT:

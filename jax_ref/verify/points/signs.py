@@ -1,8 +1,8 @@
 """Points at which some leaves are all positive and others all negative, each pair of leaves at one at least.
 
 A product of two leaves keeps its sign where both are scaled or negated together. With the leaves numbered,
-those with a binary digit of 1 are negative: any two numbers differ in a digit, so that there are as many points
-as digits.
+those with a binary digit of 1 are negative: any two numbers differ in a digit, so that there are as many
+points as digits.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from jax_ref.verify.points import ladder
 from jax_ref.verify.trees import is_floating
 
 OPPOSITE = {"opposite signs": abs, "large, opposite signs": lambda x: abs(ladder.large(x))}
-"""From the values of a leaf to their magnitudes. In the second those are positive that are not in the first."""
+"""From the values of a leaf to their magnitudes. Those that are positive in one are negative in the other."""
 
 
 def moved(args: tuple[PyTree, ...], rng: np.random.Generator) -> Iterator[tuple[str, tuple[PyTree, ...]]]:

@@ -19,7 +19,7 @@ NAMED = 3
 
 
 class Evidence(NamedTuple):
-    """What was seen of a leaf in one dtype, everywhere, where it was wrong and where imprecise; how not linear."""
+    """What was seen of a leaf in one dtype: everywhere, where wrong, where imprecise; how not linear."""
 
     path: str
     dtype: str
