@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """What the process ends with."""
     given = _parser().parse_args(arguments)
     try:
-        jax.config.update("jax_enable_x64", given.x64)
+        if given.x64:
+            jax.config.update("jax_enable_x64", True)
         report = _report(given)
     except (TypeError, ValueError) as error:
         print(f"python -m jax_ref.verify: {error}", file=sys.stderr)

@@ -103,13 +103,14 @@ def _raised(session: Session, point: Point, error: Exception) -> None:
 
 
 def _found(session: Session, finding: Finding) -> None:
-    """Add a finding; one that raises the same at another point is told with it."""
+    """Add a finding; where the same line has raised, the point is told with it."""
     where, _, why = finding.text.partition(": ")
+    line = why.rpartition(" (`")[2]
     for i, known in enumerate(session.findings):
         before, _, other = known.text.partition(": ")
-        if (known.kind, other) == (finding.kind, why):
-            both = f"{before}, {where.removeprefix('raises for ').removeprefix('raises at ')}: {why}"
-            session.findings[i] = known._replace(text=both)
+        if line and known.kind == finding.kind and other.endswith(line):
+            place = where.removeprefix("raises for ").removeprefix("raises at ")
+            session.findings[i] = known._replace(text=f"{before}, {place}: {other}")
             return
     session.findings.append(finding)
 

@@ -218,7 +218,9 @@ def _behaviour(session: Session, climbed: list[Seen]) -> None:
 
     first = climbed[0].point
     if session.options.does("transforms"):
-        found = transforms.violations(session, climbed[:2], allowed)
+        found = attempts.tried(
+            session, "transforms", lambda: transforms.violations(session, climbed[:2], allowed)
+        )
         session.findings.extend(f._replace(example=first.args) for f in found)
     if session.options.does("devices") and not session.wrong():
         found = attempts.tried(session, "devices", lambda: devices.violations(session, first))
@@ -227,7 +229,7 @@ def _behaviour(session: Session, climbed: list[Seen]) -> None:
         found = attempts.tried(session, "tangents", lambda: tangents.violations(session, first))
         session.findings.extend(f._replace(example=first.args) for f in found)
     named = any(f.kind == "reference" for f in session.findings)
-    if session.options.does("reference") and not named and not session.sides.reference.resolution.refuses:
+    if session.options.does("reference") and not named and _has_values(session, first):
         with np.errstate(all="ignore"):  # an output may be infinite, where something is masked
             found = attempts.tried(
                 session,
@@ -235,3 +237,9 @@ def _behaviour(session: Session, climbed: list[Seen]) -> None:
                 lambda: reference.violations(session.sides, first, session.rng, session.options.rtol),
             )
             session.findings.extend(found)
+
+
+def _has_values(session: Session, point: Point) -> bool:
+    """Whether the reference's derivative is that of its values in float64: of a state there is none."""
+    partly = session.subject.of_first and len(jax.tree.leaves(point.d_output)) > 1
+    return not partly and not session.sides.reference.resolution.refuses

@@ -16,7 +16,7 @@ from jax_ref.verify.findings import Finding, Report
 from jax_ref.verify.options import Options
 from jax_ref.verify.oracle import value_and_vjp, x64_for
 from jax_ref.verify.points.point import cotangent
-from jax_ref.verify.report import assemble
+from jax_ref.verify.report import assemble, reproduce
 from jax_ref.verify.runner import run_checks
 from jax_ref.verify.structure import match
 from jax_ref.verify.subject import Subject
@@ -50,17 +50,18 @@ def added(
     found = assemble.report(run_checks(second, several, asked, clock), several)
     return report._replace(
         leaves=(*report.leaves, *(leaf._replace(path=f"{leaf.path}, 2nd order") for leaf in found.leaves)),
-        findings=tuple(_named(f, subject, options) for f in found.findings),
+        findings=tuple(_named(f, subject, options, i) for i, f in enumerate(found.findings)),
         undecided=(*report.undecided, *(f"{OF}: {line}" for line in found.undecided)),
         notes=(*report.notes, *(f"{OF}: {n}" for n in found.notes if not n.startswith("left out"))),
-        imprecise=(*report.imprecise, *(_named(f, subject, options) for f in found.imprecise)),
+        imprecise=(*report.imprecise, *(f._replace(text=f"{OF}: {f.text}") for f in found.imprecise)),
     )
 
 
-def _named(finding: Finding, subject: Subject, options: Options) -> Finding:
+def _named(finding: Finding, subject: Subject, options: Options, number: int) -> Finding:
     """The finding in the first function's words: its arguments are those without the cotangent."""
     args = finding.example[:-1]
-    return finding._replace(text=f"{OF}: {finding.text}", example=args)
+    line = reproduce.line(subject, args, options, number)
+    return finding._replace(text=f"{OF}: {finding.text}", example=args, line=line)
 
 
 def _domain(options: Options) -> Any:

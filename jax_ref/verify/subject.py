@@ -56,6 +56,8 @@ class Subject(NamedTuple):
     static: Static = NOTHING
     with_rule: bool = False
     """Whether the forward pass is a function with a rule of its own for its derivative."""
+    of_first: bool = False
+    """Whether only the first leaf of the output has a gradient, as the loss beside a state."""
     forward_mode: bool = False
     """Whether the derivative is a rule for tangents, of which the cotangents are made."""
 
@@ -238,7 +240,7 @@ def of_value_and_grad(value_and_grad: Callable[..., Any], loss: Any, static: Sta
         f"verify.check_value_and_grad({name_of(value_and_grad, 'value_and_grad')}, {{args}}{_against(loss)})"
     )
     _callable("reference", loss)
-    return _subject(value_and_grad, forward, run, reference, call, static)
+    return _subject(value_and_grad, forward, run, reference, call, static)._replace(of_first=True)
 
 
 def _value_and_grads(returned: Any) -> tuple[Any, Any]:
