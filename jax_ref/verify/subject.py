@@ -210,7 +210,7 @@ def _from_tangents(f: Callable[..., PyTree], args: tuple[PyTree, ...], d_output:
 
 
 def _at_least_float32(x: Any) -> Any:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
 
 
 @_kept
@@ -232,6 +232,9 @@ def of_value_and_grad(value_and_grad: Callable[..., Any], loss: Any, static: Sta
     def forward(*args: PyTree) -> PyTree:
         return _value_and_grads(value_and_grad(*static.merged(args)))[0]
 
+    _callable("reference", loss)
+
+    @functools.wraps(loss)
     def reference(*args: PyTree) -> PyTree:
         found = loss(*args)
         return (found[0], jax.lax.stop_gradient(found[1])) if isinstance(found, tuple) else found
@@ -239,7 +242,6 @@ def of_value_and_grad(value_and_grad: Callable[..., Any], loss: Any, static: Sta
     call = (
         f"verify.check_value_and_grad({name_of(value_and_grad, 'value_and_grad')}, {{args}}{_against(loss)})"
     )
-    _callable("reference", loss)
     return _subject(value_and_grad, forward, run, reference, call, static)._replace(of_first=True)
 
 
@@ -285,17 +287,23 @@ def _subject(
     name = name_of(function, "a function")
 
     def names(count: int) -> tuple[str, ...]:
-        try:
-            parameters = list(inspect.signature(function).parameters)
-        except (TypeError, ValueError):
-            parameters = []
-        fixed = {i for i, _ in static.values}
-        parameters = [name for i, name in enumerate(parameters) if i not in fixed]
-        fitting = parameters if len(parameters) >= count and "args" not in parameters[:count] else []
-        return tuple(fitting[:count]) or tuple(f"args[{i}]" for i in range(count))
+        found = (_parameters(f, count, static) for f in (function, reference))
+        return next(filter(None, found), None) or tuple(f"args[{i}]" for i in range(count))
 
     plain = _hashable(forward if reference is None else static.bound(reference))
     return Subject(name, _hashable(forward), run, plain, reference is None, names, call, static)
+
+
+def _parameters(function: Any, count: int, static: Static) -> tuple[str, ...]:
+    """The names of the parameters that are not static; nothing where there are too few with names."""
+    try:
+        parameters = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return ()
+    fixed = {i for i, _ in static.values}
+    parameters = [name for i, name in enumerate(parameters) if i not in fixed]
+    fitting = len(parameters) >= count and "args" not in parameters[:count]
+    return tuple(parameters[:count]) if fitting else ()
 
 
 def _is_hashable(x: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
@@ -95,7 +96,7 @@ def _both(
 
     mapped = jax.shard_map(
         local,
-        mesh=jax.make_mesh((jax.device_count(),), (AXIS,)),
+        mesh=jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,)),
         in_specs=(specs, P(AXIS)),
         out_specs={path: _spec(is_split[path]) for path in one},
         check_vma=False,

@@ -24,10 +24,15 @@ def _is_own(equation: Any) -> bool:
 
 
 def _is_of_jax(equation: Any) -> bool:
-    """Whether the function that has the rule is defined in JAX."""
-    inner = equation.params.get("call_jaxpr")
-    described = getattr(getattr(getattr(inner, "jaxpr", inner), "debug_info", None), "func_src_info", "")
-    return JAX in str(described)
+    """Whether the function and its rule are both defined in JAX."""
+    places = [place for part in equation.params.values() if (place := _place(part))]
+    return bool(places) and all(JAX in place for place in places)
+
+
+def _place(part: Any) -> str:
+    """Where a function or a program comes from, as JAX describes it; nothing of what is neither."""
+    described = getattr(getattr(part, "jaxpr", part), "debug_info", None)
+    return str(getattr(described, "func_src_info", ""))
 
 
 def _equations(jaxpr: Any) -> Iterator[Any]:
