@@ -21,6 +21,12 @@ from jax_ref.verify.trees import float64, floats, is_floating, is_floating_dtype
 NEIGHBOURS = 3
 """Points one unit in the last place away, at which autodiff's own error is measured too."""
 
+FURTHER = 8
+"""Units in the last place of a second step, by which what is smooth moves as many times as far."""
+
+JUMP = 1e-6
+"""The least move of an entry, as a share of the largest, that may be a tie that is broken."""
+
 Found = dict[Key, Compared]
 Measure = Callable[[Sides, Point, np.random.Generator, Found], Found]
 
@@ -85,9 +91,27 @@ def _near(point: Point, rng: np.random.Generator) -> list[Point]:
 
 
 def _of_arguments(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:
-    """Twice as far as the oracle moves with the arguments, as does every computation that rounds."""
-    near = [by_key(sides.exact(p)) for p in _near(point, rng)]
-    return {key: _wider(c, 2 * max(c.away(o[key]) for o in near)) for key, c in found.items()}
+    """Twice as far as the oracle moves with the arguments, as does every computation that rounds.
+
+    A tie that is broken is no rounding: there it moves as far with one unit as with several.
+    """
+    moves = []
+    for seed in rng.integers(2**31, size=NEIGHBOURS):
+        args = (inputs.nearby(point.args, np.random.default_rng(seed), units) for units in (1, FURTHER))
+        moves.append([by_key(sides.exact(point._replace(args=a))) for a in args])
+
+    def smooth(c: Compared, one: Any, several: Any) -> float:
+        near = np.where(c.corrected, c.exact, float64(one))
+        with np.errstate(invalid="ignore"):
+            off, on = np.abs(near - c.exact), np.abs(float64(several) - float64(one)) / (FURTHER - 1)
+            largest = np.max(np.abs(c.exact), initial=0.0, where=np.isfinite(c.exact))
+            jumps = (off > JUMP * largest) & (on < off / FURTHER)
+        return tolerance.distance(np.where(jumps, c.exact, near), c.exact)
+
+    return {
+        key: _wider(c, 2 * max(smooth(c, one[key], several[key]) for one, several in moves))
+        for key, c in found.items()
+    }
 
 
 def _of_autodiff(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:
