@@ -18,7 +18,7 @@ DIGITS = 6
 EXACT = 17
 """Digits that tell every float64 from the next."""
 
-TOLERANCE = 1e-12
+TOLERANCE = 1e-10
 """A line may be so far from autodiff, relative to the larger of 1 and the number."""
 
 Key = tuple[str, *tuple[int, ...]]
