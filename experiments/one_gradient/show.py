@@ -131,13 +131,23 @@ def _curves(ax: Axes, figures: study.Figures, rate: str) -> None:
 
 
 def sentence(figures: study.Figures) -> str:
-    """How far the gradients are apart, and how the forms grow."""
+    """How far the gradients are apart, and how the forms grow; the number of paths does so on any machine."""
     gaps, width, depth = figures["largest"], figures["by_width"]["growth"], figures["by_depth"]["growth"]
+    (n, some), (m, more) = _paths(figures["by_width"])
+    (shallow, few), (deep, many) = _paths(figures["by_depth"])
+    power, factor = np.log(more / some) / np.log(m / n), (many / few) ** (1 / (deep - shallow))
     return (
         f"The {len(figures['cost']) - 2} analytic gradients differ by at most {gaps['analytic']:.0e} of a "
         f"leaf's norm, the complex step from them by {gaps['complex_step']:.0e}, central differences by "
-        f"{gaps['central_differences']:.0e}; the time of one weight by paths grows as n^{width['path']:.1f} "
-        f"with the width n, that of all in index form as n^{width['index']:.1f}, in vector form as "
-        f"n^{width['vector']:.1f}, and each layer multiplies it by {depth['path']:.1f} for paths, by "
-        f"{depth['vector']:.1f} in vector form."
+        f"{gaps['central_differences']:.0e}. A weight's paths are n^{power:.0f} with the width n, and "
+        f"{factor:.0f} times as many with each layer of width {WIDTH}. On this machine their time grows as "
+        f"n^{width['path']:.1f} and {depth['path']:.1f} times with each layer, that of the whole gradient in "
+        f"vector form as n^{width['vector']:.1f} and {depth['vector']:.1f} times, in index form as "
+        f"n^{width['index']:.1f}."
     )
+
+
+def _paths(growth: study.Figures) -> list[tuple[int, int]]:
+    """The smallest and the largest size, each with the paths of a weight."""
+    rows = growth["rows"]
+    return [(row["size"], row["paths_of_a_weight"]) for row in (rows[0], rows[-1])]

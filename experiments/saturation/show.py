@@ -19,7 +19,8 @@ def table(figures: study.Figures) -> Table:
     """One row for each start and cost of the neuron, then of the network."""
     columns = ("epochs", "s'(z)\nat first", "gradient,\nfirst/\nlargest", "deltas\nat first,\nby layer")
     shown = Table(
-        *("", "start", "cost", *(Column(name, justify="right") for name in columns)),
+        *(Column(name, no_wrap=True) for name in ("", "start", "cost")),
+        *(Column(name, justify="right") for name in columns),
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
         caption="Epochs: neuron, output below 0.9 / 0.5; network, all mean outputs below 0.9 / accuracy 90% "

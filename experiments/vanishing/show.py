@@ -20,7 +20,7 @@ COLOURS = {"unit_normal": "#D50", "fan_in": "#07B", "glorot": "#097", "he": "#EA
 def table(figures: study.Figures) -> Table:
     """The shallowest and the deepest network of each kind."""
     heads = ("network", "layers", "first hidden\nlayer", "last hidden\nlayer", "factor per\nlayer back")
-    table = Table(*heads, box=box.SIMPLE)
+    table = Table(*heads, box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.title = "Norm of the delta at initialisation: median, and 5–95%"
     for activation, kinds in figures["initial"].items():
         for name, rows in kinds.items():
