@@ -50,9 +50,9 @@ def table(figures: study.Figures) -> Table:
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
         caption=f"Of {figures['repeats']} tries at each place. lost: points of test accuracy. wrong about "
-        "it: the checks that miss a mistake, or accuse a right gradient, at the places named, or everywhere; "
-        "the training loss misses it by falling. ours says: the first wrong leaf on the way back, at the "
-        "start, and what is wrong with it.",
+        "it: the checks that miss a mistake, or accuse a right gradient, at the places named, or at all; the "
+        "training loss misses it by falling. ours says: the first wrong leaf on the way back, at the start, "
+        "and what is wrong with it.",
     )
     for row in figures["rights"] + figures["planted"]:
         cells = ("-",) * 3
@@ -64,19 +64,19 @@ def table(figures: study.Figures) -> Table:
 
 
 def _wrong(figures: study.Figures, row: study.Figures) -> list[str]:
-    """The checks that are wrong about a row, and where."""
-    said, everywhere = [], []
+    """The checks that are wrong about a row, a line for those that are so in the same way."""
+    alike: dict[str, list[str]] = {}
     for check, places in PLACES.items():
         outcomes = {place: outcome(figures, row, check, place) for place in places}
         wrong = {place: found for place, found in outcomes.items() if found != "right every time"}
-        if len(wrong) == len(places) and set(wrong.values()) == {"missed every time"}:
-            everywhere.append(check)
-        elif wrong:
-            where = (
-                f"{place} at times" if found == "right sometimes" else place for place, found in wrong.items()
-            )
-            said.append(f"{check}: {', '.join(where)}")
-    return [", ".join(everywhere)] * bool(everywhere) + said
+        where = ", ".join(
+            place + " at times" * (found == "right sometimes") for place, found in wrong.items()
+        )
+        if set(outcomes.values()) == {"missed every time"}:
+            where = ""
+        if wrong:
+            alike.setdefault(where, []).append(check)
+    return [": ".join(filter(None, (", ".join(checks), where))) for where, checks in alike.items()]
 
 
 def kind(row: study.Figures) -> str:

@@ -41,7 +41,7 @@ def table(figures: study.Figures) -> Table:
 def draw(figures: study.Figures) -> Figure:
     """The curves of both dtypes above, the kinks below."""
     figure = Figure(figsize=(11, 10), layout="constrained")
-    smooth, kinked = figure.subfigures(2, 1)
+    smooth, kinked = figure.subfigures(2, 1, squeeze=False)[:, 0]
     axes = np.stack([smooth.subplots(1, 2), kinked.subplots(1, 2)])
     for ax, (dtype, methods) in zip(axes[0], figures["errors"].items(), strict=True):
         for method, f in methods.items():

@@ -35,7 +35,7 @@ def table(figures: study.Figures) -> Table:
 def draw(figures: study.Figures) -> Figure:
     """A column for each activation: the norms by layer, by depth, and in training."""
     figure = Figure(figsize=(1 + 3.7 * len(figures["initial"]), 11.5), layout="constrained")
-    untrained, trained = figure.subfigures(2, 1, height_ratios=(2, 1))
+    untrained, trained = figure.subfigures(2, 1, squeeze=False, height_ratios=(2, 1))[:, 0]
     upper = untrained.subplots(2, len(figures["initial"]), sharey="row", squeeze=False)
     lower = trained.subplots(1, len(figures["initial"]), sharey="row", squeeze=False)
     grid = np.concatenate([upper, lower])

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
+from matplotlib.patches import Rectangle
 from rich.console import Console
 
 from experiments.common.errors import UserError
@@ -104,6 +105,7 @@ def test_table_and_picture_show_every_path():
 
     network, total = picture.draw(figures).axes
     for bar, text, name in zip(total.patches, total.texts, ("positive", "negative", "sum"), strict=True):
+        assert isinstance(bar, Rectangle)
         ends = bar.get_y(), bar.get_y() + bar.get_height()  # one at 0, the other at what the label says
         assert sorted(ends) == sorted((0, figures[name]))
         assert float(text.get_text().replace("−", "-")) == pytest.approx(figures[name], rel=0.01)

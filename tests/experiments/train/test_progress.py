@@ -1,6 +1,7 @@
 """The table of a run: a line has 80 characters at most, and no word or number in it is broken."""
 
 import pytest
+from rich.console import Console
 
 from experiments.train import progress
 from experiments.train.recipe import ACCURACY, LOSS
@@ -15,7 +16,7 @@ def test_a_line_has_80_characters(engines, parts, monkeypatch):
     monkeypatch.setattr(progress, "say", lambda console, text, style=None: printed.append(text))
     pair = len(engines) == 2
     shown = {"test_loss": LOSS, "test_accuracy": ACCURACY}
-    table = progress.Table(None, "epoch", engines, shown, [f"layers.{n}" for n in range(parts)])
+    table = progress.Table(Console(), "epoch", engines, shown, [f"layers.{n}" for n in range(parts)])
     table.heading()
     table.row(
         {
