@@ -242,7 +242,7 @@ def load_spoiled(folder, seed):
         assert y.min() >= 0
         assert y.max() < dataset.classes <= 256
     else:
-        assert re.fullmatch(r"(The (training|test)|.*ubyte).{,400}\.", sentence)
+        assert re.fullmatch(r"(The (training|test)|.*ubyte).{,1200}\.", sentence)
     return dataset
 
 

