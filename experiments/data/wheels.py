@@ -140,7 +140,7 @@ def _reason(said: str) -> str:
     if "No module named pip" in said:
         return "this Python has no pip; install it."
     broken = re.findall(r"connection broken by (.*)", said)
-    if broken:
+    if broken and "No matching distribution" in said:
         cause = re.search(r"\[Errno -?\d+\] [\w ]+|[\w ]*timed out|CERTIFICATE_VERIFY_FAILED", broken[-1])
         return f"the package index cannot be reached ({cause[0] if cause else broken[-1]})."
     return (said.strip().splitlines() or ["pip said nothing"])[-1]
