@@ -55,11 +55,13 @@ def load(path: Path, exercise: Exercise) -> Callable[[Any, Any], Any]:
     """The function `bwd` of the file, which must take two arguments."""
     if not path.is_file():
         raise UserError(f"--answer was {path}, which is no file; expected a Python file with bwd in it.")
-    scope: dict[str, Any] = {"__name__": "answer", "__file__": str(path)}
     try:
-        exec(compile(path.read_bytes(), str(path), "exec"), scope)
+        source = path.read_bytes()
     except OSError as error:
         raise UserError(f"--answer {path} cannot be read: {error.strerror or error}.") from None
+    scope: dict[str, Any] = {"__name__": "answer", "__file__": str(path)}
+    try:
+        exec(compile(source, str(path), "exec"), scope)
     except (Exception, SystemExit) as error:
         raise UserError(f"--answer {told(error, path)}") from None
     bwd, wanted = scope.get("bwd"), exercise.to_write.partition("\n")[0].rstrip(":")
@@ -70,7 +72,8 @@ def load(path: Path, exercise: Exercise) -> Callable[[Any, Any], Any]:
     try:
         inspect.signature(bwd).bind(None, None)
     except (TypeError, ValueError):
-        raise UserError(f"--answer {path} has bwd{_parameters(bwd)}; expected two arguments, {wanted}.") from None
+        found = f"--answer {path} has bwd{_parameters(bwd)}"
+        raise UserError(f"{found}; expected two arguments, {wanted}.") from None
     return bwd
 
 

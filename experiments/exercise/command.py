@@ -43,7 +43,7 @@ def main(args: Sequence[str] | None = None) -> int:
         raise UserError(f"{' and '.join(asked)} were given; expected one of them.")
     if settings.number is None:
         if asked:
-            raise UserError(f"{asked[0]} was given without an exercise; expected its number, as in {PROGRAM} 3.")
+            raise UserError(f"{asked[0]} was given without the number of an exercise; expected {PROGRAM} N.")
         print(listing())
         return 0
     if settings.number not in EXERCISES:
@@ -55,7 +55,8 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0 if found.right else 1
     if settings.start is not None:
         answer.start(settings.start, exercise)
-        print(f"Complete bwd in {settings.start}, then run\n{PROGRAM} {exercise.number} --answer {settings.start}")
+        path = settings.start
+        print(f"Complete bwd in {path}, then run\n{PROGRAM} {exercise.number} --answer {path}")
     elif settings.hint:
         print(exercise.hint)
     elif settings.solution:

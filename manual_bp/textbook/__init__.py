@@ -6,9 +6,9 @@
     003  `paths`                     "Backpropogation"
     004  `four_equations`            "Understanding gradient descent and Backpropagation"
 
-Titles are spelled as they are there, and only the first names its author; `notes` has all this as a table. Each
-module has a function `gradient` that returns the whole gradient of a network by its own way; all five are one
-gradient. They share column vectors, `W (n_out, n_in)` and `z = W a + b`; `columns` leads to
-`manual_bp.models.mlp` and back. `errata` holds what is wrong in the notes, and the classical mistakes, to be
-caught; `exercises` are backward passes to write.
+Titles are spelled as they are there, and only the first names its author; `notes` has all this as a table.
+Each module has a function `gradient` that returns the whole gradient of a network by its own way; all five
+are one gradient. They share column vectors, `W (n_out, n_in)` and `z = W a + b`; `columns` leads to
+`manual_bp.models.mlp` and back. `errata` holds what is wrong in the notes, and the classical mistakes, to
+be caught; `exercises` are backward passes to write.
 """

@@ -51,7 +51,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from manual_bp import checks
-from manual_bp.textbook.columns import Layer, Network, check, check_batch, mean
+from manual_bp.textbook.columns import Layer, Network, check, check_batch, check_forward, mean
 from manual_bp.textbook.functions import ACTIVATIONS, COSTS, OUTPUTS
 
 
@@ -66,6 +66,8 @@ def forward(
     layers: Sequence[Layer], x: Float[Array, " I"], *, activation: str = "sigmoid", output: str = "sigmoid"
 ) -> Forward:
     """Forward propagation of one example."""
+    names = {"activation": activation, "output": output}
+    check_forward("four_equations", [w for w, _ in layers], [b for _, b in layers], x, **names)
     z, a = [], [x]
     for l, (w, b) in enumerate(layers, start=1):
         z.append(w @ a[-1] + b)  # (0a)

@@ -39,7 +39,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from manual_bp import checks
-from manual_bp.textbook.columns import Layer, Network, check
+from manual_bp.textbook.columns import Layer, Network, check, check_forward
 from manual_bp.textbook.functions import ACTIVATIONS, COSTS, OUTPUTS, sigmoid, softmax
 
 Routes = np.ndarray
@@ -58,6 +58,8 @@ def forward(
     layers: Sequence[Layer], x: Float[Array, " I"], *, activation: str = "sigmoid", output: str = "softmax"
 ) -> Forward:
     """The way forward for one example."""
+    names = {"activation": activation, "output": output}
+    check_forward("paths", [W for W, _ in layers], [b for _, b in layers], x, **names)
     a, h = [], [x]
     for l, (W, b) in enumerate(layers, start=1):
         a.append(W @ h[-1] + b)  # (1)

@@ -1,8 +1,8 @@
 """What is wrong in the notes, and what people get wrong: to be caught, never to be used.
 
 `MISTAKES` are gradients of a whole network, `FUNCTIONS` single functions, and `REMARKS` what no program can
-get wrong, all by name; a name begins with the number of its note, or it is a classic. Each says what is printed,
-what is right and by how much it is off. `python -m manual_bp.textbook.errata` prints them.
+get wrong, all by name; a name begins with the number of its note, or it is a classic. Each says what is
+printed, what is right and by how much it is off. `python -m manual_bp.textbook.errata` prints them.
 """
 
 from manual_bp.textbook.errata import (

@@ -20,16 +20,21 @@ def note_of(name: str) -> str:
     return number if number in NOTES else CLASSICS
 
 
+def title(note: str) -> str:
+    """What is above the errata of a note."""
+    if note == CLASSICS:
+        return "Classical mistakes, in none of the notes"
+    text = textwrap.fill(str(NOTES[note]), 80)
+    return f"{text[0].upper()}{text[1:]}\nin code: manual_bp.textbook.{NOTES[note].module}"
+
+
 def listing(found: dict[str, Erratum]) -> str:
     """The errata by note, each with its name above it."""
     blocks = []
     for note in (*NOTES, CLASSICS):
         here = {name: erratum for name, erratum in found.items() if note_of(name) == note}
         if here:
-            title = f"N{str(NOTES[note])[1:]}" if note in NOTES else "Classical mistakes, in none of the notes"
-            blocks.append(textwrap.fill(title, 80))
-            if note in NOTES:
-                blocks[-1] += f"\nin code: manual_bp.textbook.{NOTES[note].module}"
+            blocks.append(title(note))
             blocks += [f"{name}\n{textwrap.indent(str(erratum), '  ')}" for name, erratum in here.items()]
     return "\n\n".join(blocks)
 

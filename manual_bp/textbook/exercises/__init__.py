@@ -1,13 +1,13 @@
 """Twelve exercises in writing a backward pass, from one delta to attention.
 
-An exercise is a module: its docstring is the statement, `fwd` is given, and `bwd` is a solution, which a reader
-looks at last. Examples are rows here, as in `manual_bp.ops`. To check an answer from Python, with the verifier
-or with any other check of such pairs, take `EXERCISES[n].answered_by(bwd)`:
+An exercise is a module: its docstring is the statement, `fwd` is given, and `bwd` is a solution, which a
+reader looks at last. Examples are rows here, as in `manual_bp.ops`. To check an answer from Python, with
+the verifier or with any other check of such pairs, take `EXERCISES[n].answered_by(bwd)`:
 
     verify.check_op(EXERCISES[2].answered_by(bwd), *EXERCISES[2].example())
 
-`fwd` is given and not on trial, so that its own values, differentiated in float64, are what an answer is held
-against; that it computes what the statement says is proved in the tests, against another forward.
+`fwd` is given and not on trial, so that its own values, differentiated in float64, are what an answer is
+held against; that it computes what the statement says is proved in the tests, against another forward.
 """
 
 from manual_bp.textbook.exercises import (

@@ -17,8 +17,8 @@ from manual_bp.textbook.exercises.exercise import normal
 
 SAVED = ("q", "k", "v", "p")
 RETURNS = ("dq", "dk", "dv")
-HINT = """Three steps, all of them known: (3) is exercise 3 with p for x and v for W; (2) is exercise 5; (1) is exercise 3
-again, with a transpose and a constant."""
+HINT = """Three steps, all of them known: (3) is exercise 3 with p for x and v for W; (2) is
+exercise 5; (1) is exercise 3 again, with a transpose and a constant."""
 
 Residuals = tuple[Float[Array, "T D"], Float[Array, "S D"], Float[Array, "S E"], Float[Array, "T S"]]
 

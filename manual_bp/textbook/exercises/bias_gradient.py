@@ -15,8 +15,8 @@ from manual_bp.textbook.exercises.exercise import normal
 
 SAVED = ()
 RETURNS = ("du", "db")
-HINT = """How many of the z_bo does one u_bo reach, and how many does one b_o? What reaches the end by several ways
-has the sum over all of them."""
+HINT = """How many of the z_bo does one u_bo reach, and how many does one b_o? What reaches the end
+by several ways has the sum over all of them."""
 
 
 def example() -> tuple[Array, ...]:

@@ -18,8 +18,8 @@ from manual_bp.textbook.exercises.exercise import normal
 
 SAVED = ("p", "labels")
 RETURNS = ("dz",)
-HINT = """-log p_label = log(sum_w e^(z_w)) - z_label. The derivative of the first term is p, that of the second one a
-row with a single entry; then every row is multiplied by its own dloss_b."""
+HINT = """-log p_label = log(sum_w e^(z_w)) - z_label. The derivative of the first term is p, that
+of the second one a row with a single entry; then every row is multiplied by its own dloss_b."""
 
 Residuals = tuple[Float[Array, "B V"], Int[Array, " B"]]
 

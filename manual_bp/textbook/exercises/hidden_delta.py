@@ -16,8 +16,8 @@ from manual_bp.textbook.exercises.exercise import normal
 
 SAVED = ("a", "W")
 RETURNS = ("dz", "dW")
-HINT = """Backward is forward in reverse: first (2), which is exercise 3 and gives da, then (1), which is elementwise.
-s'(z) is needed, and s(z) = a is what there is."""
+HINT = """Backward is forward in reverse: first (2), which is exercise 3 and gives da, then (1),
+which is elementwise. s'(z) is needed, and s(z) = a is what there is."""
 
 Residuals = tuple[Float[Array, "B H"], Float[Array, "H O"]]
 

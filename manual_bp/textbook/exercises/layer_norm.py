@@ -19,9 +19,10 @@ from manual_bp.textbook.exercises.exercise import normal
 
 SAVED = ("n", "r", "g")
 RETURNS = ("dx", "dg", "dc")
-HINT = """From (4) come dn, dg and dc. Then x reaches n by three ways: itself, by m and by r; each of the latter two
-depends on all features of its row. What comes back by r is a multiple of n, what comes back by m the same number for all
-features of a row: dx = r (dn - ... - n ...), with two means."""
+HINT = """From (4) come dn, dg and dc. Then x reaches n by three ways: itself, by m and by r; each
+of the latter two depends on all features of its row. What comes back by r is a multiple of n, what
+comes back by m the same number for all features of a row: dx = r (dn - ... - n ...), with two
+means."""
 
 Residuals = tuple[Float[Array, "B F"], Float[Array, "B 1"], Float[Array, " F"]]
 EPS = 1e-5

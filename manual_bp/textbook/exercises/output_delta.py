@@ -18,8 +18,8 @@ from manual_bp.textbook.exercises.exercise import normal
 
 SAVED = ("a", "y")
 RETURNS = ("dz",)
-HINT = """The chain rule has two factors: how E changes with a_j, by (2), and how a_j changes with z_j, by (1).
-The derivative of the sigmoid can be had from its value alone."""
+HINT = """The chain rule has two factors: how E changes with a_j, by (2), and how a_j changes with
+z_j, by (1). The derivative of the sigmoid can be had from its value alone."""
 
 Residuals = tuple[Float[Array, " O"], Float[Array, " O"]]
 

@@ -16,8 +16,9 @@ from manual_bp.textbook.exercises.exercise import normal
 
 SAVED = ("h", "U")
 RETURNS = ("dx", "dU")
-HINT = """Go from t = T down to 1. h_t has two uses: the output, by which dh_t comes back, and step t + 1, by which something
-comes back if t < T. They add. U is used in every step: its gradient is a sum over t."""
+HINT = """Go from t = T down to 1. h_t has two uses: the output, by which dh_t comes back, and step
+t + 1, by which something comes back if t < T. They add. U is used in every step: its gradient is a
+sum over t."""
 
 Residuals = tuple[Float[Array, "T B H"], Float[Array, "H H"]]
 
@@ -36,9 +37,7 @@ def fwd(x: Float[Array, "T B H"], U: Float[Array, "H H"]) -> tuple[Float[Array, 
     return jnp.stack(states), (jnp.stack(states), U)
 
 
-def bwd(
-    residuals: Residuals, dh: Float[Array, "T B H"]
-) -> tuple[Float[Array, "T B H"], Float[Array, "H H"]]:
+def bwd(residuals: Residuals, dh: Float[Array, "T B H"]) -> tuple[Float[Array, "T B H"], Float[Array, "H H"]]:
     """The solution."""
     h, U = residuals
     later, dz, dU = jnp.zeros_like(h[0]), [], jnp.zeros_like(U)

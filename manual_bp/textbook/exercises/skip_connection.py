@@ -15,8 +15,9 @@ from manual_bp.textbook.exercises.exercise import normal
 
 SAVED = ("x", "W", "h")
 RETURNS = ("dx", "dW")
-HINT = """x feeds two ways to y: the skip, by (2), and the layer, by (1). What comes back by the two adds. W is square here,
-so that no shape tells you whether to transpose it: write the sum with indices."""
+HINT = """x feeds two ways to y: the skip, by (2), and the layer, by (1). What comes back by the two
+adds. W is square here, so that no shape tells you whether to transpose it: write the sum with
+indices."""
 
 Residuals = tuple[Float[Array, "B F"], Float[Array, "F F"], Float[Array, "B F"]]
 

@@ -15,8 +15,8 @@ from manual_bp.textbook.exercises.exercise import normal
 
 SAVED = ("p",)
 RETURNS = ("dz",)
-HINT = """Every p_w of a row depends on every z_v of it: dp_w/dz_v = p_w ([w = v] - p_v). Sum over w what comes back
-by each; the V x V matrix need not be formed, as the sum has two simple terms."""
+HINT = """Every p_w of a row depends on every z_v of it: dp_w/dz_v = p_w ([w = v] - p_v). Sum over w
+what comes back by each; the V x V matrix need not be formed, as the sum has two simple terms."""
 
 
 def example() -> tuple[Array, ...]:

@@ -15,8 +15,8 @@ from manual_bp.textbook.exercises.exercise import normal
 
 SAVED = ("x", "W", "h")
 RETURNS = ("dx", "dW")
-HINT = """Call the W of (1) W1 and that of (2) W2, and find the gradient by each as if they were two matrices. W is both:
-what comes back by the two adds."""
+HINT = """Call the W of (1) W1 and that of (2) W2, and find the gradient by each as if they were two
+matrices. W is both: what comes back by the two adds."""
 
 Residuals = tuple[Float[Array, "B I"], Float[Array, "I H"], Float[Array, "B H"]]
 

@@ -19,8 +19,9 @@ from manual_bp.textbook.exercises.exercise import normal
 
 SAVED = ("x", "W1", "a", "W2", "p", "labels")
 RETURNS = ("dx", "dW1", "db1", "dW2", "db2")
-HINT = """Go through (3), (2) and (1) in this order. The mean gives every example the share dC/B of what comes back; then
-it is exercise 6, and after it exercises 3 and 2 for either layer. tanh' = 1 - tanh^2."""
+HINT = """Go through (3), (2) and (1) in this order. The mean gives every example the share dC/B of
+what comes back; then it is exercise 6, and after it exercises 3 and 2 for either layer. tanh' = 1 -
+tanh^2."""
 
 Residuals = tuple[
     Float[Array, "B I"],

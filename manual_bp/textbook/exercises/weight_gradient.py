@@ -13,8 +13,9 @@ from manual_bp.textbook.exercises.exercise import normal
 
 SAVED = ("x", "W")
 RETURNS = ("dx", "dW")
-HINT = """Write both as sums of products with indices first: dx_bi = sum over o of ..., dw_io = sum over b of ... Then
-find the product of matrices that sums over that index; the shapes leave one choice."""
+HINT = """Write both as sums of products with indices first: dx_bi = sum over o of ..., dw_io = sum
+over b of ... Then find the product of matrices that sums over that index; the shapes leave one
+choice."""
 
 Residuals = tuple[Float[Array, "B I"], Float[Array, "I O"]]
 

@@ -148,7 +148,7 @@ def network_without_a_square(residuals, dC):
 
 
 def tied_decoder_alone(residuals, dy):
-    x, W, h = residuals
+    _, W, h = residuals
     dz = (dy @ W) * (1 - h**2)
     return dz @ W.T, dy.T @ h
 
@@ -245,8 +245,8 @@ def attention_with_a_diagonal(residuals, do):
     return attention(residuals, do, softmax=lambda p, dp: dp * p * (1 - p))
 
 
-def attention_with_a_constant_softmax(residuals, do):
-    return attention(residuals, do, softmax=lambda p, dp: dp)
+def attention_without_the_sum(residuals, do):
+    return attention(residuals, do, softmax=lambda p, dp: p * dp)
 
 
 TANH = "the derivative of the tanh in `jnp.tanh(x @ W1 + b1[None])` (two_layers.py"
@@ -288,12 +288,21 @@ WRONG: dict[Callable[[Any, Any], Any], tuple[int, Said]] = {
     norm_with_mean_gains: (10, dict.fromkeys(("g", "c"), ("factor", QUARTER))),
     time_carries_nothing: (
         11,
-        {"x": ("derivative", "only the Jacobian's diagonal"), "U": ("derivative", "by its input 1 is left out")},
+        {
+            "x": ("derivative", "only the Jacobian's diagonal"),
+            "U": ("derivative", "by its input 1 is left out"),
+        },
     ),
-    time_without_a_transpose: (11, dict.fromkeys(("x", "U"), ("derivative", "by its input 1 is not transposed"))),
-    time_of_the_last_step: (11, {"U": ("gradient", "")}),
-    attention_without_its_scale: (12, dict.fromkeys(("q", "k"), ("constant", ""))),
-    attention_with_a_diagonal: (12, dict.fromkeys(("q", "k"), ("derivative", ""))),
-    attention_with_a_constant_softmax: (12, dict.fromkeys(("q", "k"), ("derivative", ""))),
+    time_without_a_transpose: (
+        11,
+        dict.fromkeys(("x", "U"), ("derivative", "by its input 1 is not transposed")),
+    ),
+    time_of_the_last_step: (11, {"U": ("path", "use 2 of 3 of the argument")}),
+    attention_without_its_scale: (12, dict.fromkeys(("q", "k"), ("factor", "it is 2 times the right one"))),
+    attention_with_a_diagonal: (12, dict.fromkeys(("q", "k"), ("gradient", "off by"))),
+    attention_without_the_sum: (
+        12,
+        dict.fromkeys(("q", "k"), ("statistic", "for a constant in `jax.nn.softmax(")),
+    ),
 }
 """The number of the exercise, and what is said."""
