@@ -122,7 +122,7 @@ def test_what_is_said_of_what_is_returned(line, capsys, written):
 FILES = {
     "def bwd(residuals, dz)\n    return dz\n": "line 1: def bwd(residuals, dz)\n  SyntaxError: expected",
     "import jax\n\nx = jax.nump.zeros(3)\n": "line 3: x = jax.nump.zeros(3)\n  AttributeError: ",
-    "def bwd(residuals, dz):\n    return dz\n\n\nopen('there/is/none')\n": "line 5: open('there/is/none')\n  File",
+    "\nopen('there/is/none')\n": "line 2: open('there/is/none')\n  FileNotFoundError: ",
     "raise SystemExit('done')\n": "line 1: raise SystemExit('done')\n  SystemExit: done\n",
     "def backward(residuals, dz):\n    return dz\n": "has no function bwd; expected def bwd(residuals, dz).",
     "bwd = 3\n": "has a bwd that is 3; expected a function, def bwd(residuals, dz).",

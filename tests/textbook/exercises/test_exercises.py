@@ -10,6 +10,7 @@ import pytest
 
 from jax_ref import verify
 from manual_bp.textbook.exercises import EXERCISES
+from tests.textbook.exercises.right_answers import RIGHT
 from tests.textbook.exercises.wrong_answers import WRONG
 
 
@@ -118,6 +119,14 @@ def test_the_verifier_finds_nothing_wrong_with_a_solution(number):
     report = verify.check_op(exercise, *exercise.example(), dtypes=["float32", "float64"])
     assert report.ok, str(report)
     assert not report.undecided
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bwd", [pytest.param(f, id=f.__name__) for f in RIGHT])
+def test_another_right_answer_is_not_accused(bwd):
+    exercise = EXERCISES[RIGHT[bwd]]
+    report = verify.check_op(exercise.answered_by(bwd), *exercise.example(), dtypes=["float32"])
+    assert report.ok, str(report)
 
 
 QUICKLY = (
