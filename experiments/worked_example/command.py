@@ -61,7 +61,9 @@ def main(args: Sequence[str] | None = None) -> int:
         description=commands.question("worked_example"),
         args=args,
     )
-    example = of(settings)
+    example, page = example_of(settings), settings.markdown
+    if page is not None and (not page.name or page.is_dir()):
+        raise UserError(f"--markdown was {str(page)!r}; expected a file.")
     by_number = {notation.note.number: notation for notation in NOTATIONS.values()}
     notation = (
         by_number.get(settings.notation) or NOTATIONS[choose("--notation", settings.notation, NOTATIONS)]
@@ -71,16 +73,16 @@ def main(args: Sequence[str] | None = None) -> int:
     notation.write(sheet, example)
     beside = BESIDE.format(activation=example.activation, head=HEADS[example.head])
     title, closing = f"Backpropagation by hand, in the letters of {notation.note}", conclusion(sheet, truth)
-    if settings.markdown is None:
+    if page is None:
         print(text.text(title, beside, sheet, truth, closing))
     else:
         content = markdown.markdown(title, beside, sheet, truth, closing)
-        run_folder.write_whole(settings.markdown, lambda part: part.write_text(content, encoding="utf-8"))
-        print(f"Markdown: {settings.markdown}\n{closing}")
+        run_folder.write_whole(page, lambda part: part.write_text(content, encoding="utf-8"))
+        print(f"Markdown: {page}\n{closing}")
     return 1 if wrong(sheet, truth) else 0
 
 
-def of(settings: Settings) -> Example:
+def example_of(settings: Settings) -> Example:
     """The example, if its numbers can be worked with."""
     choose("--head", settings.head, autodiff.NAMES)
     choose("--activation", settings.activation, ("sigmoid", "tanh"))
@@ -109,5 +111,5 @@ def conclusion(sheet: Sheet, truth: Mapping[Key, np.ndarray]) -> str:
     return (
         f"All {len(lines)} lines are what JAX computes in float64, to "
         f"{max(difference(line, truth) for line in lines):.0e}. "
-        f"The loss {fell}: {shown(before)} before the step, {shown(after)} after it."
+        f"The loss {fell}: {plain(shown(before))} before the step, {plain(shown(after))} after it."
     )

@@ -167,6 +167,8 @@ def test_markdown_has_the_same_lines(tmp_path, capsys):
         assert block.count("(") == block.count(")")
         assert not set(re.findall(r"[^\x00-\x7f]", block))  # LaTeX, no Unicode
     assert re.search(r"\\partial \\mathcal\{L\}/\\partial W_\{111\} &= ", page)
+    checks = re.findall(r"the worst of (\d+) lines: off by \S+\.", page)
+    assert sum(map(int, checks)) == 54
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -183,6 +185,8 @@ def test_markdown_has_the_same_lines(tmp_path, capsys):
             "--targets was 1 1; cross_entropy expects prob",
         ),
         (["--markdown", "/nowhere/at/all.md"], "/nowhere/at/all.md cannot be written"),
+        (["--markdown", ""], "--markdown was '.'; expected a file"),
+        (["--markdown", "/"], "--markdown was '/'; expected a file"),
     ],
 )
 def test_what_is_refused(args, sentence):
