@@ -38,6 +38,13 @@ def test_all_are_listed(capsys):
     assert len(EXERCISES) == 12
 
 
+def test_help_fits_80_columns(capsys):
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert all(option in out for option in ("--answer", "--start", "--hint", "--solution"))
+
+
 def test_one_is_printed_with_its_forward_hint_and_solution(capsys):
     exercise = EXERCISES[5]
     code, out, _ = run(capsys, 5)
@@ -148,7 +155,11 @@ def test_a_file_that_is_no_answer(text, capsys, written):
         (["13"], "the exercise was 13; expected a number from 1 to 12."),
         (["0"], "the exercise was 0; expected a number from 1 to 12."),
         (["--hint"], "--hint was given without the number of an exercise; expected python -m"),
-        (["3", "--hint", "--solution"], "--hint and --solution were given; expected one of them."),
+        (["three"], "argument N: invalid int value: 'three'."),
+        (["3", "4"], "unrecognized arguments: 4."),
+        (["3", "--hnt"], "unrecognized arguments: --hnt."),
+        (["3", "--answer"], "argument --answer: expected one argument."),
+        (["3", "--hint", "--solution"], "argument --solution: not allowed with argument --hint."),
         (["3", "--answer", "there/is/none.py"], "--answer was there/is/none.py, which is no file"),
         (["3", "--answer", "."], "--answer was ., which is no file; expected a Python file with bwd in it."),
         (["3", "--start", "there/is/none.py"], "--start there/is/none.py cannot be written: No such file"),
