@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from experiments.common import regular_file
 from experiments.common.errors import UserError
 from manual_bp.textbook.exercises import Exercise
 
@@ -48,22 +49,21 @@ def start(path: Path, exercise: Exercise) -> None:
     except FileExistsError:
         raise UserError(f"--start was {path}, which is there already; expected a new file.") from None
     except OSError as error:
-        raise UserError(f"--start {path} cannot be written: {error.strerror or error}.") from None
+        raise UserError(f"--start {path} cannot be written: {regular_file.reason(error)}.") from None
 
 
 def load(path: Path, exercise: Exercise) -> Callable[[Any, Any], Any]:
     """The function `bwd` of the file, which must take two arguments."""
-    if not path.is_file():
-        raise UserError(f"--answer was {path}, which is no file; expected a Python file with bwd in it.")
     try:
-        source = path.read_bytes()
+        with regular_file.opened(path) as file:
+            source = file.read()
     except OSError as error:
-        raise UserError(f"--answer {path} cannot be read: {error.strerror or error}.") from None
+        raise UserError(f"--answer {path} cannot be read: {regular_file.reason(error)}.") from None
     scope: dict[str, Any] = {"__name__": "answer", "__file__": str(path)}
     try:
         exec(compile(source, str(path), "exec"), scope)
     except (Exception, SystemExit) as error:
-        raise UserError(f"--answer {told(error, path)}") from None
+        raise UserError(f"--answer {': '.join(told(error, path))}.") from None
     bwd, wanted = scope.get("bwd"), exercise.to_write.partition("\n")[0].rstrip(":")
     if bwd is None:
         raise UserError(f"--answer {path} has no function bwd; expected {wanted}.")
@@ -84,8 +84,8 @@ def _parameters(function: Callable[..., Any]) -> str:
         return ""
 
 
-def told(error: BaseException, path: Path) -> str:
-    """An error with the line of the reader's file that it comes from."""
+def told(error: BaseException, path: Path) -> tuple[str, str]:
+    """The line of the reader's file that an error comes from, and the error."""
     lines = str(error).strip().splitlines() or ["no message"]
     what = f"{type(error).__name__}: {lines[0]}"
     if isinstance(error, SyntaxError) and error.filename == str(path):
@@ -94,5 +94,5 @@ def told(error: BaseException, path: Path) -> str:
         frames = traceback.extract_tb(error.__traceback__)
         number = next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)
     if number is None:
-        return f"{path}: {what}"
-    return f"{path}, line {number}: {linecache.getline(str(path), number).strip()}\n  {what}"
+        return str(path), what
+    return f"{path}, line {number}, `{linecache.getline(str(path), number).strip()}`", what

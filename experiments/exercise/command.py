@@ -1,11 +1,10 @@
 """The command: what is asked for by its options, printed or written."""
 
-import dataclasses
+import argparse
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-
-import tyro
+from typing import NoReturn
 
 from experiments.common import commands
 from experiments.common.errors import UserError
@@ -13,53 +12,66 @@ from experiments.exercise import answer, judgement
 from manual_bp.textbook.exercises import EXERCISES, Exercise
 
 PROGRAM = "python -m experiments.exercise"
+EXAMPLES = f"""examples:
+  {PROGRAM}                         list them
+  {PROGRAM} 3                       print one
+  {PROGRAM} 3 --start answer.py     begin with it
+  {PROGRAM} 3 --answer answer.py    is it right?"""
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What the command can be told."""
+class Parser(argparse.ArgumentParser):
+    """A parser that tells a mistake in one sentence."""
 
-    number: tyro.conf.Positional[int | None] = None
-    """The number of an exercise, whose statement is printed; without it all are listed."""
-    answer: Path | None = None
-    """A Python file with a function bwd, to be judged: exit 0 if it is right, 1 if it is wrong."""
-    start: Path | None = None
-    """A new file, which gets the statement, the forward pass and a bwd to complete."""
-    hint: bool = False
-    """Print a hint."""
-    solution: bool = False
-    """Print a solution."""
+    def error(self, message: str) -> NoReturn:
+        """Raise it."""
+        raise UserError(f"{message}.")
+
+
+def parser() -> Parser:
+    """What the command can be told: an exercise, and one thing to do with it."""
+    made = Parser(
+        prog=PROGRAM,
+        usage="%(prog)s [N] [options]",
+        description=commands.question("exercise"),
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument(
+        "number", metavar="N", nargs="?", type=int, help="an exercise; without it all are listed"
+    )
+    one = made.add_mutually_exclusive_group()
+    one.add_argument("--start", metavar="FILE", type=Path, help="write a new file with a bwd to complete")
+    one.add_argument(
+        "--answer", metavar="FILE", type=Path, help="judge the bwd in a file: exit 0 if right, 1 if wrong"
+    )
+    one.add_argument("--hint", action="store_true", help="print a hint")
+    one.add_argument("--solution", action="store_true", help="print a solution")
+    return made
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Do the one thing that is asked for."""
-    settings = tyro.cli(Settings, prog=PROGRAM, description=commands.question("exercise"), args=args)
-    asked = [
-        f"--{name}"
-        for name, value in dataclasses.asdict(settings).items()
-        if name != "number" and value not in (None, False)
-    ]
-    if len(asked) > 1:
-        raise UserError(f"{' and '.join(asked)} were given; expected one of them.")
-    if settings.number is None:
+    """Do what is asked for."""
+    given = parser().parse_args(args)
+    if given.number is None:
+        asked = [f"--{name}" for name, value in vars(given).items() if value]
         if asked:
             raise UserError(f"{asked[0]} was given without the number of an exercise; expected {PROGRAM} N.")
         print(listing())
         return 0
-    if settings.number not in EXERCISES:
-        raise UserError(f"the exercise was {settings.number}; expected a number from 1 to {len(EXERCISES)}.")
-    exercise = EXERCISES[settings.number]
-    if settings.answer is not None:
-        found = judgement.of(exercise, answer.load(settings.answer, exercise), settings.answer)
+    if given.number not in EXERCISES:
+        raise UserError(f"the exercise was {given.number}; expected a number from 1 to {len(EXERCISES)}.")
+    exercise = EXERCISES[given.number]
+    if given.answer:
+        found = judgement.of(exercise, answer.load(given.answer, exercise), given.answer)
         print(found.text)
         return 0 if found.right else 1
-    if settings.start is not None:
-        answer.start(settings.start, exercise)
-        path = settings.start
-        print(f"Complete bwd in {path}, then run\n{PROGRAM} {exercise.number} --answer {path}")
-    elif settings.hint:
+    if given.start:
+        answer.start(given.start, exercise)
+        print(f"Complete bwd in {given.start}, then run\n{PROGRAM} {exercise.number} --answer {given.start}")
+    elif given.hint:
         print(exercise.hint)
-    elif settings.solution:
+    elif given.solution:
         print(inspect.getsource(exercise.bwd).rstrip())
     else:
         print(statement(exercise))

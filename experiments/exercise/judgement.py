@@ -39,7 +39,8 @@ def _found(exercise: Exercise, bwd: Callable[[Any, Any], Any], path: Path) -> tu
     except (Exception, SystemExit) as error:  # the reader's code may raise anything
         hint = "Compute with jax.numpy: a check calls bwd with arrays that have no values yet."
         more = hint if isinstance(error, TRACED) else _shapes(exercise)
-        return False, [answer.told(error, path), f"  {more}"]
+        where, what = answer.told(error, path)
+        return False, [f"{where}:", f"  {what}", f"  {more}"]
     if report.ok:
         return True, [
             f"  d{row.path}  error {row.error:.1e}, allowed {row.bound:.1e}" for row in report.leaves

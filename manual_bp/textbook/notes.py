@@ -40,22 +40,21 @@ NOTES = {
 
 
 class Form(NamedTuple):
-    """A form of the gradient: its note, its name, and one of nine letters or fewer for a narrow column."""
+    """A form of the gradient, and the note that it is of."""
 
     note: Note
     name: str
-    short: str
 
 
 FORMS = {
-    "000": Form(NOTES["000"], "matrix form", "matrix"),
-    "001": Form(NOTES["001"], "two passes", "passes"),
-    "002i": Form(NOTES["002"], "index form", "index"),
-    "002v": Form(NOTES["002"], "vector form", "vector"),
-    "002b": Form(NOTES["002"], "batch form", "batch"),
-    "002a": Form(NOTES["002"], "augmented form", "augmented"),
-    "003": Form(NOTES["003"], "path form", "paths"),
-    "004": Form(NOTES["004"], "four equations", "equations"),
+    "000": Form(NOTES["000"], "matrix form"),
+    "001": Form(NOTES["001"], "two passes"),
+    "002i": Form(NOTES["002"], "index form"),
+    "002v": Form(NOTES["002"], "vector form"),
+    "002b": Form(NOTES["002"], "batch form"),
+    "002a": Form(NOTES["002"], "augmented form"),
+    "003": Form(NOTES["003"], "path form"),
+    "004": Form(NOTES["004"], "four equations"),
 }
 """The forms of the notes' gradients; 002 has four of them."""
 

@@ -23,9 +23,9 @@ Printed: (5) of one route, seven factors for L = 3, as the gradient: right only 
 Printed: a_L11, with an index too many; correct: a_L1. Printed: the last row of W_1 as w_1n, w_2n, ..., w_nn,
 which is its last column; correct: w_n1, w_n2, ..., w_nn. Printed: "2 hidden layers", then 1; and yhat =
 O(h_1), without the affine map; correct: (3) of (1). Printed: the gradient in (4) at a theta without its t;
-correct: at theta_t. Printed: softmax with the denominator sum x_j; correct: sum
-e^x_j, as in the notes' code, which in its turn is NaN at [1000, 1001] and sums over the whole of a batch;
-`sigmoid_rows` and `softmax_rows` are the stable forms.
+correct: at theta_t. Printed: softmax with the denominator sum x_j; correct: sum e^x_j, as in the notes' code,
+which in its turn is NaN at [1000, 1001] and sums over the whole of a batch; `sigmoid_rows` and `softmax_rows`
+are the stable forms.
 """
 
 from collections.abc import Sequence

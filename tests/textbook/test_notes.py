@@ -39,10 +39,9 @@ def test_a_module_begins_with_its_note(number):
     assert (note.author or '"') in line
 
 
-def test_forms_have_short_names():
+def test_forms_have_names():
     assert {form.note.number for form in FORMS.values()} == set(NOTES)
-    assert len({form.name for form in FORMS.values()} | {form.short for form in FORMS.values()}) == 16
-    assert all(len(form.short) <= 9 for form in FORMS.values())
+    assert len({form.name for form in FORMS.values()}) == len(FORMS) == 8
     assert all(key.startswith(form.note.number) for key, form in FORMS.items())
 
 
