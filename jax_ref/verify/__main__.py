@@ -1,8 +1,8 @@
 """The verifier from a command line: `python -m jax_ref.verify module:name --example module:args`.
 
-`name` is an op, with fwd and bwd, or a function with a gradient of its own, or a tuple of the two halves of a
-`jax.custom_vjp`; the module itself is an op where there is no name. It prints the report, and ends with 0 where
-nothing is wrong, with 1 where something is, with 2 for bad use.
+`name` is an op, with fwd and bwd, or a function with a gradient of its own, or a tuple of the two halves of
+a `jax.custom_vjp`; the module itself is an op where there is no name. It prints the report, and ends with 0
+where nothing is wrong, with 1 where something is, with 2 for bad use.
 """
 
 import argparse
@@ -51,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(given: argparse.Namespace) -> Report:
-    what, example = _named(given.what), _named(given.example)
+    example = _named(given.example)
+    what = _named(given.what)
     args = example() if callable(example) else example
     args = args if isinstance(args, tuple) else (args,)
     options: dict[str, Any] = {
@@ -68,7 +69,8 @@ def _report(given: argparse.Namespace) -> Report:
         return verify.check_op(what, *args, **options)
     if isinstance(what, tuple) and len(what) == 2:
         return verify.check(*what, *args, **options)
-    return verify.check_function(what, *args, **options)
+    function: Any = what
+    return verify.check_function(function, *args, **options)
 
 
 def _named(text: str) -> Any:

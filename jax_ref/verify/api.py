@@ -242,8 +242,8 @@ def _with_static(error: TypeError, what: Subject, example: tuple[PyTree, ...]) -
             continue
         said = str(error).partition("; arguments are traced")[0]
         return TypeError(
-            f"{said}; {names[i]} must be a plain value: bind it with functools.partial, or name its position, "
-            f"static_argnums=({i},)"
+            f"{said}; {names[i]} must be a plain value: bind it with functools.partial, or name its "
+            f"position, static_argnums=({i},)"
         )
     return error
 

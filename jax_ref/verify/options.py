@@ -71,7 +71,7 @@ class Asked(TypedDict, total=False):
     level: str
     examples: Examples
     dtypes: Sequence[DTypeLike]
-    skip: Mapping[str, str]
+    skip: Mapping[Any, str]
     kinks: str
     precision: str
     domain: Domain

@@ -85,8 +85,8 @@ def _plain(session: Session, args: tuple[PyTree, ...]) -> list[str]:
     if not session.subject.with_rule or rules.has_own(session.subject.forward, args):
         return []
     return [
-        f"nothing hand-written was found in {session.subject.name}: it has no jax.custom_vjp or custom_jvp, so that "
-        "JAX's own derivative was held against the reference's"
+        f"nothing hand-written was found in {session.subject.name}: it has no jax.custom_vjp or custom_jvp, "
+        "so that JAX's own derivative was held against the reference's"
     ]
 
 
@@ -124,8 +124,8 @@ def _real(output: PyTree) -> None:
         if jnp.issubdtype(dtype, jnp.complexfloating):
             raise TypeError(
                 f"verify: the output is complex ({dtype}); expected real ones: return its real and its "
-                "imaginary part, as in `lambda x: (f(x).real, f(x).imag)`, from fwd and the reference, and let bwd "
-                "take their cotangents (a, b) for the complex a - 1j * b"
+                "imaginary part, as in `lambda x: (f(x).real, f(x).imag)`, from fwd and the reference, and "
+                "let bwd take their cotangents (a, b) for the complex a - 1j * b"
             )
     if not any(map(jnp.issubdtype, dtypes, [jnp.floating] * len(dtypes))):
         found = ", ".join(map(str, dtypes)) or "nothing"

@@ -1,8 +1,8 @@
-"""The gradient of the gradient: the cotangents as functions of the arguments and of the cotangent of the output.
+"""The gradient of the gradient: cotangents as functions of the arguments and of the cotangent of the output.
 
-The backward pass is differentiated by JAX, as it is where a user takes a Hessian, and held against the second
-derivative of the reference. What is a right gradient may have a wrong one itself: a residual that is taken for
-a constant, or a `stop_gradient` in the backward.
+The backward pass is differentiated by JAX, as it is where a user takes a Hessian, and held against the
+second derivative of the reference. What is a right gradient may have a wrong one itself: a residual that is
+taken for a constant, or a `stop_gradient` in the backward.
 """
 
 from typing import Any

@@ -150,9 +150,9 @@ def of_function(f: Callable[..., Any], reference: Any, static: Static = NOTHING)
 def of_jvp(f: Callable[..., Any], reference: Any, static: Static = NOTHING) -> Subject:
     """A function with its own `jax.custom_jvp`, against a plain one.
 
-    A cotangent is made of the tangents of the output for each entry of the arguments, one at a time: so is the
-    rule itself looked at, and not what reverse mode makes of it. Where there are many entries that would take
-    too long, and reverse mode does it.
+    A cotangent is made of the tangents of the output for each entry of the arguments, one at a time: so is
+    the rule itself looked at, and not what reverse mode makes of it. Where there are many entries that would
+    take too long, and reverse mode does it.
     """
     bound = _plain_function("check_jvp", f, reference, static)
 
@@ -215,7 +215,7 @@ def _at_least_float32(x: Any) -> Any:
 
 @_kept
 def of_value_and_grad(value_and_grad: Callable[..., Any], loss: Any, static: Static = NOTHING) -> Subject:
-    """`value_and_grad(params, *data) -> (value, grads)`, against the gradient of a loss by its first argument.
+    """`value_and_grad(params, *data) -> (value, grads)`, against the gradient of a loss by `params`.
 
     Where the value is a pair of a loss and what else comes of it, as a state, only the loss has a gradient.
     """

@@ -1,4 +1,4 @@
-"""Every model's `value_and_grad` against `jax.value_and_grad` of its loss, all leaves at once, by the verifier."""
+"""Every model's `value_and_grad` against `jax.value_and_grad` of its loss, all leaves, by the verifier."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -10,6 +10,7 @@ import pytest
 
 import jax_ref
 from jax_ref import verify
+from manual_bp import models
 from tests.cases import MODELS
 
 QUICKER = dict.fromkeys(("ladder", "shrinking", "reference", "transforms"), "the ops have theirs")
@@ -50,7 +51,7 @@ def test_every_model_has_batches():
 
 def checked(name, change=lambda value, grads: (value, grads)):
     model, params, batch, static = CASES[name]
-    by_hand = functools.partial(MODELS[model].op.value_and_grad, **static)
+    by_hand = functools.partial(getattr(models, model).value_and_grad, **static)
     loss = functools.partial(getattr(jax_ref.models, model).loss, **static)
     return verify.check_value_and_grad(
         lambda params, batch: change(*by_hand(params, batch)), params, batch, reference=loss, skip=QUICKER

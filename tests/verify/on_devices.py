@@ -11,7 +11,9 @@ from tests.verify.layer import NO_SHRINKING, B, W, X, bwd, fwd, reference
 
 jax.config.update("jax_enable_x64", True)
 
-ALONE = NO_SHRINKING | dict.fromkeys(("ladder", "batches", "reference", "linearity", "transforms"), "not looked at here")
+ALONE = NO_SHRINKING | dict.fromkeys(
+    ("ladder", "batches", "reference", "linearity", "transforms"), "not looked at here"
+)
 
 
 def by_rows(change):
@@ -48,7 +50,12 @@ PAIRS = {
         (X,),
         normalized,
     ),
-    "without a batch": (lambda x: (jnp.sum(x[:4] ** 2), x), lambda x, d: (2 * x * d,), (X,), lambda x: (x**2).sum()),
+    "without a batch": (
+        lambda x: (jnp.sum(x[:4] ** 2), x),
+        lambda x, d: (2 * x * d,),
+        (X,),
+        lambda x: (x**2).sum(),
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""What the user's code raises where the verifier takes it: told with the user's own line, and never raised."""
+"""What the user's code raises where the verifier takes it: told with the user's own line, not raised."""
 
 import re
 
@@ -87,13 +87,15 @@ NOTED = {
         lambda x: (even(x), x), back, even, X,
         r"not tried at 9: .*the reference raises ValueError: 9 rows; expected pairs \(`raise ValueError",
     ),
-    "even sizes, forward": (lambda x: (even(x), x), back, square, X, "not tried at 1: .*: fwd raises ValueError: 1 rows"),
+    "even sizes, forward": (
+        lambda x: (even(x), x), back, square, X, "not tried at 1: .*: fwd raises ValueError: 1 rows",
+    ),
     "float32 alone": (
         lambda x: (only_float32(x), x), back, only_float32, X.astype(np.float32),
         "does not take float64.* TypeError: made for float32, not for float64",
     ),
     "small values, reference": (
-        saved, back, of_small, X, "not tried at large: the reference raises .*OverflowError: too large for the table",
+        saved, back, of_small, X, "not tried at large: the reference raises .*OverflowError: too large for",
     ),
 }  # fmt: skip
 
@@ -171,7 +173,11 @@ RAISING = {
     "the user's own": (own_error, r"KeyError: 'no such layer' \(`raise KeyError", None),
     "of a helper": (lambda x: even(x[:3]), "ValueError: 3 rows; expected pairs .`raise ValueError", None),
     "NumPy": (lambda x: np.sin(x), r"TracerArrayConversionError.*`np.sin\(x\)`", "compute with jax.numpy"),
-    "if": (lambda x: x if x.sum() > 0 else -x, r"TracerBool.*`x.sum\(\) > 0`", "jax.numpy.where or jax.lax.cond"),
+    "if": (
+        lambda x: x if x.sum() > 0 else -x,
+        r"TracerBool.*`x.sum\(\) > 0`",
+        "jax.numpy.where or jax.lax.cond",
+    ),
     "a mask": (lambda x: x[x > 0], r"NonConcreteBooleanIndex.*`x\[x > 0\]`", "with three arguments"),
     "a size": (lambda x: jnp.ones(int(x.sum())), r"Concretization.*`int\(x.sum\(\)\)`", "static_argnums"),
 }
@@ -186,9 +192,15 @@ def test_the_users_own_line_is_named(name, where):
             verify.check(saved, back, X, reference=raising)
         told = str(caught.value)
     elif where == "backward":
-        told = verify.check(saved, lambda x, d: (raising(x),), X, reference=square, level="quick").findings[0].text
+        told = (
+            verify.check(saved, lambda x, d: (raising(x),), X, reference=square, level="quick")
+            .findings[0]
+            .text
+        )
     else:
-        told = verify.check(lambda x: (raising(x), x), back, X, reference=square, level="quick").findings[0].text
+        told = (
+            verify.check(lambda x: (raising(x), x), back, X, reference=square, level="quick").findings[0].text
+        )
     assert re.search(text, told), told
     assert "test_attempts.py" in told
     assert "api.py" not in told

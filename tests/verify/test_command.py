@@ -15,29 +15,34 @@ from tests.verify.layer import B, W, X, bwd, fwd, reference, wrong
 
 @pytest.fixture
 def module(monkeypatch):
-    found = types.ModuleType("a_users_module")
-    found.layer = (fwd, bwd)
-    found.negated = (fwd, wrong(lambda dx, dw, db, res, dy: (dx, -dw, db)))
-    found.reference, found.args, found.make, found.x = reference, (X, W, B), lambda: (X, W, B), X
     sine = jax.custom_jvp(jnp.sin)
     sine.defjvp(lambda p, t: (jnp.sin(p[0]), t[0] * jnp.cos(p[0])))
-    found.sine, found.plain_sine = sine, jnp.sin
-    found.nested = types.SimpleNamespace(layer=(fwd, bwd))
-    monkeypatch.setitem(sys.modules, "a_users_module", found)
+    found = {
+        "layer": (fwd, bwd),
+        "negated": (fwd, wrong(lambda dx, dw, db, res, dy: (dx, -dw, db))),
+        "reference": reference,
+        "args": (X, W, B),
+        "make": lambda: (X, W, B),
+        "x": X,
+        "sine": sine,
+        "plain": jnp.sin,
+        "nested": types.SimpleNamespace(layer=(fwd, bwd)),
+    }
+    monkeypatch.setitem(sys.modules, "users", types.SimpleNamespace(**found))
 
 
 ENDS = {
-    "a_users_module:layer --example a_users_module:args": (0, "right, as far as was looked"),
-    "a_users_module:nested.layer --example a_users_module:make --time-limit 60": (0, "tried: "),
-    "a_users_module:negated --example a_users_module:args --reference a_users_module:reference": (
+    "users:layer --example users:args": (0, "right, as far as was looked"),
+    "users:nested.layer --example users:make --time-limit 60": (0, "tried: "),
+    "users:negated --example users:args --reference users:reference": (
         1, "[sign] w: it has the wrong sign",
     ),
-    "manual_bp.ops.activations:tanh --example a_users_module:x": (0, "right"),
-    "manual_bp.ops.dense --example a_users_module:x": (2, ""),
-    "a_users_module:sine --example a_users_module:x --reference a_users_module:plain_sine --jvp --seed 3": (0, "right"),
-    "a_users_module:nothing --example a_users_module:args": (2, "names nothing: a_users_module has no nothing"),
-    "no_module:name --example a_users_module:args": (2, "names no module that can be imported"),
-    "a_users_module:layer --example a_users_module:args --rtol -1": (2, "rtol was -1"),
+    "manual_bp.ops.activations:tanh --example users:x": (0, "right"),
+    "manual_bp.ops.dense --example users:x": (2, ""),
+    "users:sine --example users:x --reference users:plain --jvp --seed 3": (0, "right"),
+    "users:nothing --example users:args": (2, "names nothing: users has no nothing"),
+    "no_module:name --example users:args": (2, "names no module that can be imported"),
+    "users:layer --example users:args --rtol -1": (2, "rtol was -1"),
 }  # fmt: skip
 
 

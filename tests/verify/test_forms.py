@@ -1,6 +1,7 @@
 """Other forms of a gradient: a rule for tangents, the gradient of a model, a function with no rule at all."""
 
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -48,11 +49,11 @@ JVP = {
         "the rule is not linear in its tangent: for -1 times it",
     ),
     "a sum": (
-        rule(jnp.sin, lambda p, t: jnp.cbrt(t[0] ** 3 + t[0] ** 2 * t[0].mean()) * jnp.cos(p[0])), jnp.sin, (X,),
-        "x", "the rule is not linear in its tangent: for the sum",
+        rule(jnp.sin, lambda p, t: jnp.cbrt(t[0] ** 3 + t[0] ** 2 * t[0].mean()) * jnp.cos(p[0])),
+        jnp.sin, (X,), "x", "the rule is not linear in its tangent: for the sum",
     ),
     "a constant added": (
-        rule(jnp.sin, lambda p, t: t[0] * jnp.cos(p[0]) + 1e-3), jnp.sin, (X,), "x", "not linear in its tangent",
+        rule(jnp.sin, lambda p, t: t[0] * jnp.cos(p[0]) + 1e-3), jnp.sin, (X,), "x", "not linear in its",
     ),
 }  # fmt: skip
 
@@ -112,7 +113,8 @@ MODELS = {
         r"structure\] params\['b'\]: no cotangent",
     ),
     "transposed": (
-        changed(gradient_of(loss), lambda g: g | {"w": g["w"].T}), loss, (BATCH,), r"structure\] params\['w'\]",
+        changed(gradient_of(loss), lambda g: g | {"w": g["w"].T}), loss, (BATCH,),
+        r"structure\] params\['w'\]",
     ),
     "another loss": (
         lambda p, b: (loss(p, b) + 1, gradient_of(loss)(p, b)[1]), loss, (BATCH,), r"forward\] output",
@@ -135,7 +137,8 @@ def test_a_whole_model(name):
 
 
 def test_what_value_and_grad_returns_is_told():
-    report = verify.check_value_and_grad(loss, PARAMS, BATCH, reference=loss)
+    no_pair: Any = loss
+    report = verify.check_value_and_grad(no_pair, PARAMS, BATCH, reference=loss)
     assert [f.kind for f in report.findings] == ["raises"]
     assert "value_and_grad returned an array; expected (loss, gradients)" in report.findings[0].text
     with pytest.raises(TypeError, match="reference was None; expected the loss"):
@@ -151,7 +154,7 @@ def ruled():
 SINE = ruled()
 PLAIN = {
     "plain": (jnp.sin, jnp.sin, True),
-    "of JAX's own rules": (lambda x: jax.nn.silu(jax.nn.relu(x)), lambda x: jax.nn.silu(jax.nn.relu(x)), True),
+    "of JAX's own rules": (lambda x: jax.nn.relu(x) ** 2, lambda x: jax.nn.relu(x) ** 2, True),
     "a rule": (SINE, jnp.sin, False),
     "a rule under jit": (jax.jit(SINE), jnp.sin, False),
     "a rule under vmap": (lambda x: jax.vmap(SINE)(x), jnp.sin, False),

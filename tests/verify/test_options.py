@@ -49,7 +49,8 @@ DOMAINS = {
         {"x": (-jnp.inf, 0)}, -POSITIVE, lambda x: jnp.log(-x), lambda x, d: d / x, lambda x: np.all(x < 0),
     ),
     "between": (
-        {"x": (0, 1)}, on_the_simplex(X), lambda x: jnp.log(x) - jnp.log1p(-x), lambda x, d: d / (x * (1 - x)),
+        {"x": (0, 1)}, on_the_simplex(X),
+        lambda x: jnp.log(x) - jnp.log1p(-x), lambda x, d: d / (x * (1 - x)),
         lambda x: np.all((x > 0) & (x < 1)),
     ),
     "positive definite": (
@@ -256,10 +257,18 @@ def test_static_arguments(name):
 
 def test_the_line_has_the_static_arguments_in_their_places():
     report = verify.check(
-        scaled_fwd, lambda scale, d: (2 * d * scale,), "double", X, 3.0, reference=scaled, static_argnums=(0, 2)
+        scaled_fwd,
+        lambda scale, d: (2 * d * scale,),
+        "double",
+        X,
+        3.0,
+        reference=scaled,
+        static_argnums=(0, 2),
     )
     line = report.findings[0].line
-    assert re.search(r"check\(scaled_fwd, bwd, 'double', jnp.array\(.*\), 3.0, .*static_argnums=\(0, 2\)\)", line)
+    assert re.search(
+        r"check\(scaled_fwd, bwd, 'double', jnp.array\(.*\), 3.0, .*static_argnums=\(0, 2\)\)", line
+    )
     names = {"scaled_fwd": scaled_fwd, "bwd": lambda scale, d: (2 * d * scale,), "scaled": scaled}
     again = eval(line, names | {"jnp": jnp, "verify": verify})
     assert [f.path for f in again.findings] == ["x"]
@@ -268,7 +277,9 @@ def test_the_line_has_the_static_arguments_in_their_places():
 def test_1_and_true_are_other_settings():
     fwd, bwd = (lambda x, n: (x * (2 if n is True else 1), n)), (lambda n, d: (d * (2 if n is True else 1),))
     for n in (1, True):
-        assert verify.check(fwd, bwd, X, n, reference=lambda x, n: fwd(x, n)[0], static_argnums=1, level="quick").ok
+        assert verify.check(
+            fwd, bwd, X, n, reference=lambda x, n: fwd(x, n)[0], static_argnums=1, level="quick"
+        ).ok
 
 
 FORGOTTEN = {
@@ -325,7 +336,9 @@ def test_static_arguments_are_the_same_in_all_examples():
 
 def test_pytest_hides_the_verifiers_own_frames():
     with pytest.raises(AssertionError) as caught:
-        verify.assert_gradients(lambda x: (x * x, x), lambda x, d: (x * d,), X, reference=jnp.square, level="quick")
+        verify.assert_gradients(
+            lambda x: (x * x, x), lambda x, d: (x * d,), X, reference=jnp.square, level="quick"
+        )
     shown = [entry for entry in caught.traceback if not entry.ishidden(caught)]
     assert [str(entry.path) for entry in shown] == [__file__]
     assert api.__file__ in {str(entry.path) for entry in caught.traceback}

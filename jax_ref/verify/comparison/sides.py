@@ -108,7 +108,9 @@ def of(subject: Subject, example: tuple[PyTree, ...]) -> Sides:
 
 
 @functools.lru_cache(maxsize=32)
-def _by_hand(subject: Subject, names: tuple[str, ...]) -> tuple[Callable[..., Any], ...]:
+def _by_hand(
+    subject: Subject, names: tuple[str, ...]
+) -> tuple[Programs, Programs, Callable[..., np.dtype | None]]:
     def manual(args: tuple[PyTree, ...], d_output: PyTree) -> Gradient:
         output, cotangents = subject.run(args, d_output)
         return output, match(args, cotangents, names).right

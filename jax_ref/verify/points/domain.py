@@ -1,4 +1,4 @@
-"""The domain of a function: points outside of it are brought back, into open intervals or by the user's function.
+"""The domain of a function, into which points are brought: open intervals, or what a user's function makes.
 
 A value beyond an end of its interval is reflected there, so that large values stay large where there is room
 for them; one that still is not inside, as an end itself, is taken a little way in.

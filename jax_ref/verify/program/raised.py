@@ -1,4 +1,4 @@
-"""Errors of the user's code in a line: what was raised, the user's own line that did, and what to do about it.
+"""Errors of the user's code in a line: what was raised, by which line, and what to do about it.
 
 A traceback leads through JAX and through the verifier; the line that its reader can change is the innermost
 that belongs to neither, nor to an installed package where the reader's own code is on the way.
