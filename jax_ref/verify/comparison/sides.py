@@ -13,6 +13,7 @@ from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.oracle import wide, x64_for
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.program.compiled import is_small, soon_compiled
+from jax_ref.verify.program.raised import message, own_line
 from jax_ref.verify.structure import match
 from jax_ref.verify.subject import Subject
 from jax_ref.verify.trees import dtype_of, floats, widened
@@ -125,7 +126,9 @@ def _by_autodiff(reference: Reference, what: str) -> Programs:
         try:
             return reference.differentiated(args, d_output)
         except Exception as error:  # of the user's code, or of JAX for what has no derivative
-            raise TypeError(f"verify: JAX cannot differentiate {what}: {error}") from error
+            line = own_line(error)
+            where = f" ({line})" if line else ""
+            raise TypeError(f"verify: JAX cannot differentiate {what}: {message(error)}{where}") from error
 
     return _programs(autodiff)
 
