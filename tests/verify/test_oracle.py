@@ -168,3 +168,19 @@ def test_none_is_right_where_the_gradient_is_zero(dtype):
     report = verify.check(pair, lambda t, d: ({"a": None, "b": d["y"]}, 0 * t), x, t, **asked)
     assert [(f.kind, f.path) for f in report.findings] == [("structure", "x['a']")]
     assert "the cotangent is None, which JAX takes for zero" in report.findings[0].text
+
+
+def direction(x):
+    square = jnp.sum(x * x, -1, keepdims=True)
+    return x * jnp.where(square > 0, lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
+
+
+def test_a_jump_is_no_tie():
+    def back(x, d):
+        y, square = direction(x), jnp.sum(x * x, -1, keepdims=True)
+        over = jnp.where(square > 0, lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
+        return (over * (d - y * jnp.sum(d * y, -1, keepdims=True)),)
+
+    x = np.array([[1.0, 2.0], [0.0, 0.0], [-1.0, 0.5]])
+    report = verify.check(lambda x: (direction(x), x), back, x, reference=direction, skip=VALUES_ALONE)
+    assert report.ok, str(report)
