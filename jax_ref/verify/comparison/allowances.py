@@ -83,7 +83,8 @@ def _is_short(c: Compared) -> bool:
 
 
 def _of_result(c: Compared) -> float:
-    return tolerance.bound(c.exact, 0.0, c.dtype, np.zeros(()), ulps=1)
+    """The bound with a single unit in the last place, as of a result that is rounded once."""
+    return c.bound - (tolerance.ULPS - 1) * float(jnp.finfo(c.dtype).eps) * tolerance.size(c.exact)
 
 
 def _near(point: Point, rng: np.random.Generator) -> list[Point]:
