@@ -38,10 +38,9 @@ def fwd(
     softmax.check("log_softmax", x, mask, axis)
     x_ = wide(x)
     m, total = softmax.statistics(x_, mask, axis)
-    y = (x_ - m) - jnp.log(total)  # (1)
+    y = softmax.below(x_, mask, m) - jnp.log(total)  # (1)
     if mask is not None:
-        allowed = jnp.broadcast_to(mask, x.shape)
-        y = jnp.where(allowed, y, jnp.where(jnp.any(allowed, axis, keepdims=True), -jnp.inf, 0))
+        y = jnp.where(jnp.any(jnp.broadcast_to(mask, x.shape), axis, keepdims=True), y, 0)
     return y.astype(x.dtype), Residuals(x, mask, m, total)
 
 
@@ -49,8 +48,9 @@ def bwd(res: Residuals, dy: Float[Array, "*B"], *, axis: int = -1) -> Float[Arra
     """The cotangent of `x`."""
     x, mask, m, total = res
     checks.cotangent("log_softmax", "dy", dy, x)
-    allowed = True if mask is None else jnp.broadcast_to(mask, x.shape)
-    dy_ = jnp.where(allowed, wide(dy), 0)
-    dy_by_total = jnp.sum(dy_, axis, keepdims=True) / total
-    dx = jnp.where(allowed, dy_ - jnp.exp(wide(x) - m) * dy_by_total, 0)  # (2)
+    dy_ = wide(dy)
+    if mask is not None:
+        dy_ = jnp.where(jnp.broadcast_to(mask, x.shape), dy_, 0)
+    e = jnp.exp(softmax.below(wide(x), mask, m))
+    dx = dy_ - e * (jnp.sum(dy_, axis, keepdims=True) / total)  # (2)
     return dx.astype(x.dtype)
