@@ -23,7 +23,7 @@ class Params(Protocol):
 
 def apply(params: Params, x: Float[Array, "*B I"], *, eps: float = 1e-5) -> Float[Array, "*B I"]:
     """Each row with mean 0 and variance 1, times `g`, plus `b`; in float32 at least, given back as `x` is."""
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
 
     def row(p: Float[Array, "I"]) -> Float[Array, "..."]:
         return jnp.expand_dims(p.astype(wide.dtype), tuple(range(x.ndim - 1)))

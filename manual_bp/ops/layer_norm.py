@@ -8,9 +8,9 @@ r"""Layer normalisation over the last axis.   Axes: B leading (any number of the
     dx_bi = r_b (u_bi - mean_i u_bi - n_bi mean_i (u_bi n_bi)),    u = g dy     (5)
 
 A row of equal entries has n = 0 and r = eps^(-1/2). The params may be of a wider dtype than x, as float32
-with bfloat16: all is computed in the dtype of x, or float32 where that is wider, y and dx have the dtype of x,
-and dg and db that of the params. As with every form that squares, a row whose x - m is beyond the square root
-of the largest number (1e19 in float32) has r = 0.
+with bfloat16: everything is computed in at least float32, y and dx have the dtype of x, and dg and db that of
+the params. As with every form that squares, a row whose x - m is beyond the square root of the largest number
+(1e19 in float32) has r = 0.
 
 Saved: x, and per row m and r.  Ba, Kiros & Hinton 2016, arXiv:1607.06450.
 """
@@ -41,9 +41,7 @@ class Residuals(NamedTuple):
     scale: Float[Array, "*B 1"]
 
 
-def init(
-    key: Key[Array, ""], features: int, *, bias: bool = True, dtype: DTypeLike = jnp.float32
-) -> Params:
+def init(key: Key[Array, ""], features: int, *, bias: bool = True, dtype: DTypeLike = jnp.float32) -> Params:
     """Gains of one and, with `bias`, zero biases; nothing is drawn with `key`, which every `init` takes."""
     checks.option("layer_norm.init", "features", features, features > 0, "a positive width")
     return Params(jnp.ones(features, dtype), jnp.zeros(features, dtype) if bias else None)

@@ -7,9 +7,9 @@ r"""Logarithm of the softmax over one axis.   Axes: i, j run over `axis`; every 
 With a mask the maximum and both sums run over the allowed entries; the others have y = -inf and a zero
 gradient, and a row that allows nothing is zero with a zero gradient.
 
-Saved: x, the mask, and per row m and the sum. e^(y_i) is e^(x_i - m) over the sum, which is not computed
-twice where the forward pass is at hand; from y itself it would have only the digits of y: none after the point
-for y = -100 in bfloat16.
+Saved: x, the mask, and per row m and the sum. e^(y_i) is e^(x_i - m) over the sum, and XLA takes that
+exponential from the forward pass where both are in one program; from y itself it would have only the digits of
+y: none after the point for y = -100 in bfloat16.
 """
 
 from typing import NamedTuple

@@ -11,9 +11,9 @@ subtracts two nearly equal numbers and what is left of them is rounding; in (3) 
 With a mask the maximum and the sum run over the allowed entries, the others have p = 0, and a row that
 allows nothing is zero with a zero gradient.
 
-The divisor in the code is max(sum, x_i - m), which is the sum, as the sum is at least 1 and x_i - m at most 0:
-a quotient that is taken entry by entry is left by XLA in its one loop over a row, where it would take the
-reciprocal of the sum between that loop and two more over all of x.
+The divisor in the code is max(sum, x_i - m). That is the sum, as the sum is at least 1 and x_i - m at most 0;
+but it differs from entry to entry as far as XLA can see, which so computes (1) in one loop over the rows. By
+the sum itself it makes three: up to the sum, the reciprocal of the sum, the product with it.
 
 Saved: p.  Bridle 1990, doi:10.1007/978-3-642-76153-9_28.
 """
