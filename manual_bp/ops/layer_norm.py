@@ -56,9 +56,9 @@ def fwd(
     m = jnp.mean(x_, -1, keepdims=True)
     d = x_ - m
     r = jax.lax.rsqrt(jnp.mean(d * d, -1, keepdims=True) + eps)  # (1)
-    g, b = (None if p is None else _row(p, x_) for p in params)
-    y = g * (d * r)  # (2)
-    y = y if b is None else y + b
+    y = _row(params.g, x_) * (d * r)
+    if params.b is not None:
+        y += _row(params.b, x_)  # (2)
     return y.astype(x.dtype), Residuals(x, m, r)
 
 

@@ -8,8 +8,8 @@ With a mask the maximum and both sums run over the allowed entries; the others h
 gradient, and a row that allows nothing is zero with a zero gradient.
 
 Saved: x, the mask, and per row m and the sum. e^(y_i) is e^(x_i - m) over the sum, and XLA takes that
-exponential from the forward pass where both are in one program; from y itself it would have only the digits of
-y: none after the point for y = -100 in bfloat16.
+exponential from the forward pass where both are in one program; from y itself it would have only the digits
+of y: none after the point for y = -100 in bfloat16.
 """
 
 from typing import NamedTuple

@@ -6,6 +6,7 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.core import Tracer
 
 from experiments.benchmark import command, overhead, table
 from experiments.benchmark import rows as benchmark_rows
@@ -94,7 +95,7 @@ def test_without_jit_is_without_jit_and_a_model_is_one_step(monkeypatch):
     assert labels.shape == row.args[1][1].shape[1:]
 
     def noted(x):
-        given.append(isinstance(x, jax.core.Tracer))
+        given.append(isinstance(x, Tracer))
         return x
 
     overhead.measure(row._replace(alone=Alone((x,), noted, noted)), rounds=1)
