@@ -2,6 +2,8 @@
 
 import inspect
 import pickle
+import pydoc
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ import jax_ref
 from manual_bp import differentiable
 from manual_bp.models import mlp
 from manual_bp.ops import activations, dense, softmax, softmax_cross_entropy
+from tests.cases import CASES, MODELS
 from tests.close import close
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(7, 5)))
@@ -123,10 +126,46 @@ def test_inside_an_equinox_module():
     close(ours, eqx.filter_value_and_grad(plain)(model, X, labels), 1e-12)
 
 
-def test_signature_and_name_are_those_of_fwd():
-    assert cross_entropy.__name__ == "softmax_cross_entropy"
-    assert differentiable(activations.sigmoid).__name__ == "sigmoid"
-    assert list(inspect.signature(cross_entropy).parameters)[:3] == ["logits", "targets", "weights"]
+ALL = {name: case.op for name, case in (CASES | MODELS).items()}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_it_introduces_itself_as_its_op(name):
+    """Name, place and signature are those of the op; its docstring is the op's own, with every option."""
+    op, member = ALL[name], name.rpartition(".")[2]
+    function = differentiable(op)
+    assert function.__name__ == function.__qualname__ == member
+    assert function.__module__ == op.fwd.__module__
+    assert inspect.signature(function) == inspect.signature(op.fwd)
+    assert inspect.cleandoc(op.__doc__ or "no docstring") in (function.__doc__ or "")
+    options = [p for p in inspect.signature(op.fwd).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    *_, said = re.findall(r"^Static options: (.*)\.$", function.__doc__ or "", flags=re.M)
+    assert said == (", ".join(f"{p.name}={p.default!r}" for p in options) or "none")
+    for asked in (op, function):
+        page = pydoc.render_doc(asked, renderer=pydoc.plaintext)
+        assert page.index("saved" if "." in name else "(1)" if name in CASES else "Axes") < 2000
+        assert "Method resolution order" not in page or inspect.ismodule(asked)
+
+
+@pytest.mark.parametrize("member", activations.MEMBERS)
+def test_help_of_an_activation_shows_its_row_of_the_table(member):
+    shown = " ".join((activations.MEMBERS[member].__doc__ or "").split())
+    a, slope, saved = re.findall(
+        r"a = f\(z\) = (.*) dz = f'\(z\) da, f'\(z\) = (.*) saved: (.*) The letters", shown
+    )[0]
+    row = next(line for line in (activations.__doc__ or "").splitlines() if line.split()[:1] == [member])
+    assert " ".join(row.split()).startswith(f"{member} {a} {slope} {saved} (")
+
+
+def test_a_pair_without_a_docstring_has_that_of_its_fwd():
+    def fwd(x, *, by=2):
+        """Twice x."""
+        return by * x, ()
+
+    doc = differentiable(_Pair(fwd, lambda res, dy, *, by=2: by * dy)).__doc__
+    assert doc is not None
+    assert doc.startswith("Twice x.")
+    assert "Static options: by=2." in doc
 
 
 def _pair(fwd, bwd):
