@@ -142,7 +142,7 @@ def test_it_introduces_itself_as_its_op(name):
     *_, said = re.findall(r"^Static options: (.*)\.$", function.__doc__ or "", flags=re.M)
     assert said == (", ".join(f"{p.name}={p.default!r}" for p in options) or "none")
     for asked in (op, function):
-        page = pydoc.render_doc(asked, renderer=pydoc.plaintext)
+        page = pydoc.plain(pydoc.render_doc(asked))
         assert page.index("saved" if "." in name else "(1)" if name in CASES else "Axes") < 2000
         assert "Method resolution order" not in page or inspect.ismodule(asked)
 

@@ -144,7 +144,7 @@ def declared(extras: list[str]) -> set[str]:
     """The distributions that the project asks for, with those of some extras."""
     found, optional = set(), PROJECT["optional-dependencies"]
     for requirement in [*PROJECT["dependencies"], *(r for extra in extras for r in optional[extra])]:
-        name, _, of_itself = re.match(r"([\w.-]+)(\[(.*?)\])?", requirement).groups()
+        ((name, of_itself),) = re.findall(r"^([\w.-]+)(?:\[(.*?)\])?", requirement)
         found |= declared(of_itself.split(",")) if name == PROJECT["name"] else {name}
     return found
 
