@@ -137,19 +137,21 @@ def test_it_introduces_itself_as_its_op(name):
     assert function.__name__ == function.__qualname__ == member
     assert function.__module__ == op.fwd.__module__
     assert inspect.signature(function) == inspect.signature(op.fwd)
-    assert inspect.cleandoc(op.__doc__ or "no docstring") in (function.__doc__ or "")
+    own = op.__doc__ if op.__doc__ != type(op).__doc__ else op.fwd.__doc__
+    assert inspect.cleandoc(own or "no docstring") in (function.__doc__ or "")
     options = [p for p in inspect.signature(op.fwd).parameters.values() if p.kind is p.KEYWORD_ONLY]
     *_, said = re.findall(r"^Static options: (.*)\.$", function.__doc__ or "", flags=re.M)
     assert said == (", ".join(f"{p.name}={p.default!r}" for p in options) or "none")
-    for asked in (op, function):
-        page = pydoc.plain(pydoc.render_doc(asked))
-        assert page.index("saved" if "." in name else "(1)" if name in CASES else "Axes") < 2000
-        assert "Method resolution order" not in page or inspect.ismodule(asked)
+    page = pydoc.plain(pydoc.render_doc(function))
+    assert "Method resolution order" not in page
+    assert inspect.cleandoc(own or "").partition("\n")[0] in page
 
 
 @pytest.mark.parametrize("member", activations.MEMBERS)
 def test_help_of_an_activation_shows_its_row_of_the_table(member):
-    shown = " ".join((activations.MEMBERS[member].__doc__ or "").split())
+    page = pydoc.plain(pydoc.render_doc(activations.MEMBERS[member]))
+    assert "Method resolution order" not in page
+    shown = " ".join(page.split())
     a, slope, saved = re.findall(
         r"a = f\(z\) = (.*) dz = f'\(z\) da, f'\(z\) = (.*) saved: (.*) The letters", shown
     )[0]
