@@ -56,6 +56,21 @@ def test_second_derivatives_come_from_differentiating_bwd():
     close(ours, jax.grad(lambda z: jnp.sum(jax.grad(loss(plain))(z) ** 2))(X), 1e-12)
 
 
+def test_hessians_work_and_forward_mode_of_the_function_itself_does_not():
+    """Forward over reverse differentiates `bwd`, which is plain JAX."""
+    ours, theirs = differentiable(softmax), jax_ref.ops.softmax.apply
+
+    def loss(f):
+        return lambda x: jnp.sum(jnp.sin(3 * f(x)))
+
+    x, v = X[0], X[1]
+    close(jax.hessian(loss(ours))(x), jax.hessian(loss(theirs))(x), 1e-12)
+    close(*(jax.jvp(jax.grad(loss(f)), (x,), (v,)) for f in (ours, theirs)), 1e-12)
+    for forward in (lambda: jax.jvp(ours, (x,), (v,)), lambda: jax.jacfwd(ours)(x)):
+        with pytest.raises(TypeError, match="can't apply forward-mode autodiff"):
+            forward()
+
+
 class _Pair(NamedTuple):
     fwd: Callable[..., Any]
     bwd: Callable[..., Any]

@@ -74,7 +74,7 @@ def test_a_row_without_variance_is_the_bias(value, dtype):
     dparams, dx = layer_norm.bwd(params, residuals, jnp.array([[1, 0, 0, -1]] * 2, dtype), eps=1 / 64)
     assert np.array_equal(y, [[0, 1, 2, 3]] * 2)
     assert np.array_equal(dx, [[8, 0, 0, -8]] * 2)
-    assert np.array_equal(jnp.stack(dparams), [[0, 0, 0, 0], [2, 0, 0, -2]])
+    assert np.array_equal(jnp.stack(jax.tree.leaves(dparams)), [[0, 0, 0, 0], [2, 0, 0, -2]])
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0, 3.0])
