@@ -18,15 +18,15 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from experiments.benchmark import pytorch, rows
 from experiments.benchmark.rows.row import Row
-from experiments.common import run_folder, timing
-from experiments.common.errors import UserError
+from experiments.common import command_line, run_folder, timing
+from experiments.common.errors import UserError, shown
+from experiments.common.options import Count
 from jax_ref.verify import tolerance
 
 AGREEMENT = 1e-4
@@ -44,7 +44,7 @@ class Options:
     """Only rows whose name contains this."""
     json: Path | None = None
     """File to write the rows to."""
-    rounds: int = 21
+    rounds: Count = 21
     """Turns that each side takes; more are slower and steadier."""
 
 
@@ -71,9 +71,13 @@ class Result(NamedTuple):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the benchmark that the command line asks for."""
-    options = tyro.cli(Options, prog="python -m experiments.benchmark", args=args)
-    if options.rounds < 1:
-        raise UserError(f"--rounds was {options.rounds}; it has to be at least 1.")
+    options = command_line.parse(
+        Options,
+        prog="python -m experiments.benchmark",
+        description="Time hand-written backward passes against the best of what a JAX user would write.",
+        examples=("", "--filter activations.gelu --rounds 51", "--filter mlp --json rows.json"),
+        args=args,
+    )
     chosen = select(options.filter, rows.rows())
     if options.json is not None:
         check_writable(options.json)
@@ -95,7 +99,7 @@ def select(text: str, rows: dict[str, Any]) -> dict[str, Any]:
     chosen = {name: row for name, row in rows.items() if text in name}
     if not chosen:
         near = difflib.get_close_matches(text, rows, n=1, cutoff=0)[0]
-        raise UserError(f"--filter {text!r} matches no row; the nearest is {near!r}.")
+        raise UserError(f"--filter {shown(repr(text))} matches no row; the nearest is {near!r}.")
     return chosen
 
 

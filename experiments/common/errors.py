@@ -6,6 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 
+LONG = 80
+"""Characters up to which a text of the user's is shown whole."""
+
+
 class UserError(Exception):
     """A mistake of the user's, told in one sentence."""
 
@@ -29,4 +33,10 @@ def choose(option: str, value: str, known: Iterable[str]) -> str:
         return value
     near = difflib.get_close_matches(value, names, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? It can be" if near else "it can be"
-    raise UserError(f"{option} was {value!r}; {hint} {', '.join(names)}.")
+    raise UserError(f"{option} was {shown(repr(value))}; {hint} {', '.join(names)}.")
+
+
+def shown(text: str) -> str:
+    """A text of the user's as a sentence holds it: in one line, printable, and not long."""
+    text = text if text and text.isprintable() else repr(text)
+    return text if len(text) <= LONG else f"{text[: LONG // 2]}... ({len(text)} characters)"

@@ -6,6 +6,7 @@ is.
 
 import argparse
 import dataclasses
+import inspect
 import math
 import sys
 from pathlib import Path
@@ -13,11 +14,10 @@ from statistics import median
 from typing import Any
 
 import jax
-import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from experiments.common import run_folder
+from experiments.common import command_line, run_folder
 from experiments.common.console import say
 from experiments.common.errors import UserError, choose
 from experiments.train import interrupt, models, picture, progress, settings
@@ -33,7 +33,12 @@ History = list[dict[str, Any]]
 def main() -> int:
     """Parse the command line and run the job; 130 if it was interrupted, 1 if it diverged."""
     model = models.module(choose("--model", named(sys.argv[1:]), models.names()))
-    given = tyro.cli(model.Settings, prog="python -m experiments.train")
+    given = command_line.parse(
+        model.Settings,
+        prog="python -m experiments.train",
+        description=inspect.getdoc(model.Settings) or "",
+        examples=settings.EXAMPLES,
+    )
     settings.check(given)
     jax.config.update("jax_enable_x64", given.dtype == "float64")
     console = Console()

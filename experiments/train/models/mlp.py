@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,11 @@ import numpy as np
 import jax_ref
 import manual_bp
 from experiments import data
-from experiments.common.errors import UserError, choose
+from experiments.common.errors import UserError
+from experiments.common.options import Count, OneOf
+from experiments.data import SOURCES
 from experiments.data.splits import Dataset, Split, check_labels
+from experiments.train import models
 from experiments.train import settings as common
 from experiments.train.recipe import ACCURACY, LOSS, Model, Recipe
 from manual_bp.initializers import INITIALIZERS
@@ -26,30 +29,28 @@ from manual_bp.precision import accumulator
 class Settings(common.Settings):
     """Train one network by hand-written gradients and by jax.grad, and compare the two."""
 
-    data: str = "digits"
-    """digits (comes with scikit-learn) or mnist (fetched once into a cache folder)."""
+    group: ClassVar[str] = "model"
+
+    data: Annotated[str, OneOf(SOURCES)] = "digits"
+    """The data set: digits comes with scikit-learn, mnist is fetched once into a cache folder."""
     data_dir: Path | None = None
     """A folder with your own IDX files, named as MNIST's, gzipped or not. Overrides --data."""
-    model: str = "mlp"
+    model: Annotated[str, OneOf(models.names())] = "mlp"
     """The network. Its own options are listed with --model NAME --help."""
-    widths: tuple[int, ...] = ()
+    widths: tuple[Count, ...] = ()
     """Width of every layer, input and output included; by default one hidden layer of 100."""
-    activation: str = "relu"
+    activation: Annotated[str, OneOf(activations.MEMBERS)] = "relu"
     """Activation of the hidden layers."""
-    output_activation: str = "identity"
+    output_activation: Annotated[str, OneOf(activations.MEMBERS)] = "identity"
     """Activation of the last layer; the cross-entropies take logits, so leave it for them."""
-    loss: str = "softmax_cross_entropy"
+    loss: Annotated[str, OneOf(LOSSES)] = "softmax_cross_entropy"
     """Loss; those that need it get the labels one-hot."""
-    initializer: str = "he"
-    """glorot, he or near_zero."""
+    initializer: Annotated[str, OneOf(INITIALIZERS)] = "he"
+    """How the weights begin; biases begin with zero."""
 
 
 def load(settings: Settings) -> Dataset:
-    """The data set of the settings, its images as rows, once the names in the settings are known."""
-    choose("--activation", settings.activation, activations.MEMBERS)
-    choose("--output-activation", settings.output_activation, activations.MEMBERS)
-    choose("--loss", settings.loss, LOSSES)
-    choose("--initializer", settings.initializer, INITIALIZERS)
+    """The data set of the settings, its images as rows."""
     return data.rows(data.load(settings.data, settings.data_dir))
 
 
