@@ -10,7 +10,7 @@ Before a row is timed, both sides must give the same numbers. `rows` says what t
 """
 
 import difflib
-import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,12 +197,6 @@ def check_writable(path: Path) -> None:
     if path.exists() and not path.is_file():
         raise UserError(f"--json {path}: not a file.")
     try:
-        _beside(path).touch()
-        _beside(path).unlink()
+        tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise UserError(f"--json {path}: cannot write there ({error.strerror}).") from error
-
-
-def _beside(path: Path) -> Path:
-    """The temporary file of this process in the folder of `path`."""
-    return path.with_name(f".{path.name}.{os.getpid()}")

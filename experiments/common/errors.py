@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
-
 LONG = 80
 """Characters up to which a text of the user's is shown whole."""
 

@@ -66,7 +66,9 @@ def read(option: str, kind: type, limit: Limit | None, given: str) -> Any:
     return value
 
 
-def _number(kind: type, what: str, form: re.Pattern[str], option: str, limit: Limit | None, given: str) -> Any:
+def _number(
+    kind: type, what: str, form: re.Pattern[str], option: str, limit: Limit | None, given: str
+) -> Any:
     if not form.fullmatch(given):
         within = f", {limit}" if limit else ""
         raise UserError(f"{option} was {shown(given)}; expected {what}{within}.")

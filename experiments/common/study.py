@@ -61,7 +61,12 @@ def run(study: Study, args: Sequence[str] | None = None) -> int:
         examples=["", study.small, "--seed 1 --out runs/mine"],
         args=args,
     )
-    folder = run_folder.prepare(settings.out, study.name, resume=False, overwrite=settings.overwrite)
+    reserved = run_folder.reserved(settings.out, study.name, resume=False, overwrite=settings.overwrite)
+    with reserved as make_folder:
+        return _into(make_folder(), study, settings)
+
+
+def _into(folder: Path, study: Study, settings: Settings) -> int:
     jax.config.update("jax_enable_x64", True)
     console = Console()
     figures = study.measure(settings)
@@ -71,7 +76,7 @@ def run(study: Study, args: Sequence[str] | None = None) -> int:
         {"settings": run_folder.jsonable(dataclasses.asdict(settings)), "jax": jax.__version__, **figures},
     )
     picture = study.draw(figures)
-    run_folder.write_whole(folder / run_folder.PICTURE, lambda part: picture.savefig(part, dpi=120))
+    run_folder.write_whole(folder / run_folder.PICTURE, lambda file: picture.savefig(file, dpi=120))
     for line in (
         f"Figures: {folder / run_folder.FIGURES}",
         f"Picture: {folder / run_folder.PICTURE}",

@@ -2,8 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax.numpy as jnp
 import matplotlib
@@ -25,7 +24,7 @@ History = list[dict[str, Any]]
 
 
 def draw(
-    path: Path,
+    file: BinaryIO,
     history: History,
     *,
     title: str,
@@ -57,7 +56,7 @@ def draw(
         ax.set(title=f"Sample after {unit} {history[-1]['epoch']}")
     for ax in axes:
         ax.set_axis_off()
-    figure.savefig(path, dpi=120)
+    figure.savefig(file, format="png", dpi=120)
     plt.close(figure)
 
 
@@ -68,7 +67,7 @@ def _by_engine(ax: Axes, history: History, keys: dict[str, float]) -> None:
             values = [record["engines"][engine][key] for record in history]
             part = key.partition("_")[0]
             ax.plot(
-                _numbers(history), values, line, color=colour, alpha=alpha,
+                _numbers(history), values, line, marker=_marker(history), color=colour, alpha=alpha,
                 linewidth=3 if engine == "manual" else 1.5, label=f"{label}, {part}",
             )  # fmt: skip
     ax.legend()
@@ -86,9 +85,8 @@ def _by_part(ax: Axes, history: History, values: np.ndarray, parts: Sequence[str
         ax.invert_yaxis()
         ax.figure.colorbar(mesh, ax=ax, label=label)
     else:
-        marker = "o" if len(history) == 1 else None
         for name, line in zip(_labels(parts), values.T, strict=True):
-            ax.plot(_numbers(history), line, marker=marker, label=name)
+            ax.plot(_numbers(history), line, marker=_marker(history), label=name)
         ax.set(ylabel=label, yscale="log")
         ax.legend()
         _whole_numbers(ax)
@@ -119,6 +117,11 @@ def _labels(parts: Sequence[str]) -> list[str]:
         f"layer {int(name.removeprefix('layers.')) + 1}" if name.startswith("layers.") else name
         for name in parts
     ]
+
+
+def _marker(history: History) -> str | None:
+    """A mark at each round while they are few: one of them alone makes no line."""
+    return "o" if len(history) <= 5 else None
 
 
 def _numbers(history: History) -> list[int]:

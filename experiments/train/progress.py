@@ -64,7 +64,7 @@ class Table:
         return f"{differences[largest]:.1e} {self._parts[largest]}"
 
 
-def summary(metrics: Record, shown: Mapping[str, Metric]) -> str:
+def summary(metrics: Record, shown: Mapping[str, Metric], unit: str) -> str:
     """The outcome in a few sentences."""
     parts = []
     for name, e in metrics["engines"].items():
@@ -76,4 +76,13 @@ def summary(metrics: Record, shown: Mapping[str, Metric]) -> str:
             f"{metrics['max_gradient_difference']:.1e} of a layer's norm, the trained parameters by "
             f"{metrics['parameter_distance']:.1e}."
         )
+    parts.append(_of_speed([record["epoch"] for record in metrics["history"]], len(metrics["engines"]), unit))
     return "\n".join(parts)
+
+
+def _of_speed(rounds: Sequence[int], engines: int, unit: str) -> str:
+    if len(rounds) == 1:
+        return f"The time per step is that of {unit} {rounds[0]}, the first, which warms up."
+    which = f"{unit}s {rounds[1]} to {rounds[-1]}" if len(rounds) > 2 else f"{unit} {rounds[1]}"
+    turns = "; the engines take turns at going first" if engines == 2 else ""
+    return f"The time per step is the median of {which}{turns}."
