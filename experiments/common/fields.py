@@ -1,7 +1,7 @@
 """Fields of a dataclass of settings as options: what each takes, what is said of it, and its group.
 
 The class is the only place that lists them. An option's values are the field's type, with its limit in
-`Annotated`; its help is the docstring under the field; its group is the `group` of the class that declares it.
+`Annotated`; its help is the docstring under the field, its group the `group` of the class that declares it.
 """
 
 import ast
@@ -58,10 +58,11 @@ def fields(settings: type) -> list[Field]:
     docs = {name: text for base in bases for name, text in docstrings(base).items()}
     found = []
     for field in dataclasses.fields(settings):
-        home = next(base for base in bases if field.name in vars(base).get("__annotations__", {}))
+        home = next(base for base in bases if field.name in inspect.get_annotations(base))
         form = form_of(hints[field.name])
-        help = " ".join(filter(None, [docs.get(field.name, ""), _names(form), _default(field.default)]))
-        found.append(Field(field.name, form, help, vars(home).get("group", "options")))
+        words = [docs.get(field.name, ""), _names(form), _default(field.default)]
+        group = vars(home).get("group", "this command")
+        found.append(Field(field.name, form, " ".join(filter(None, words)), group))
     return found
 
 

@@ -88,8 +88,8 @@ def _path(option: str, limit: Limit | None, given: str) -> Path:
     longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
     if longest > LONGEST_NAME or len(os.fsencode(path)) > LONGEST_PATH:
         raise UserError(
-            f"{option} was {shown(given)}; expected a path of at most {LONGEST_PATH} bytes, each name in it of at "
-            f"most {LONGEST_NAME}."
+            f"{option} was {shown(given)}; expected a path of at most {LONGEST_PATH} bytes, each name in it "
+            f"of at most {LONGEST_NAME}."
         )
     return path
 

@@ -17,6 +17,7 @@ from rich.progress import track
 
 from experiments.common import study
 from experiments.common.errors import UserError, choose
+from experiments.common.options import Count
 from experiments.mistakes import author, checks, ours, places, training
 from experiments.mistakes.author import Cost
 from experiments.mistakes.places import Place
@@ -37,11 +38,11 @@ class Settings(study.Settings):
 
     only: tuple[str, ...] = ()
     """Names of the mistakes to plant; by default all."""
-    steps: int = 3000
+    steps: Count = 3000
     """Steps of training."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Examples of a batch, in training and in the checks."""
-    repeats: int = 3
+    repeats: Count = 3
     """Networks from different initialisations; each check has one try at each, in each place."""
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from sklearn.datasets import load_iris
 
 from experiments.common import study
 from experiments.common.errors import UserError, choose
+from experiments.common.options import Count, OneOf
 from jax_ref import textbook
 from manual_bp.models import mlp
 from manual_bp.textbook import columns, four_equations, functions, paths
@@ -23,18 +25,18 @@ MOST_PATHS = 100_000
 class Settings(study.Settings):
     """What this study can be told."""
 
-    weight: tuple[int, int, int] = (1, 2, 3)
+    weight: tuple[Count, Count, Count] = (1, 2, 3)
     """The layer of the weight, the neuron that it leads to and the neuron that it comes from."""
-    widths: tuple[int, ...] = (4, 3, 3, 3)
+    widths: tuple[Count, ...] = (4, 3, 3, 3)
     """Width of every layer, from the inputs (the first of the 4 features) to the outputs (3 classes)."""
-    example: int = 1
+    example: Count = 1
     """Of scikit-learn's irises, with standardised features: 1 to 50 are setosa, up to 100 versicolor."""
-    activation: str = "sigmoid"
-    """Activation of the hidden layers: identity, relu, sigmoid or tanh."""
-    output: str = "softmax"
-    """Function of the last layer: identity, sigmoid, softmax or tanh."""
-    cost: str = "cross_entropy"
-    """cross_entropy, mean_squares or quadratic."""
+    activation: Annotated[str, OneOf(functions.ACTIVATIONS)] = "sigmoid"
+    """Activation of the hidden layers."""
+    output: Annotated[str, OneOf(functions.OUTPUTS)] = "softmax"
+    """Function of the last layer."""
+    cost: Annotated[str, OneOf(functions.COSTS)] = "cross_entropy"
+    """Cost of the outputs."""
 
 
 def check(settings: Settings) -> None:

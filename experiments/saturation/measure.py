@@ -2,12 +2,15 @@
 
 import dataclasses
 from functools import partial
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
 from experiments import data
 from experiments.common import errors, study
+from experiments.common.options import Count, OneOf
+from experiments.data import SOURCES
 from experiments.saturation import network, neuron
 from experiments.saturation.costs import COSTS
 
@@ -27,9 +30,9 @@ class Settings(study.Settings):
     """Steps of the one neuron."""
     neuron_rate: float = 0.15
     """The one neuron's learning rate, with both costs."""
-    data: str = "digits"
-    """What the network learns: digits, or mnist, which takes far longer."""
-    hidden: tuple[int, ...] = (30,)
+    data: Annotated[str, OneOf(SOURCES)] = "digits"
+    """What the network learns; mnist takes far longer."""
+    hidden: tuple[Count, ...] = (30,)
     """Width of every hidden layer of the network."""
     output_bias: float = 8.0
     """Output biases of the bad start."""
