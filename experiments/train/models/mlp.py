@@ -11,6 +11,7 @@ import numpy as np
 import jax_ref
 import manual_bp
 from experiments import data
+from experiments.common import memory
 from experiments.common.errors import UserError
 from experiments.common.options import Count, OneOf
 from experiments.data import SOURCES
@@ -67,7 +68,7 @@ def recipe(settings: Settings, dataset: Dataset) -> Recipe:
 
     def arrays(split: Split) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Features, targets and labels."""
-        targets = split.y if labelled else np.eye(widths[-1])[split.y].astype(dtype)
+        targets = split.y if labelled else one_hot(split.y, widths[-1], dtype)
         return jnp.asarray(split.x.astype(dtype)), jnp.asarray(targets), jnp.asarray(split.y)
 
     def batch(arrays: Any, rows: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -91,7 +92,23 @@ def recipe(settings: Settings, dataset: Dataset) -> Recipe:
         metrics=metrics,
         shown={"test_loss": LOSS, "test_accuracy": ACCURACY},
         identity={"widths": list(widths)},
+        note=spare_outputs(widths[-1], dataset.classes),
     )
+
+
+def spare_outputs(outputs: int, classes: int) -> str:
+    """What is said of a network that has more outputs than there are classes."""
+    if outputs <= classes:
+        return ""
+    return f"--widths ends with {outputs} outputs for {classes} classes: {outputs - classes} are never right."
+
+
+def one_hot(labels: np.ndarray, classes: int, dtype: np.dtype) -> np.ndarray:
+    """A row for each label: 1 in its place, 0 elsewhere."""
+    memory.require(f"One-hot labels of {classes} outputs", len(labels) * classes * dtype.itemsize)
+    rows = np.zeros((len(labels), classes), dtype)
+    rows[np.arange(len(labels)), labels] = 1
+    return rows
 
 
 def widths_for(settings: Settings, dataset: Dataset) -> tuple[int, ...]:
