@@ -6,6 +6,7 @@ end the process when it is written to. So the bytes are counted from shapes firs
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,7 @@ def told(what: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        if isinstance(error, MemoryError) or re.search("RESOURCE_EXHAUSTED|Out of memory", str(error)):
             raise UserError(f"{what} needs more memory than the {total():,} bytes that there are.") from None
         raise
 
@@ -54,17 +55,16 @@ def size(tree: Any) -> int:
 
 
 def largest(function: Callable[..., Any], *args: Any) -> int:
-    """Bytes of the largest array that comes about in a function of arrays or of shapes, which is only traced."""
+    """Bytes of the largest array that comes about in a function of arrays or shapes, which is only traced."""
     return _largest(jax.make_jaxpr(function)(*args))
 
 
 def _largest(program: Any) -> int:
-    """That of a program, also in the programs that its steps have as parameters."""
+    """That of a program, or of the programs that its steps have as parameters."""
     found = [0]
     for step in getattr(program, "jaxpr", program).eqns:
-        found += [size([v.aval]) for v in step.outvars if hasattr(v.aval, "shape")]
-        inner = [
-            value for held in step.params.values() for value in (held if isinstance(held, tuple) else [held])
-        ]
-        found += [_largest(value) for value in inner if hasattr(getattr(value, "jaxpr", value), "eqns")]
+        found += [size([variable.aval]) for variable in step.outvars]
+        for held in step.params.values():
+            parts = held if isinstance(held, tuple) else (held,)
+            found += [_largest(part) for part in parts if hasattr(getattr(part, "jaxpr", part), "eqns")]
     return max(found)

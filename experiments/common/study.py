@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from experiments.common import command_line, commands, run_folder
+from experiments.common import command_line, commands, memory, run_folder
 from experiments.common.console import say
 from experiments.common.options import Seed
 
@@ -69,7 +69,8 @@ def run(study: Study, args: Sequence[str] | None = None) -> int:
 def _into(folder: Path, study: Study, settings: Settings) -> int:
     jax.config.update("jax_enable_x64", True)
     console = Console()
-    figures = study.measure(settings)
+    with memory.told("The study"):
+        figures = study.measure(settings)
     console.print(study.table(figures))
     run_folder.write_json(
         folder / run_folder.FIGURES,

@@ -1,6 +1,7 @@
 """Training and the answers of all checks, for every right gradient and every mistake."""
 
 import dataclasses
+import itertools
 import math
 import operator
 import os
@@ -15,7 +16,7 @@ from jaxtyping import Array, Float
 from rich.console import Console
 from rich.progress import track
 
-from experiments.common import study
+from experiments.common import memory, study
 from experiments.common.errors import UserError, choose
 from experiments.common.options import Count
 from experiments.mistakes import author, checks, ours, places, training
@@ -89,6 +90,9 @@ def measure(settings: Settings) -> study.Figures:
     for option in ("steps", "batch_size", "repeats"):
         if (value := getattr(settings, option)) < 1:
             raise UserError(f"--{option.replace('_', '-')} was {value}; expected at least 1.")
+    drawn = settings.batch_size * (settings.steps + settings.repeats)
+    networks = settings.repeats * sum((i + 1) * o for i, o in itertools.pairwise(training.WIDTHS))
+    memory.require("What --batch-size, --steps and --repeats ask for", 8 * (drawn + networks))
     setup = training.set_up(
         settings.seed, repeats=settings.repeats, batch_size=settings.batch_size, steps=settings.steps
     )

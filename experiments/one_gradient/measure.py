@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import data
-from experiments.common import errors, study, timing
+from experiments.common import errors, memory, study, timing
 from experiments.common.errors import UserError
 from experiments.common.options import Count, OneOf
 from experiments.one_gradient import growth
@@ -97,6 +97,8 @@ def _check(settings: Settings, widths: tuple[int, ...], examples: int) -> None:
         sizes, name = getattr(settings, option), option.replace("_", "-")
         if len(sizes) < 2 or sizes[0] < 1 or any(b <= a for a, b in pairwise(sizes)):
             raise UserError(f"--{name} was {sizes}; expected two positive numbers or more, in rising order.")
+    widest = max(*settings.vector_widths, *settings.index_widths, *widths)
+    memory.require(f"A network with layers of {widest} neurons", 2 * 8 * widest**2)
     wide, deep = (settings.path_widths[-1],) * (LAYERS + 1), (WIDTH,) * (settings.depths[-1] + 1)
     for option, shape in {"hidden": widths, "path-widths": wide, "depths": deep}.items():
         routes = paths.count(shape, 1, output=HEADS[settings.head].notes["output"])

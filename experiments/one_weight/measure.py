@@ -1,6 +1,7 @@
 """All paths from one weight of a network to the loss of an iris, and their sum: (1) to (4)."""
 
 import dataclasses
+import itertools
 from functools import partial
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from sklearn.datasets import load_iris
 
-from experiments.common import study
+from experiments.common import memory, study
 from experiments.common.errors import UserError, choose
 from experiments.common.options import Count, OneOf
 from jax_ref import textbook
@@ -53,6 +54,7 @@ def check(settings: Settings) -> None:
         raise UserError(f"--weight was {weight}; expected {expected}, where --widths is {shown}.")
     if (number := paths.count(widths, layer, output=settings.output)) > MOST_PATHS:
         raise UserError(f"--weight was {weight}, with {number:,} paths; expected {MOST_PATHS:,} at most.")
+    memory.require(f"--widths {shown}", 2 * 8 * sum(i * o for i, o in itertools.pairwise(widths)))
     most = 50 * min(3, widths[-1])  # the classes follow on each other
     if not 1 <= settings.example <= most:
         raise UserError(f"--example was {settings.example}; expected 1 to {most}, where --widths is {shown}.")

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from experiments import data
-from experiments.common import study
+from experiments.common import memory, study
 from experiments.common.errors import UserError, choose
 from experiments.common.options import Between, Count, OneOf
 from experiments.data import SOURCES
@@ -70,6 +70,8 @@ def measure(settings: Settings) -> study.Figures:
     batch = first_examples(dataset, settings.examples)
     depths = sorted(set(settings.depths))
     hidden = [settings.width] * max(*depths, TRAINED_DEPTH)
+    weights = settings.draws * settings.width * max(len(hidden) * settings.width, settings.examples)
+    memory.require(f"--draws {settings.draws} with --width {settings.width}", 8 * weights)
     widths = (batch[0].shape[1], *hidden, dataset.classes)
     initial = {activation: {} for activation in settings.activations}
     training = {}

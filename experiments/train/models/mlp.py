@@ -105,7 +105,9 @@ def spare_outputs(outputs: int, classes: int) -> str:
 
 def one_hot(labels: np.ndarray, classes: int, dtype: np.dtype) -> np.ndarray:
     """A row for each label: 1 in its place, 0 elsewhere."""
-    memory.require(f"One-hot labels of {classes} outputs", len(labels) * classes * dtype.itemsize)
+    memory.require(
+        f"A one-hot row of {classes} outputs for each label", len(labels) * classes * dtype.itemsize
+    )
     rows = np.zeros((len(labels), classes), dtype)
     rows[np.arange(len(labels)), labels] = 1
     return rows
