@@ -45,7 +45,7 @@ def parse(
             dest=field.name,
             action=_Given,
             field=field,
-            nargs=0 if is_flag else field.form.count or "*",
+            nargs=0 if is_flag else field.form.count or "+",
             metavar=None if is_flag else field.form.metavar,
             help=field.help.replace("%", "%%"),
         )
