@@ -9,18 +9,18 @@ import json
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from absl import logging as absl_logging
 
 from experiments.common import run_folder
 from experiments.common.errors import UserError
-from experiments.train import checksum
+from experiments.train import checksum, quiet
 
-absl_logging.set_verbosity(absl_logging.FATAL)  # errors are told in a sentence of ours
+quiet.hush()
 
 KEPT = 2
 """Checkpoints that are kept: an older one is there when the last one is damaged."""
@@ -76,7 +76,7 @@ class Checkpoints:
             for old in self.numbers()[KEPT:]:
                 self._remove(old)
         except Exception as error:  # whatever the storage below raises
-            shutil.rmtree(part, ignore_errors=True)
+            _remove_for_good(part)
             raise UserError(f"{self._path(number)} cannot be written: {_reason(error)}.") from None
 
     def record(self, number: int) -> dict[str, Any]:
@@ -134,7 +134,18 @@ class Checkpoints:
         shutil.rmtree(part)
 
 
+def _remove_for_good(folder: Path) -> None:
+    """Remove what a failed save has written, with what its other writes still make meanwhile."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.01)
+        if not folder.exists():
+            return
+
+
 def _reason(error: Exception) -> str:
-    """The first line of what an error says."""
-    said = getattr(error, "strerror", None) or str(error)
-    return (said.strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    """What an error says, in a few words where the system has some for it."""
+    number = getattr(error, "errno", None) or re.search(r"os_error_code='(\d+)'", str(error))
+    if number is not None:
+        return os.strerror(number if isinstance(number, int) else int(number[1]))
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
