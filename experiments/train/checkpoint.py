@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._failed: list[Path] = []
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -76,7 +76,8 @@ class Checkpoints:
             for old in self.numbers()[KEPT:]:
                 self._remove(old)
         except Exception as error:  # whatever the storage below raises
-            _remove_for_good(part)
+            shutil.rmtree(part, ignore_errors=True)
+            self._failed.append(part)
             raise UserError(f"{self._path(number)} cannot be written: {_reason(error)}.") from None
 
     def record(self, number: int) -> dict[str, Any]:
@@ -110,8 +111,10 @@ class Checkpoints:
         return states
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Let go of the folder, and remove what late writers of a failed save have put there."""
         self._orbax.close()
+        for part in self._failed:
+            shutil.rmtree(part, ignore_errors=True)
 
     def _record(self, number: int) -> dict[str, Any]:
         """What was written as the record, whatever its format: all have the checksum of the rest."""
@@ -132,15 +135,6 @@ class Checkpoints:
         part = run_folder.part_beside(self._path(number))
         os.rename(self._path(number), part)  # first, so that no half of it is taken for a checkpoint
         shutil.rmtree(part)
-
-
-def _remove_for_good(folder: Path) -> None:
-    """Remove what a failed save has written, with what its other writes still make meanwhile."""
-    for _ in range(20):
-        shutil.rmtree(folder, ignore_errors=True)
-        time.sleep(0.01)
-        if not folder.exists():
-            return
 
 
 def _reason(error: Exception) -> str:

@@ -68,7 +68,8 @@ def _by_engine(ax: Axes, history: History, keys: dict[str, float]) -> None:
             values = [record["engines"][engine][key] for record in history]
             part = key.partition("_")[0]
             ax.plot(
-                _numbers(history), values, line, marker=_marker(history), color=colour, alpha=alpha,
+                _numbers(history), values, line, color=colour, alpha=alpha,
+                marker=_marker(history), markersize=9 if engine == "manual" else 5,
                 linewidth=3 if engine == "manual" else 1.5, label=f"{label}, {part}",
             )  # fmt: skip
     ax.legend()
@@ -140,4 +141,4 @@ def _numbers(history: History) -> list[int]:
 
 def _whole_numbers(ax: Axes) -> None:
     ax.grid(alpha=0.3)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -111,6 +111,7 @@ def test_where_work_would_be_lost_it_waits():
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)
     assert process.poll() is None
+    assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
     assert ended(process, signal.SIGINT) == "kept True\nleft\n"

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,10 +35,10 @@ def states(number):
     return {name: State(params, (jnp.int32(number), moments), None) for name in ("manual", "autodiff")}
 
 
-def run(epochs=9, settings=SETTINGS, like=states):
+def run(epochs=9, settings=SETTINGS) -> Any:
     """What `resumed` asks of a run: no network is needed for it."""
     return SimpleNamespace(
-        states=like(0),
+        states=states(0),
         settings=SimpleNamespace(epochs=epochs, unit="epoch"),
         fingerprint=lambda: settings,
     )
