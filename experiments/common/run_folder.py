@@ -154,10 +154,15 @@ def _clear(folder: Path, *, everything: bool) -> None:
     places = [place for place in (folder, folder / CHECKPOINTS) if place.is_dir()]
     parts = [path for place in places for path in place.iterdir() if _is_part(path)]
     for path in [*parts, *results]:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a folder with all that is in it, a file, or a link; nothing if there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def jsonable(settings: dict[str, Any]) -> dict[str, Any]:

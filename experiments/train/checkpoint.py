@@ -71,10 +71,10 @@ class Checkpoints:
             (part / RECORD).write_text(json.dumps(content, indent=1), encoding="utf-8")
             for later in self.numbers():
                 if later >= number:  # damaged, or of rounds that were gone back on
-                    self._remove(later)
+                    run_folder.remove(self._path(later))
             os.rename(part, self._path(number))
             for old in self.numbers()[KEPT:]:
-                self._remove(old)
+                run_folder.remove(self._path(old))
         except Exception as error:  # whatever the storage below raises
             shutil.rmtree(part, ignore_errors=True)
             self._failed.append(part)
@@ -130,11 +130,6 @@ class Checkpoints:
 
     def _path(self, number: int) -> Path:
         return self.folder / str(number)
-
-    def _remove(self, number: int) -> None:
-        part = run_folder.part_beside(self._path(number))
-        os.rename(self._path(number), part)  # first, so that no half of it is taken for a checkpoint
-        shutil.rmtree(part)
 
 
 def _reason(error: Exception) -> str:
