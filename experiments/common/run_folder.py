@@ -1,5 +1,6 @@
 """The folder of a run: a new one by default, one run at a time, never another run's results by accident."""
 
+import itertools
 import json
 import os
 import re
@@ -45,15 +46,14 @@ def reserved(out: Path | None, name: str, *, resume: bool, overwrite: bool) -> I
                 if exists:
                     hold(out)
                 elif resume:
-                    raise UserError(f"--out {out} has no checkpoint to resume from: there is no such folder.")
+                    raise UserError(f"--out {out} has no checkpoint to resume from.")
 
         def make() -> Path:
-            folder = out or _first_free(Path("runs") / name)
-            with _told(folder):
+            with _told(out or Path("runs")):
+                folder, made = (out, []) if out and exists else _make(out, Path("runs") / name)
                 if not exists:
-                    made = _make(folder)
-                    held.enter_context(interruption.leaving(lambda: _remove_empty(made)))
                     hold(folder)
+                held.enter_context(interruption.leaving(lambda: _remove_empty(made)))
                 tempfile.TemporaryFile(dir=folder).close()
                 _clear(folder, everything=not resume)
             return folder
@@ -100,7 +100,8 @@ def _check(folder: Path, *, resume: bool, overwrite: bool) -> None:
     """Raise `UserError` if what is in the folder is not what the command line expects."""
     checkpoints = folder / CHECKPOINTS
     if resume and not _has_checkpoints(checkpoints):
-        raise UserError(f"--out {folder} has no complete checkpoint to resume from.")
+        some = "complete checkpoint" if checkpoints.exists() else "checkpoint"
+        raise UserError(f"--out {folder} has no {some} to resume from.")
     if resume or overwrite:
         return
     if _has_checkpoints(checkpoints) or any(os.path.lexists(folder / part) for part in (FIGURES, PICTURE)):
@@ -122,11 +123,23 @@ def _is_part(path: Path) -> bool:
     return PART.fullmatch(path.name) is not None or ".orbax-checkpoint-tmp" in path.name
 
 
-def _make(folder: Path) -> list[Path]:
-    """Make a folder, and return it with those of its parents that were made."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    return missing
+def _make(out: Path | None, name: Path) -> tuple[Path, list[Path]]:
+    """Make `out`, or the first free folder of a name; it, and all folders that were made for it."""
+    if out is not None:
+        made = _missing(out)
+        out.mkdir(parents=True, exist_ok=True)
+        return out, made
+    for number in itertools.count(1):
+        folder = name if number == 1 else name.with_name(f"{name.name}-{number}")
+        made = _missing(folder)
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder, made
+    raise AssertionError
+
+
+def _missing(folder: Path) -> list[Path]:
+    return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -141,18 +154,15 @@ def _clear(folder: Path, *, everything: bool) -> None:
     places = [place for place in (folder, folder / CHECKPOINTS) if place.is_dir()]
     parts = [path for place in places for path in place.iterdir() if _is_part(path)]
     for path in [*parts, *results]:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove(path)
 
 
-def _first_free(folder: Path) -> Path:
-    candidate, number = folder, 1
-    while os.path.lexists(candidate):
-        number += 1
-        candidate = folder.with_name(f"{folder.name}-{number}")
-    return candidate
+def remove(path: Path) -> None:
+    """Remove a folder with all that is in it, a file, or a link; nothing if there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def jsonable(settings: dict[str, Any]) -> dict[str, Any]:

@@ -14,13 +14,12 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from absl import logging as absl_logging
 
 from experiments.common import run_folder
 from experiments.common.errors import UserError
-from experiments.train import checksum
+from experiments.train import checksum, quiet
 
-absl_logging.set_verbosity(absl_logging.FATAL)  # errors are told in a sentence of ours
+quiet.hush()
 
 KEPT = 2
 """Checkpoints that are kept: an older one is there when the last one is damaged."""
@@ -43,6 +42,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._failed: list[Path] = []
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -71,12 +71,13 @@ class Checkpoints:
             (part / RECORD).write_text(json.dumps(content, indent=1), encoding="utf-8")
             for later in self.numbers():
                 if later >= number:  # damaged, or of rounds that were gone back on
-                    self._remove(later)
+                    run_folder.remove(self._path(later))
             os.rename(part, self._path(number))
             for old in self.numbers()[KEPT:]:
-                self._remove(old)
+                run_folder.remove(self._path(old))
         except Exception as error:  # whatever the storage below raises
             shutil.rmtree(part, ignore_errors=True)
+            self._failed.append(part)
             raise UserError(f"{self._path(number)} cannot be written: {_reason(error)}.") from None
 
     def record(self, number: int) -> dict[str, Any]:
@@ -110,8 +111,10 @@ class Checkpoints:
         return states
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Let go of the folder, and remove what late writers of a failed save have put there."""
         self._orbax.close()
+        for part in self._failed:
+            shutil.rmtree(part, ignore_errors=True)
 
     def _record(self, number: int) -> dict[str, Any]:
         """What was written as the record, whatever its format: all have the checksum of the rest."""
@@ -128,13 +131,10 @@ class Checkpoints:
     def _path(self, number: int) -> Path:
         return self.folder / str(number)
 
-    def _remove(self, number: int) -> None:
-        part = run_folder.part_beside(self._path(number))
-        os.rename(self._path(number), part)  # first, so that no half of it is taken for a checkpoint
-        shutil.rmtree(part)
-
 
 def _reason(error: Exception) -> str:
-    """The first line of what an error says."""
-    said = getattr(error, "strerror", None) or str(error)
-    return (said.strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    """What an error says, in a few words where the system has some for it."""
+    number = getattr(error, "errno", None) or re.search(r"os_error_code='(\d+)'", str(error))
+    if number is not None:
+        return os.strerror(number if isinstance(number, int) else int(number[1]))
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

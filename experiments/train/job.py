@@ -102,7 +102,8 @@ def run(
             record = both.run_round(number)
             table.row(record)
             if (what := what_is_not_finite(record, both.states)) is not None:
-                say(console, f"Training diverged in {unit} {number}: {what} is not finite.")
+                before = f"; what follows is of {unit} {number - 1}" if records else ""
+                say(console, f"Training diverged in {unit} {number}: {what} is not finite{before}.")
                 return record
             keep(number, both, record, history, checkpoints)
             records.append(record)

@@ -76,13 +76,13 @@ def summary(metrics: Record, shown: Mapping[str, Metric], unit: str) -> str:
             f"{metrics['max_gradient_difference']:.1e} of a layer's norm, the trained parameters by "
             f"{metrics['parameter_distance']:.1e}."
         )
-    parts.append(_of_speed([record["epoch"] for record in metrics["history"]], len(metrics["engines"]), unit))
+    parts.append(_of_speed(len(metrics["history"]), len(metrics["engines"]), unit))
     return "\n".join(parts)
 
 
-def _of_speed(rounds: Sequence[int], engines: int, unit: str) -> str:
-    if len(rounds) == 1:
-        return f"The time per step is that of {unit} {rounds[0]}, the first, which warms up."
-    which = f"{unit}s {rounds[1]} to {rounds[-1]}" if len(rounds) > 2 else f"{unit} {rounds[1]}"
+def _of_speed(rounds: int, engines: int, unit: str) -> str:
+    if rounds == 1:
+        return f"The time per step is that of {unit} 1, which warms up."
+    which = f"the median of {unit}s 2 to {rounds}" if rounds > 2 else f"that of {unit} 2"
     turns = "; the engines take turns at going first" if engines == 2 else ""
-    return f"The time per step is the median of {which}{turns}."
+    return f"The time per step is {which}{turns}."
