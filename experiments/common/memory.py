@@ -7,6 +7,7 @@ end the process when it is written to. So the bytes are counted from shapes firs
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,11 +26,18 @@ def total() -> int:
     limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if limit:
         return limit
-    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 2**63
     try:
-        return min(whole, int(CGROUP.read_text()))
+        return min(physical(), int(CGROUP.read_text()))
     except (OSError, ValueError):  # not Linux, or "max"
-        return whole
+        return physical()
+
+
+def physical() -> int:
+    """Bytes of memory; where the system does not say, what can be addressed."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return sys.maxsize
 
 
 def require(what: str, needed: int) -> None:

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import jax
 import pytest
@@ -33,22 +34,22 @@ SETTINGS = {"train": mlp.Settings, "benchmark": benchmark.Options} | {
 }
 
 
-def refused(name, args, capsys):
-    """The sentence by which a command refuses a command line, run in this process."""
-
-    def main():
-        if name == "train":
+def run(name, args):
+    """A command with a command line, in this process."""
+    if name == "train":
+        with mock.patch.object(sys, "argv", [name, *args]):
             return job.main()
-        return benchmark.main(args) if name == "benchmark" else study.run(STUDIES[name], args)
+    return benchmark.main(args) if name == "benchmark" else study.run(STUDIES[name], args)
 
+
+def refused(name, args, capsys):
+    """The sentence by which a command refuses a command line."""
     with (
-        pytest.MonkeyPatch.context() as patched,
         jax.numpy_dtype_promotion("standard"),
         jax.numpy_rank_promotion("allow"),
         pytest.raises(SystemExit) as ended,
     ):
-        patched.setattr(sys, "argv", [name, *args])
-        errors.run(main)
+        errors.run(lambda: run(name, args))
     jax.config.update("jax_enable_x64", True)
     printed = capsys.readouterr()
     assert ended.value.code == 2, (args, printed)
@@ -278,12 +279,8 @@ def test_whatever_is_drawn_is_refused(capsys, line):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_help_lists_all_in_80_columns(name, capsys):
-    main = {"train": lambda args: job.main(), "benchmark": benchmark.main}.get(
-        name, lambda args: study.run(STUDIES[name], args)
-    )
-    with pytest.MonkeyPatch.context() as patched, pytest.raises(SystemExit) as ended:
-        patched.setattr(sys, "argv", [name, "--help"])
-        main(["--help"])
+    with pytest.raises(SystemExit) as ended:
+        run(name, ["--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
     above, _, examples = text.partition("\nexamples:\n")

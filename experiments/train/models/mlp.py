@@ -52,7 +52,7 @@ class Settings(common.Settings):
 
 def load(settings: Settings) -> Dataset:
     """The data set of the settings, its images as rows."""
-    return data.rows(data.load(settings.data, settings.data_dir))
+    return data.rows(data.load(settings.data, settings.data_dir, jnp.dtype(settings.dtype)))
 
 
 def recipe(settings: Settings, dataset: Dataset) -> Recipe:
