@@ -45,7 +45,7 @@ def parse(
             dest=field.name,
             action=_Given,
             field=field,
-            nargs=0 if is_flag else field.form.count or "+",
+            nargs=0 if is_flag else field.form.number or "+",
             metavar=None if is_flag else field.form.metavar,
             help=field.help.replace("%", "%%"),
         )
@@ -61,7 +61,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Given(argparse.Action):
-    """Reads the values of a field, which may be given once."""
+    """Reads the values of a field; of an option given again the last counts, so that a script can append."""
 
     def __init__(self, *args: Any, field: Field, **words: Any) -> None:
         super().__init__(*args, **words)
@@ -69,8 +69,6 @@ class _Given(argparse.Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         option, form = self.field.option, self.field.form
-        if hasattr(namespace, self.dest):
-            raise UserError(f"{option} was given twice; expected it once.")
         setattr(namespace, self.dest, True if form.kind is bool else form.read(option, values))
 
 

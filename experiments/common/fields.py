@@ -20,16 +20,16 @@ METAVARS = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 
 
 class Form(NamedTuple):
-    """What an option takes: `count` values of `kind` within `limit`, any number of them if it is None."""
+    """What an option takes: `number` values of `kind` within `limit`, any number of them if it is None."""
 
     kind: type
     limit: options.Limit | None = None
-    count: int | None = 1
+    number: int | None = 1
 
     def read(self, option: str, given: Sequence[str]) -> Any:
         """The value that the texts after an option stand for."""
         values = tuple(options.read(option, self.kind, self.limit, text) for text in given)
-        return values[0] if self.count == 1 else values
+        return values[0] if self.number == 1 else values
 
     @property
     def metavar(self) -> str:
@@ -74,7 +74,7 @@ def form_of(hint: Any) -> Form:
     if origin in (Union, UnionType):
         return form_of(next(kind for kind in inside if kind is not NoneType))
     if origin is tuple:
-        return form_of(inside[0])._replace(count=None if inside[-1] is Ellipsis else len(inside))
+        return form_of(inside[0])._replace(number=None if inside[-1] is Ellipsis else len(inside))
     return Form(hint)
 
 
@@ -83,7 +83,7 @@ def docstrings(settings: type) -> dict[str, str]:
     body = ast.parse(textwrap.dedent(inspect.getsource(settings))).body[0]
     assert isinstance(body, ast.ClassDef)
     return {
-        field.target.id: " ".join(below.value.value.split())
+        field.target.id: " ".join(str(below.value.value).split())
         for field, below in pairwise(body.body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)

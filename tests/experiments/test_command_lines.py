@@ -84,7 +84,6 @@ WRONG = [
     (f"--seed {'9' * 5000}", "(5000 characters); expected an integer"),
     ("--seed", "--seed: expected 1 argument"),
     ("--seed 1 2", "2 belongs to no option"),
-    ("--seed 1 --seed 1", "--seed was given twice"),
     ("--batch-size 0", "--batch-size was 0; expected at least 1"),
     ("--batch-size 2147483648", "--batch-size was 2147483648; expected at least 1 and at most 2147483647"),
     ("--batch-size 32.0", "--batch-size was 32.0; expected an integer"),
@@ -118,7 +117,6 @@ WRONG = [
     (f"--model {LONG}", "(302 characters); it can be"),
     ("--model mpl", "--model was 'mpl'; did you mean 'mlp'"),
     ("--model", "--model: expected 1 argument"),
-    ("--model mlp --model mlp", "--model was given twice"),
     (f"--data {LONG}", "(302 characters); it can be digits"),
     ("--data ../digits", "--data was '../digits'; did you mean 'digits'"),
     ("--engine autograd", "--engine was 'autograd'; did you mean 'autodiff'"),
@@ -164,8 +162,6 @@ WRONG = [
     ("--resume", "--resume needs --out"),
     ("--out x --resume --overwrite", "--resume and --overwrite exclude each other"),
     ("--out x --resume", "--out x has no checkpoint"),
-    ("--out x --out y", "--out was given twice"),
-    ("--resume --resume", "--resume was given twice"),
     # widths and sizes
     ("--widths", "--widths: expected at least one argument"),
     ("--widths 64", "--widths was 64; expected two"),
@@ -256,7 +252,7 @@ def wrong(draw):
         )
     )
     given = {line.split()[0] for line in right}
-    if mistake[0] in given:  # then it is given twice as well
+    if mistake[0] in given:
         right = [line for line in right if line.split()[0] != mistake[0]]
     at = draw(st.integers(0, len(right)))
     return [*words(" ".join(right[:at])), *mistake, *words(" ".join(right[at:]))]
@@ -308,7 +304,7 @@ def test_the_job_has_its_options_in_groups():
 
 
 def test_what_is_given_arrives():
-    line = "--widths 64 +8 10 --learning-rate 1E-1 --weight-decay .5 --out=a/b --resume --seed=007"
+    line = "--widths 64 +8 10 --learning-rate 1E-1 --weight-decay .5 --out=a/b --resume --seed 5 --seed=007"
     found = command_line.parse(mlp.Settings, prog="", description="", args=line.split())
     assert found == mlp.Settings(
         widths=(64, 8, 10), learning_rate=0.1, weight_decay=0.5, out=Path("a/b"), resume=True, seed=7
