@@ -11,7 +11,7 @@ Before a row is timed, both sides must give the same numbers. `rows` says what t
 """
 
 import difflib
-import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +19,15 @@ from typing import Any
 
 import jax
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import track
 
 from experiments.benchmark import overhead, pytorch, rows, table
 from experiments.benchmark.result import Result
 from experiments.benchmark.rows.row import Row
-from experiments.common import run_folder, timing
-from experiments.common.errors import UserError
+from experiments.common import command_line, run_folder, timing
+from experiments.common.errors import UserError, shown
+from experiments.common.options import Count
 from jax_ref.verify import tolerance
 
 AGREEMENT = 1e-4
@@ -42,15 +42,19 @@ class Options:
     """Only rows whose name contains this."""
     json: Path | None = None
     """File to write the rows to."""
-    rounds: int = 21
+    rounds: Count = 21
     """Turns that each side takes; more are slower and steadier."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the benchmark that the command line asks for."""
-    options = tyro.cli(Options, prog="python -m experiments.benchmark", args=args)
-    if options.rounds < 1:
-        raise UserError(f"--rounds was {options.rounds}; it has to be at least 1.")
+    options = command_line.parse(
+        Options,
+        prog="python -m experiments.benchmark",
+        description="Time hand-written backward passes against the best of what a JAX user would write.",
+        examples=("", "--filter activations.gelu --rounds 51", "--filter mlp --json rows.json"),
+        args=args,
+    )
     chosen = select(options.filter, rows.rows())
     if options.json is not None:
         check_writable(options.json)
@@ -75,7 +79,7 @@ def select(text: str, rows: dict[str, Any]) -> dict[str, Any]:
     chosen = {name: row for name, row in rows.items() if text in name}
     if not chosen:
         near = difflib.get_close_matches(text, rows, n=1, cutoff=0)[0]
-        raise UserError(f"--filter {text!r} matches no row; the nearest is {near!r}.")
+        raise UserError(f"--filter {shown(repr(text))} matches no row; the nearest is {near!r}.")
     return chosen
 
 
@@ -143,12 +147,6 @@ def check_writable(path: Path) -> None:
     if path.exists() and not path.is_file():
         raise UserError(f"--json {path}: not a file.")
     try:
-        _beside(path).touch()
-        _beside(path).unlink()
+        tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise UserError(f"--json {path}: cannot write there ({error.strerror}).") from error
-
-
-def _beside(path: Path) -> Path:
-    """The temporary file of this process in the folder of `path`."""
-    return path.with_name(f".{path.name}.{os.getpid()}")
