@@ -24,6 +24,7 @@ Found = dict[Key, Compared]
 
 OVERFLOWS = "the reference overflows, and the pair does not"
 NOT_FINITE = "the derivative by the reference is not finite"
+BEYOND = "the output overflows in its dtype, by the reference as well"
 INVALID = "the output is not the reference's for these integers, which may be none that it takes"
 """Reasons why a point, or some of its entries, could not be judged."""
 
@@ -50,9 +51,9 @@ def evaluate(session: Session, point: Point) -> Evaluation:
     def looked_at(point: Point, digits: DTypeLike) -> Found:
         return _without_overflow(point, compare(sides, point, digits))
 
-    found, finer = looked_at(point, np.float64), looked_at(wider, np.float32) if wider else {}
-    tied = _ties(session, point, found | finer)
-    found, finer = _at_ties(found, tied), _at_ties(finer, tied)
+    before, finer = looked_at(point, np.float64), looked_at(wider, np.float32) if wider else {}
+    tied = _ties(session, point, before | finer)
+    found, finer = _at_ties(before, tied), _at_ties(finer, tied)
     if wider and finer.keys() == found.keys():
         finer = allowances.added(sides, wider, rng, finer)
         if any(c.wrong for c in finer.values()):  # its own digits tell better what it is instead
@@ -68,7 +69,7 @@ def evaluate(session: Session, point: Point) -> Evaluation:
         rounded = shrinking.rounded(sides, point, rng, found)
     found, finer = (_as_asked(each, session.options.rtol) for each in (found, finer))
     outputs, seen = (_seen(part, point, found, wider, finer, rounded) for part in ("output", "cotangent"))
-    return Evaluation(outputs, seen, undecided, tied, _unjudged(point, found))
+    return Evaluation(outputs, seen, undecided, tied, _unjudged(point, before, found))
 
 
 def _as_asked(found: Found, rtol: float) -> Found:
@@ -167,11 +168,15 @@ def _overflows(found: Found) -> bool:
     return any(np.any(_overflow(c)) for key, c in found.items() if key.part == "output")
 
 
-def _unjudged(point: Point, found: Found) -> list[str]:
-    """Why there is something that could not be judged, if there is."""
+def _unjudged(point: Point, before: Found, found: Found) -> list[str]:
+    """Why there is something that could not be judged, if there is; `before` is without allowances."""
     exact = [c.exact for key, c in found.items() if key.part == "cotangent" and c.exact.size]
     unknown = bool(exact) and not any(np.any(np.isfinite(x)) for x in exact)
-    reasons = {OVERFLOWS: not point.given and _overflows(found), NOT_FINITE: unknown}
+    reasons = {
+        OVERFLOWS: not point.given and _overflows(before),
+        NOT_FINITE: unknown,
+        BEYOND: any(np.any(np.isnan(c.exact) & ~np.isnan(before[key].exact)) for key, c in found.items()),
+    }
     return [reason for reason, holds in reasons.items() if holds]
 
 

@@ -83,7 +83,8 @@ def _is_short(c: Compared) -> bool:
 
 
 def _of_result(c: Compared) -> float:
-    return tolerance.bound(c.exact, 0.0, c.dtype, np.zeros(()), ulps=1)
+    """The bound with a single unit in the last place, as of a result that is rounded once."""
+    return c.bound - (tolerance.ULPS - 1) * float(jnp.finfo(c.dtype).eps) * tolerance.size(c.exact)
 
 
 def _near(point: Point, rng: np.random.Generator) -> list[Point]:
@@ -118,18 +119,17 @@ def _of_autodiff(sides: Sides, point: Point, rng: np.random.Generator, found: Fo
     """Twice as far as autodiff in the dtypes of the point is from the oracle, there and nearby.
 
     Where autodiff is not finite it says nothing of how far a finite result may be. A result that is not
-    finite either is right where the output is beyond the range of its dtype, and nowhere else.
+    finite either is wrong, but for one thing: where the output overflows too, nothing is judged.
     """
     if all(c.dtype == np.float64 for c in found.values()):
         return found
     near = [point, *_near(point, rng)]
     pairs = [(by_key(sides.own(p)), by_key(sides.exact(p))) for p in near]
     own, exact = pairs[0]
-    outside = any(
-        np.any(tolerance.beyond(exact[key], x.dtype))
-        for key, x in own.items()
-        if key.part == "output" and is_floating(x)
-    ) or not all(np.all(np.isfinite(float64(x))) for x in floats(point.args))
+    neither = {key: ~np.isfinite(c.actual) & ~np.isfinite(float64(own[key])) for key, c in found.items()}
+    outside = _is_outside(point, own, exact) or any(
+        np.any(both & np.isfinite(found[key].exact)) for key, both in neither.items() if key.part == "output"
+    )
     measured = {}
     for key, c in found.items():
         if not is_floating_dtype(c.dtype):
@@ -138,11 +138,17 @@ def _of_autodiff(sides: Sides, point: Point, rng: np.random.Generator, found: Fo
             measured[key] = c
         else:
             if outside:
-                neither = ~np.isfinite(c.actual) & ~np.isfinite(float64(own[key]))
-                c = c._replace(actual=np.where(neither, c.exact, c.actual))
+                c = c._replace(exact=np.where(neither[key], np.nan, c.exact))
             strays = max(_stray(c, a[key], o[key]) for a, o in pairs)
             measured[key] = _wider(c, 2 * strays)
     return measured
+
+
+def _is_outside(point: Point, own: dict[Key, Any], exact: dict[Key, Any]) -> bool:
+    """Whether an argument or the true output is beyond the range of its dtype."""
+    outputs = {key: x for key, x in own.items() if key.part == "output" and is_floating(x)}
+    finite = all(np.all(np.isfinite(float64(x))) for x in floats(point.args))
+    return not finite or any(np.any(tolerance.beyond(exact[key], x.dtype)) for key, x in outputs.items())
 
 
 def _stray(c: Compared, own: Any, exact: Any) -> float:
