@@ -172,6 +172,26 @@ def test_after_the_time_limit_it_says_what_was_not_tried():
     assert "time_limit=0.001" in report.findings[0].line
 
 
+def test_the_last_line_says_what_was_tried():
+    args, jitted = X.astype(np.float32), r"called twice, without jit and vmap"
+    for options, line in (
+        (
+            {},
+            rf"\d+ points, \d+ cotangents, batch sizes 1, 4 and 9, float32 and float64, {jitted}, .* s",
+        ),
+        (
+            {"level": "quick"},
+            "2 points, 9 cotangents, no other batch size, float32 and float64, no transform, .* s",
+        ),
+        ({"dtypes": [jnp.bfloat16, jnp.float64], "level": "quick"}, ".* bfloat16 and float64, .* s"),
+    ):
+        report = verify.check(
+            lambda x: (x * x, x), lambda x, d: (2 * x * d,), args, reference=jnp.square, **options
+        )  # fmt: skip
+        assert re.fullmatch(line, report.tried), report.tried
+        assert str(report).splitlines()[-1] == f"tried: {report.tried}"
+
+
 def test_what_is_being_done_is_shown_on_a_terminal_alone(monkeypatch, capsys):
     class Terminal:
         def __init__(self):
