@@ -153,5 +153,5 @@ def _misshapen(session: Session, point: Point, seen: Seen) -> list[Finding]:
     return [
         Finding(f.kind if f.kind == "forward" else "batch", f.path, f"for {point.name} {f.text}", args)
         for f in (*other, *found)
-        if f.path not in named
+        if f.path not in named and not session.mistaken(f.path)  # what is wrong anyhow is told in other words
     ]
