@@ -368,9 +368,9 @@ def test_a_process_with_a_limit_on_its_files_says_one_sentence(size, tmp_path):
     job = "from experiments.common import errors; from experiments.train import job; errors.run(job.main)"
     done = subprocess.run(
         [sys.executable, "-c", limit + job, "--out", str(tmp_path / "run"), "--epochs", "8"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 2
+    assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
 
