@@ -7,7 +7,11 @@ from typing import NoReturn
 
 
 class UserError(Exception):
-    """A mistake of the user's, told in one sentence."""
+    """A mistake of the user's, told in one sentence, which is one line that any terminal shows."""
+
+    def __init__(self, sentence: str) -> None:
+        # a file's name may have line ends and half characters
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence))
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:

@@ -60,7 +60,7 @@ def measure(settings: Settings) -> study.Figures:
     gaps = {i: {j: difference(g, h) for j, h in gradients.items()} for i, g in gradients.items()}
     *analytic, complex_step, central = gaps
     how = growth.Timing(settings.head, settings.seed, settings.rounds)
-    by_form = {form: getattr(settings, f"{form}_widths") for form in growth.FORMS}
+    by_form = {form: getattr(settings, f"{form}_widths") for form in growth.TIMED}
     return {
         "widths": list(widths),
         "differences": gaps,

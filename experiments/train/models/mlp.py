@@ -50,7 +50,7 @@ def load(settings: Settings) -> Dataset:
     choose("--output-activation", settings.output_activation, activations.MEMBERS)
     choose("--loss", settings.loss, LOSSES)
     choose("--initializer", settings.initializer, INITIALIZERS)
-    return data.rows(data.load(settings.data, settings.data_dir))
+    return data.rows(data.load(settings.data, settings.data_dir, jnp.dtype(settings.dtype)))
 
 
 def recipe(settings: Settings, dataset: Dataset) -> Recipe:
