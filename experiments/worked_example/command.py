@@ -77,7 +77,7 @@ def main(args: Sequence[str] | None = None) -> int:
         print(text.text(title, beside, sheet, truth, closing))
     else:
         content = markdown.markdown(title, beside, sheet, truth, closing)
-        run_folder.write_whole(page, lambda part: part.write_text(content, encoding="utf-8"))
+        run_folder.write_whole(page, lambda file: file.write(content.encode()))
         print(f"Markdown: {page}\n{closing}")
     return 1 if wrong(sheet, truth) else 0
 
