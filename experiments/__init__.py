@@ -3,6 +3,7 @@
 import sys
 
 if sys.argv[0] == "-m":  # Python is still looking for the command, whose imports take seconds
-    from experiments.common import interruption
+    from experiments.common import extras, interruption
 
     interruption.install()
+    extras.demand()

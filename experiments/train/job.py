@@ -5,17 +5,17 @@ is.
 """
 
 import argparse
+import inspect
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import jax
-import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from experiments.common import interruption, run_folder
+from experiments.common import command_line, interruption, memory, run_folder
 from experiments.common.console import say
 from experiments.common.errors import UserError, choose
 from experiments.train import figures, models, picture, progress, settings
@@ -32,7 +32,12 @@ DEFAULT = "mlp"
 def main() -> int:
     """Parse the command line and run the job; 130 if it was interrupted, 1 if it diverged."""
     model = models.module(choose("--model", named(sys.argv[1:]), models.names()))
-    given = tyro.cli(model.Settings, prog="python -m experiments.train")
+    given = command_line.parse(
+        model.Settings,
+        prog="python -m experiments.train",
+        description=inspect.getdoc(model.Settings) or "",
+        examples=settings.EXAMPLES,
+    )
     settings.check(given)
     jax.config.update("jax_enable_x64", given.dtype == "float64")
     reserved = run_folder.reserved(
@@ -43,7 +48,8 @@ def main() -> int:
     )
     with reserved as make_folder:
         dataset = model.load(given)
-        both = Lockstep(given, model.recipe(given, dataset), dataset.train, dataset.test)
+        with memory.told("The run"):
+            both = Lockstep(given, model.recipe(given, dataset), dataset.train, dataset.test)
         with interruption.deferred():  # a round in flight owns the buffers of the states
             return train(both, make_folder(), Console())
 
@@ -84,6 +90,8 @@ def run(
 ) -> dict[str, Any] | None:
     """Run the rounds that are left, extending `records` by those that are kept; return one that diverged."""
     rounds, unit = both.settings.epochs, both.settings.unit
+    if both.recipe.note:
+        say(console, both.recipe.note)
     table = progress.Table(console, unit, list(both.states), both.recipe.shown, both.parts)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                TimeRemainingColumn())  # fmt: skip

@@ -230,8 +230,11 @@ BAD = {
     "batch": (["--batch-size", 2000], "--batch-size was 2000; the training data has only 1437 examples"),
     "no batch": (["--batch-size", 0], "--batch-size was 0; expected at least 1"),
     "epochs": (["--epochs", 0], "--epochs was 0; expected at least 1"),
-    "learning rate": (["--learning-rate", "nan"], "--learning-rate was nan; expected a positive number"),
-    "weight decay": (["--weight-decay", -1], "--weight-decay was -1.0; expected at least 0"),
+    "learning rate": (
+        ["--learning-rate", "nan"],
+        "--learning-rate was nan; expected a number",
+    ),
+    "weight decay": (["--weight-decay", -1], "--weight-decay was -1; expected at least 0"),
     "seed": (["--seed", -1], "--seed was -1; expected at least 0"),
     "optimizer": (["--optimizer", "adm"], "--optimizer was 'adm'; did you mean 'adam'"),
     "activation": (["--activation", "relou"], "--activation was 'relou'; did you mean 'relu'"),
