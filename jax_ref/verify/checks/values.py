@@ -14,6 +14,7 @@ from jaxtyping import DTypeLike
 
 from jax_ref.verify.comparison import allowances, kinks, shrinking, smoothness, ties, tolerance
 from jax_ref.verify.comparison.compare import Compared, Key, Seen, compare
+from jax_ref.verify.comparison.sides import Sides
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.points.ladder import AT_KINKS
 from jax_ref.verify.points.point import EXAMPLE, Point
@@ -64,9 +65,12 @@ def evaluate(session: Session, point: Point) -> Evaluation:
         right = {key: c for key, c in found.items() if not finer[key].wrong}
         found = found | allowances.for_digits(sides, point, rng, right)
     else:
-        wider = None
-        found, _, undecided = _at_kinks(session, point, allowances.added(sides, point, rng, found))
+        wider, short = None, _as_short(sides, found)
+        found, excused, undecided = _at_kinks(session, point, allowances.added(sides, point, rng, found))
         rounded = shrinking.rounded(sides, point, rng, found)
+        short = {key: c for key, c in _as_right(short, excused).items() if not found[key].wrong}
+        short = allowances.for_digits(sides, point, rng, short)
+        found, rounded = found | short, rounded | {key for key, c in short.items() if c.wrong}
     found, finer = (_as_asked(each, session.options.rtol) for each in (found, finer))
     outputs, seen = (_seen(part, point, found, wider, finer, rounded) for part in ("output", "cotangent"))
     return Evaluation(outputs, seen, undecided, tied, _unjudged(point, before, found))
@@ -75,6 +79,11 @@ def evaluate(session: Session, point: Point) -> Evaluation:
 def _as_asked(found: Found, rtol: float) -> Found:
     """What was found, with the distance that the user says both sides may be apart allowed."""
     return {key: c._replace(bound=max(c.bound, rtol * tolerance.size(c.exact))) for key, c in found.items()}
+
+
+def _as_short(sides: Sides, found: Found) -> Found:
+    """What has fewer digits than float32, and an oracle with more."""
+    return {} if sides.reference.resolution.own else allowances.short(found)
 
 
 def is_forward_wrong(evaluation: Evaluation) -> bool:

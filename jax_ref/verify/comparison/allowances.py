@@ -71,18 +71,19 @@ def for_digits(sides: Sides, point: Point, rng: np.random.Generator, found: Foun
     What is shorter than float32 is allowed the largest of them, not their sum: a unit in the last place of so
     few digits is no small change of the arguments, and several of them are much of the norm.
     """
-    short = {key: c._replace(bound=_of_result(c)) for key, c in found.items() if _is_short(c) and c.finite}
-    found = added(sides, point, rng, {key: c for key, c in found.items() if key not in short}) | short
+    few = {key: c._replace(bound=_of_result(c)) for key, c in short(found).items() if c.finite}
+    found = added(sides, point, rng, {key: c for key, c in found.items() if key not in few}) | few
     for measure in (_of_autodiff, _of_steps_once):
-        doubtful = {key: c for key, c in short.items() if found[key].wrong}
+        doubtful = {key: c for key, c in few.items() if found[key].wrong}
         if doubtful:
             allowed = measure(sides, point, rng, {key: c._replace(bound=0.0) for key, c in doubtful.items()})
             found |= {key: c._replace(bound=max(c.bound, found[key].bound)) for key, c in allowed.items()}
     return found
 
 
-def _is_short(c: Compared) -> bool:
-    return is_floating_dtype(c.dtype) and jnp.finfo(c.dtype).bits < 32
+def short(found: Found) -> Found:
+    """What has fewer digits than float32."""
+    return {k: c for k, c in found.items() if is_floating_dtype(c.dtype) and jnp.finfo(c.dtype).bits < 32}
 
 
 def _of_result(c: Compared) -> float:
