@@ -2,6 +2,7 @@
 
 import functools
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -174,7 +175,7 @@ def test_after_the_time_limit_it_says_what_was_not_tried():
 
 def test_the_last_line_says_what_was_tried():
     args, jitted = X.astype(np.float32), r"called twice, without jit and vmap"
-    for options, line in (
+    asked: list[tuple[Any, str]] = [
         (
             {},
             rf"\d+ points, \d+ cotangents, batch sizes 1, 4 and 9, float32 and float64, {jitted}, .* s",
@@ -184,7 +185,8 @@ def test_the_last_line_says_what_was_tried():
             "2 points, 9 cotangents, no other batch size, float32 and float64, no transform, .* s",
         ),
         ({"dtypes": [jnp.bfloat16, jnp.float64], "level": "quick"}, ".* bfloat16 and float64, .* s"),
-    ):
+    ]
+    for options, line in asked:
         report = verify.check(
             lambda x: (x * x, x), lambda x, d: (2 * x * d,), args, reference=jnp.square, **options
         )  # fmt: skip

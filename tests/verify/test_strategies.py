@@ -57,7 +57,7 @@ def test_a_failing_example_prints_as_a_call():
     text = " ".join("\n".join(caught.value.__notes__).split())
     call = re.search(r"x=(numbers\( ?'ordinary',.*? \(2,\), 'float32',? ?\))", text)
     assert call, text
-    drawn = eval(re.sub(r"#.*?(?=[0-9(])", "", call[1]), vars(strategies))
+    drawn = eval(re.sub(r"#.*?(?=[0-9(])", "", call[1]), dict(vars(strategies)))
     assert drawn.shape == (2,)
     assert drawn.dtype == np.float32
 
