@@ -375,13 +375,19 @@ relu_squared = Activation(_relu_squared_fwd, _relu_squared_bwd)
 def _hard_tanh_fwd(z: Z) -> tuple[Z, Masked]:
     """The identity between -1 and 1, constant outside; saves the mask of the inside."""
     checks.floating("hard_tanh", z=z)
-    return jnp.clip(z, -1, 1), Masked((z >= -1) & (z <= 1), _form(z))
+    a, mask = _hard_tanh(z)
+    return a, Masked(mask, _form(z))
 
 
 def _hard_tanh_bwd(res: Masked, da: Z) -> Z:
     """The cotangent of z from the mask."""
     _check_cotangent("hard_tanh", da, res.form)
     return jnp.where(res.mask, da, 0)  # (12)
+
+
+@jax.jit
+def _hard_tanh(z: Z) -> tuple[Z, Bool[Array, "*B"]]:
+    return jnp.clip(z, -1, 1), (z >= -1) & (z <= 1)
 
 
 hard_tanh = Activation(_hard_tanh_fwd, _hard_tanh_bwd)

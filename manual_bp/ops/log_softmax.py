@@ -44,6 +44,7 @@ def fwd(
 
 def bwd(res: Residuals, dy: Float[Array, "*B"], *, axis: int = -1) -> Float[Array, "*B"]:
     """The cotangent of `x`."""
+    softmax.check("log_softmax", res.x, res.mask, axis)
     checks.cotangent("log_softmax", "dy", dy, res.x)
     return _dx(res, dy, axis=axis)
 
