@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -16,6 +17,13 @@ Settings = TypeVar("Settings")
 WIDTH = 80
 """Columns of the help."""
 
+CONTINUED = " \\"
+"""How a shell is told that a command goes on in the next line."""
+
+NEGATIVE = re.compile(r"-\.?\d")
+"""How a negative number begins, which is a value and no option: argparse has this from Python 3.14 on, and
+takes -1e-3 for an option before."""
+
 
 def parse(
     settings: type[Settings],
@@ -26,7 +34,7 @@ def parse(
     args: Sequence[str] | None = None,
 ) -> Settings:
     """The settings of a command line, by default this process's; a `UserError` says what is wrong with it."""
-    lines = ["examples:", *(f"  {prog} {example}".rstrip() for example in examples)]
+    lines = ["examples:", *(_to_paste(f"{prog} {example}") for example in examples)]
     parser = _Parser(
         prog=prog,
         usage="%(prog)s [options]",
@@ -56,6 +64,10 @@ def parse(
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **words: Any) -> None:
+        super().__init__(**words)
+        self._negative_number_matcher = NEGATIVE
+
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}.")
 
@@ -70,6 +82,14 @@ class _Given(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         option, form = self.field.option, self.field.form
         setattr(namespace, self.dest, True if form.kind is bool else form.read(option, values))
+
+
+def _to_paste(command: str) -> str:
+    """A command in as many lines as its width takes, each but the last continued for the shell."""
+    whole = re.sub(r"'[^']*'", lambda quoted: quoted[0].replace(" ", "\0"), command)
+    indents = {"initial_indent": "  ", "subsequent_indent": "    "}
+    lines = textwrap.wrap(whole, WIDTH - len(CONTINUED), **indents, break_on_hyphens=False)
+    return f"{CONTINUED}\n".join(lines).replace("\0", " ")
 
 
 def _strange(argument: str, known: Sequence[str]) -> str:

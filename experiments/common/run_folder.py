@@ -1,5 +1,6 @@
 """The folder of a run: a new one by default, one run at a time, never another run's results by accident."""
 
+import errno
 import itertools
 import json
 import os
@@ -40,9 +41,10 @@ def reserved(out: Path | None, name: str, *, resume: bool, overwrite: bool) -> I
             _check(folder, resume=resume, overwrite=overwrite)
 
         exists = False
-        if out is not None:
-            with _told(out):
-                exists = _is_folder(out)
+        with _told(out or Path("runs")):
+            _check_place(out or Path("runs"))
+            if out is not None:
+                exists = out.is_dir()
                 if exists:
                     hold(out)
                 elif resume:
@@ -70,10 +72,14 @@ def _told(folder: Path) -> Iterator[None]:
         raise UserError(f"--out {folder} cannot be written: {error.strerror or error}.") from None
 
 
-def _is_folder(path: Path) -> bool:
-    if os.path.lexists(path) and not path.is_dir():
-        raise UserError(f"--out {path} cannot be written: it is not a folder.")
-    return path.is_dir()
+def _check_place(folder: Path) -> None:
+    """Raise an error if the folder, or else the nearest that is there above it, takes no files."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        what = "it" if nearest == folder else nearest
+        raise UserError(f"--out {folder} cannot be written: {what} is not a folder.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @contextmanager

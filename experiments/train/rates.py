@@ -76,13 +76,15 @@ def _from_file(path: Path, params: Any) -> Any:
 
 
 def _factors(found: np.ndarray, leaf: jax.Array, where: str) -> np.ndarray:
-    """The factors in the dtype of the leaf, where each must be a number, not too large, and not negative."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    """The factors in the dtype of the leaf, where each must be a normal number or 0, and not negative."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         factors = found.astype(leaf.dtype)
-    wrong = ~((factors >= 0) & np.isfinite(factors))
+    small = (factors < np.finfo(leaf.dtype).tiny) & (found != 0)  # would freeze a weight unasked
+    wrong = ~((factors >= 0) & np.isfinite(factors)) | small
     if np.any(wrong):
         value = found.reshape(-1)[np.argmax(wrong)]
-        state = "negative" if value < 0 else "too large" if np.isfinite(value) else "not finite"
+        size = "too small" if value < 1 else "too large"
+        state = "negative" if value < 0 else size if np.isfinite(value) else "not finite"
         raise UserError(
             f"--rates: {where} has the value {value}, which is {state}; expected a number from 0 up, "
             f"in {leaf.dtype}."

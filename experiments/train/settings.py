@@ -1,10 +1,11 @@
 """Settings of the main job that every model has; those of one model alone are beside its recipe."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from experiments.common.errors import UserError
+from experiments.common.errors import UserError, shown
 from experiments.common.options import Between, Count, OneOf, Rate, Seed
 from experiments.train import models
 from experiments.train.engines import ENGINES
@@ -102,8 +103,11 @@ class Settings(Output, Training, Network, Data):  # dataclasses count from the l
 
     @property
     def source(self) -> str:
-        """The name of the data."""
-        return self.data_dir.name if self.data_dir else self.data
+        """The name of the data, as the run's folder and its picture have it."""
+        if self.data_dir is None:
+            return self.data
+        name = os.path.basename(os.path.abspath(self.data_dir))  # "." and ".." have names too
+        return "".join(c if c.isprintable() else "_" for c in name) or "data"
 
 
 def check(settings: Settings) -> None:
@@ -112,3 +116,6 @@ def check(settings: Settings) -> None:
         raise UserError("--resume needs --out, the folder of the run to go on with.")
     if settings.resume and settings.overwrite:
         raise UserError("--resume and --overwrite exclude each other.")
+    where = os.path.abspath(settings.out or "runs")
+    if where != where.encode("utf-8", "ignore").decode():
+        raise UserError(f"--out was {shown(where)}; expected a path in UTF-8, as checkpoints need one.")

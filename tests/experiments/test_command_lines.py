@@ -98,7 +98,9 @@ WRONG = [
     ("--learning-rate=-inf", "--learning-rate was -inf; expected a number"),
     ("--learning-rate 0", "--learning-rate was 0; expected at least 1e-38"),
     ("--learning-rate -0.1", "--learning-rate was -0.1; expected at least 1e-38"),
-    ("--learning-rate -1e-3", "--learning-rate: expected 1 argument"),
+    ("--learning-rate -1e-3", "--learning-rate was -1e-3; expected at least 1e-38"),
+    ("--weight-decay -.5E+3", "--weight-decay was -.5E+3; expected at least 0"),
+    ("--epochs -1e3", "--epochs was -1e3; expected an integer"),
     ("--learning-rate 1e39", "--learning-rate was 1e39; expected at least 1e-38 and at most 1e+38"),
     ("--learning-rate 1e400", "--learning-rate was 1e400; expected at least"),
     ("--learning-rate 1e-50", "--learning-rate was 1e-50; expected at least"),
@@ -138,7 +140,8 @@ WRONG = [
     ("--out $'a\\x1b[31mb'", "--out was 'a\\x1b[31mb'; expected text"),
     ("--out $'a\\0b'", "--out was 'a\\x00b'; expected text"),
     ("--out $'a\\udcffb'", "--out was 'a\\udcffb'; expected text"),
-    ("--out /dev/null", "--out /dev/null"),
+    ("--out /dev/null", "--out /dev/null cannot be written: it is not a folder"),
+    ("--out /dev/null/x/y", "--out /dev/null/x/y cannot be written: /dev/null is not a folder"),
     ("--data-dir ''", "--data-dir was ''; expected a path"),
     (f"--data-dir {LONG}", "expected a path of at most"),
     ("--data-dir $'a\\0b'", "--data-dir was 'a\\x00b'; expected text"),
@@ -280,14 +283,14 @@ def test_help_lists_all_in_80_columns(name, capsys):
     assert ended.value.code == 0
     text = capsys.readouterr().out
     above, _, examples = text.partition("\nexamples:\n")
-    assert max(map(len, above.splitlines())) <= 80
+    assert max(map(len, text.splitlines())) <= 80
     said = " ".join(above.split())
     for field in fields(SETTINGS[name]):
         assert f" {field.option}" in said
         assert f"\n{field.group}:\n" in above
         if isinstance(field.form.limit, options.OneOf):
             assert f"One of {', '.join(sorted(field.form.limit.names))}." in said
-    lines = examples.splitlines()
+    lines = examples.replace("\\\n", "").splitlines()
     assert len(lines) >= 3
     for line in lines:
         command, *args = shlex.split(line)[2:]
@@ -309,6 +312,18 @@ def test_what_is_given_arrives():
     assert found == mlp.Settings(
         widths=(64, 8, 10), learning_rate=0.1, weight_decay=0.5, out=Path("a/b"), resume=True, seed=7
     )
+
+
+@pytest.mark.parametrize(
+    ("data_dir", "name"),
+    [("a/b", "b"), ("a/b/", "b"), (".", "here"), ("a/..", "here"), ("/", "data"), ("a/b\udcff", "b_")],
+)
+def test_the_data_has_a_name(data_dir, name, tmp_path, monkeypatch):
+    """Also where a path ends with none; it goes into the name of the run's folder and the picture's title."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert mlp.Settings(data_dir=Path(data_dir)).source == name
+    assert mlp.Settings(data="mnist").source == "mnist"
 
 
 def test_more_outputs_than_classes_are_told():

@@ -160,6 +160,22 @@ def test_what_out_may_be(name, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("out", [Path("file/x/y"), Path("locked/x"), Path("locked"), None])
+def test_where_nothing_can_be_written_it_is_told_at_once(out, tmp_path, monkeypatch):
+    """Before the data is read and anything compiled."""
+    monkeypatch.chdir(tmp_path)
+    file(tmp_path / ("runs" if out is None else "file"))
+    (tmp_path / "locked").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locked")  # root may all
+    with (
+        pytest.raises(
+            UserError, match=r"^--out \S+ cannot be written: (.* is not a folder|Permission denied)\.$"
+        ),
+        run_folder.reserved(out, "name", resume=False, overwrite=False),
+    ):
+        pytest.fail("got as far as the data")
+
+
 def test_a_refused_run_leaves_no_folder(tmp_path):
     def refused(before):
         with run_folder.reserved(tmp_path / "a" / "b", "name", resume=False, overwrite=False) as make_folder:

@@ -191,6 +191,8 @@ NUMBERS = {
     "1,1j": "expected numbers",
     "nan,1": "--rates: layers.0 has the value nan, which is not finite; expected a number from 0 up",
     "1,inf": "--rates: layers.1 has the value inf, which is not finite",
+    "1e-50,1": r"layers.0 has the value 1e-50, which is too small; expected a number from 0 up, in float32",
+    "1,1e-39": r"layers.1 has the value 1e-39, which is too small",
     "1,1e39": r"layers.1 has the value 1e\+39, which is too large; expected a number from 0 up, in float32",
     "1,1e400": "which is not finite",
     "-1,1": "layers.0 has the value -1.0, which is negative",
