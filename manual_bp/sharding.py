@@ -1,17 +1,36 @@
 """Layouts on an explicit mesh: where the result of a contraction over sharded axes is to lie."""
 
+import functools
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, NamedSharding
+import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 
 def like(x: Array) -> NamedSharding | None:
     """The sharding of `x` for `out_sharding`, so that a cotangent lies as what it belongs to does.
 
-    None outside of an explicit mesh, where nothing has to be said: there XLA finds a layout, or, in
-    `shard_map`, everything is one shard's.
+    What was not put on the explicit mesh of now counts as whole on each of its devices. None outside of an
+    explicit mesh, where nothing has to be said: there XLA finds a layout, or, in `shard_map`, everything is
+    one shard's.
     """
     sharding: Any = jax.typeof(x).sharding
+    if sharding.mesh.empty:
+        sharding = NamedSharding(jax.sharding.get_abstract_mesh(), PartitionSpec())
     return sharding if AxisType.Explicit in sharding.mesh.axis_types else None
+
+
+def alike(*arrays: Array) -> tuple[Array, ...]:
+    """Arrays of one shape, each with the sharding that their sum has, as `jnp.where` wants of its cases."""
+    if all(like(a) == like(arrays[0]) for a in arrays):
+        return arrays
+    layout = like(functools.reduce(jnp.add, arrays))
+    return tuple(a if layout is None else jax.sharding.reshard(a, layout) for a in arrays)
+
+
+def is_split(x: Array) -> bool:
+    """Whether the last axis of `x` is in parts on an explicit mesh: nothing can be looked up in it."""
+    layout = like(x)
+    return layout is not None and len(layout.spec) == x.ndim and layout.spec[-1] is not None

@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import checks
 from manual_bp.precision import accumulator, times
+from manual_bp.sharding import alike
 
 Targets = Float[Array, "*B I"] | Integer[Array, "*B I"] | Bool[Array, "*B I"]
 
@@ -83,8 +84,8 @@ def bwd(res: Residuals, dloss: Float[Array, "*B"]) -> Array | tuple[Array, ...]:
 
 
 def _wide(res: Residuals) -> tuple[Array, Array, Array]:
-    """Logits, targets and weights in the dtype of the accumulation and the shape of the logits."""
+    """Logits, targets and weights in the accumulator's dtype, and of one shape and layout."""
     logits, targets, pos_weight = res
     dtype = accumulator(*(a.dtype for a in res if a is not None))
     w = jnp.ones((), dtype) if pos_weight is None else pos_weight.astype(dtype)
-    return logits.astype(dtype), targets.astype(dtype), jnp.broadcast_to(w, logits.shape)
+    return alike(logits.astype(dtype), targets.astype(dtype), jnp.broadcast_to(w, logits.shape))

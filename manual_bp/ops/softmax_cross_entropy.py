@@ -31,6 +31,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import checks
 from manual_bp.precision import accumulator, times
+from manual_bp.sharding import is_split
 
 Targets = Integer[Array, "*B"] | Float[Array, "*B V"]
 
@@ -117,7 +118,7 @@ def _cross_entropy(
     x: Array, targets: Targets, m: Array, total: Array, label_smoothing: float
 ) -> Float[Array, "*B"]:
     """sum_v q_bv (Z_b - x_bv), without the zeros of q for labels."""
-    if _is_distribution(targets):
+    if _is_distribution(targets) or is_split(x):
         q = _target(targets, x, label_smoothing)
         nll = jnp.log(total) - (x - m)
         return jnp.sum(times(q, nll), -1)  # a class may be ruled out by x = -inf

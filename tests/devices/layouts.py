@@ -18,6 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 from jax_ref.verify import oracle
 from manual_bp import differentiable
+from manual_bp.sharding import like
 from tests.cases import CASES, MODELS
 
 jax.config.update("jax_enable_x64", True)
@@ -81,15 +82,47 @@ def mesh(kind):
     return jax.make_mesh((DEVICES,), (AXIS,), axis_types=(kind,))
 
 
+def mixed(f, args, d_output, specs, *, of):
+    """The arguments whose places are those `of` lie on an explicit mesh, the others where they came about.
+
+    The mesh has two axes, and the features of an argument that has a batch are split too where they divide.
+    """
+    both = jax.make_mesh((DEVICES // 2, 2), (AXIS, "e"), axis_types=(AxisType.Explicit,) * 2)
+
+    def put(place, x, spec):
+        if not of(place) or spec == P():
+            return x
+        features = "e" if x.ndim == 2 and x.shape[-1] % 2 == 0 else None
+        return jax.device_put(
+            x, NamedSharding(both, P(AXIS, *[None] * (x.ndim - 2), *[features][: x.ndim - 1]))
+        )
+
+    args = tuple(
+        jax.tree.map(functools.partial(put, place), arg, spec)
+        for place, (arg, spec) in enumerate(zip(args, specs, strict=True))
+    )
+
+    @jax.jit
+    def compute(args, d_output):
+        return plain(f, args, jax.sharding.reshard(d_output, like(f(*args))))
+
+    with jax.set_mesh(both):
+        return compute(args, d_output)
+
+
 MAKERS = {"around shard_map": around, "in shard_map": within, "whole": whole}
 
 LAYOUTS = {
     f"{name}, {kind.name.lower()} mesh": functools.partial(run, make, mesh=mesh(kind))
     for name, make in MAKERS.items()
     for kind in (AxisType.Auto, AxisType.Explicit)
+} | {
+    "some arguments, explicit mesh": functools.partial(mixed, of=lambda place: place != 1),
+    "other arguments, explicit mesh": functools.partial(mixed, of=lambda place: place == 1),
 }
 
-FEWER = ("around shard_map, explicit mesh", "in shard_map, auto mesh", "whole, explicit mesh")
+FEWER = ("around shard_map, explicit mesh", "in shard_map, auto mesh", "whole, explicit mesh",
+         "some arguments, explicit mesh", "other arguments, explicit mesh")  # fmt: skip
 
 
 def error(found, expected):
