@@ -57,7 +57,8 @@ def axes(
     apart = per_axis(op, "dilation", dilation, count)
     ends = _ends(op, padding, sizes, window, steps, apart)
     found = tuple(
-        Axis(*each, *end) for each, end in zip(zip(sizes, window, steps, apart, strict=True), ends, strict=True)
+        Axis(*each, *end)
+        for each, end in zip(zip(sizes, window, steps, apart, strict=True), ends, strict=True)
     )
     for number, axis in enumerate(found):
         padded = axis.lo + axis.size + axis.hi

@@ -169,7 +169,9 @@ def _features_last(n: int) -> Any:
     )
 
 
-def _axes(params: Params, x: Array, strides: PerAxis, padding: Padding, dilation: PerAxis) -> tuple[Axis, ...]:
+def _axes(
+    params: Params, x: Array, strides: PerAxis, padding: Padding, dilation: PerAxis
+) -> tuple[Axis, ...]:
     n = params.w.ndim - 2
     return windows.axes("conv", x.shape[-n - 1 : -1], params.w.shape[:n], strides, padding, dilation)
 

@@ -32,7 +32,7 @@ from jax import lax
 from jaxtyping import Array, DTypeLike, Float, Int
 
 from manual_bp import checks, windows
-from manual_bp.precision import accumulator, wide
+from manual_bp.precision import wide
 from manual_bp.windows import Axis, Padding, PerAxis
 
 
@@ -235,9 +235,7 @@ def _counts(axes: tuple[Axis, ...], count_include_pad: bool, like: Array) -> Arr
     return jnp.broadcast_to(jnp.asarray(counts, like.dtype), (1, *(like.shape[1:-1]), 1))
 
 
-def _axes(
-    op: str, x: Any, window: PerAxis, strides: PerAxis | None, padding: Padding
-) -> tuple[Axis, ...]:
+def _axes(op: str, x: Any, window: PerAxis, strides: PerAxis | None, padding: Padding) -> tuple[Axis, ...]:
     """The window along each spatial axis."""
     checks.floating(op, x=x)
     told = [len(v) for v in (window, strides, padding) if isinstance(v, tuple | list)]

@@ -1,0 +1,39 @@
+"""Normalisation of each example over its spatial axes and groups of channels."""
+
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jax_ref.precision import at_least_float32
+
+
+@runtime_checkable
+class Params(Protocol):
+    """Anything with gains `g` (C,) and biases `b` (C,) or `None`."""
+
+    @property
+    def g(self) -> Float[Array, "C"]:
+        """The gains."""
+        ...
+
+    @property
+    def b(self) -> Float[Array, "C"] | None:
+        """The biases."""
+        ...
+
+
+def apply(
+    params: Params, x: Float[Array, "B *S C"], *, groups: int, eps: float = 1e-5
+) -> Float[Array, "B *S C"]:
+    """`(x - mean) / sqrt(var + eps) * g + b`, example by example and group by group."""
+    x_ = at_least_float32(x)
+    split = [
+        (part - jnp.mean(part, over, keepdims=True)) * jax.lax.rsqrt(jnp.var(part, over, keepdims=True) + eps)
+        for part in jnp.split(x_, groups, axis=-1)
+        for over in [tuple(range(1, x.ndim))]
+    ]
+    lead = tuple(range(x.ndim - 1))
+    y = jnp.concatenate(split, -1).astype(x.dtype) * jnp.expand_dims(params.g.astype(x.dtype), lead)
+    return y if params.b is None else y + jnp.expand_dims(params.b.astype(x.dtype), lead)
