@@ -115,12 +115,13 @@ def test_an_op_with_a_value_in_a_place_a_row_or_a_column(name):
     case = CASES[name]
     example = case.examples[0]
     pair = of_op(case.op, case.reference, **example.static)
-    shape = jax.eval_shape(pair.reference, *jax.tree.map(jnp.asarray, example.args)).shape
-    d_output = np.random.default_rng(0).normal(size=shape)
+    output = jax.eval_shape(pair.reference, *jax.tree.map(jnp.asarray, example.args))
+    rng = np.random.default_rng(0)
+    d_output = jax.tree.map(lambda y: rng.normal(size=y.shape), output)
     ours = jax.jit(jax.vmap(pair.run, (0, None)))
     theirs = jax.jit(jax.vmap(functools.partial(oracle.value_and_vjp, pair.reference), (0, None)))
     for dtype in DTYPES:
-        stacked, d = placed(example.args, dtype), d_output.astype(dtype)
+        stacked, d = placed(example.args, dtype), oracle.cast(d_output, dtype)
         found, reached = in_float64(ours(stacked, d)), in_float64(theirs(stacked, d))
         wide = oracle.cast((stacked, d), jnp.float64)
         exact = [rounded(x, dtype) for x in in_float64(theirs(*wide))]
@@ -130,7 +131,7 @@ def test_an_op_with_a_value_in_a_place_a_row_or_a_column(name):
             wrong = far(a, e, r, dtype, largest) & np.isfinite(r)
             first = int(np.argmax(np.any(wrong, others)))
             at = jax.tree.map(lambda x, n=first: x[n], stacked)
-            assert not np.any(wrong), f"{d.dtype}, leaf {leaf}: {at}"
+            assert not np.any(wrong), f"{jnp.dtype(dtype)}, leaf {leaf}: {at}"
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
