@@ -64,8 +64,8 @@ def axes(
         padded = axis.lo + axis.size + axis.hi
         if axis.reach + 1 > padded:
             raise ValueError(
-                f"{op}: the window reaches over {axis.reach + 1} entries of spatial axis {number}; expected at "
-                f"most {padded}, its length with padding"
+                f"{op}: the window reaches over {axis.reach + 1} entries of spatial axis {number}; expected "
+                f"at most {padded}, its length with padding"
             )
     return found
 

@@ -14,6 +14,7 @@ from experiments.mistakes import ours
 from experiments.mistakes.checks import CHECKS
 from experiments.mistakes.measure import LOSS
 from experiments.mistakes.places import NAMES
+from manual_bp.textbook.notes import label
 
 PLACES = {LOSS: ("start",)} | dict.fromkeys((*CHECKS, *ours.DTYPES), NAMES)
 """Where each check is asked."""
@@ -28,7 +29,7 @@ SHORT = (
     "ours\nf32",
     "ours\nf64",
 )
-"""The checks in the table and the picture, in the order of `PLACES`."""
+"""The checks in the picture, in the order of `PLACES`."""
 
 COLOURS = {
     "right every time": "#0072B2",
@@ -42,26 +43,40 @@ COLOURS = {
 def table(figures: study.Figures) -> Table:
     """One row for each gradient."""
     shown = Table(
-        Column("gradient", min_width=14),
+        Column("gradient", ratio=5),
         Column("lost", justify="right", no_wrap=True),
-        *(Column(name, justify="right", no_wrap=True) for name in SHORT),
-        Column("leaf", no_wrap=True),
+        Column("wrong about it", ratio=8),
+        Column("ours says", ratio=3),
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
-        caption=f"Of {figures['repeats']} tries. lost: points of test accuracy; loss: it does not fall; "
-        "checks: complaints, a digit each at the start, trained, at zeros and drawn, which are false alarms "
-        "where there is no mistake; leaf: the first that ours finds wrong on the way back, at the start; "
-        "→: what ours calls it.",
+        caption=f"Of {figures['repeats']} tries at each place. lost: points of test accuracy. wrong about "
+        "it: the checks that miss a mistake, or accuse a right gradient, at the places named, or at all; the "
+        "training loss misses it by falling. ours says: the first wrong leaf on the way back, at the start, "
+        "and what is wrong with it.",
     )
     for row in figures["rights"] + figures["planted"]:
+        cells = ("-",) * 3
         if "complaints" in row:
-            counts = ("".join(map(str, row["complaints"][check].values())) for check in PLACES)
-            cells = f"{row['lost']:.1f}", *counts, row["leaf"] or ""
-        else:
-            cells = ("-",) * (len(PLACES) + 2)
-        name = row["name"] + (f"\n→ {kind(row)}" if kind(row) else "")
-        shown.add_row(name, *cells, end_section=row is figures["rights"][-1])
+            said = ": ".join(filter(None, (row["leaf"], kind(row))))
+            cells = f"{row['lost']:.1f}", "\n".join(_wrong(figures, row)), said
+        shown.add_row(label(row["name"]), *cells, end_section=row is figures["rights"][-1])
     return shown
+
+
+def _wrong(figures: study.Figures, row: study.Figures) -> list[str]:
+    """The checks that are wrong about a row, a line for those that are so in the same way."""
+    alike: dict[str, list[str]] = {}
+    for check, places in PLACES.items():
+        outcomes = {place: outcome(figures, row, check, place) for place in places}
+        wrong = {place: found for place, found in outcomes.items() if found != "right every time"}
+        where = ", ".join(
+            place + " at times" * (found == "right sometimes") for place, found in wrong.items()
+        )
+        if set(outcomes.values()) == {"missed every time"}:
+            where = ""
+        if wrong:
+            alike.setdefault(where, []).append(check)
+    return [": ".join(filter(None, (", ".join(checks), where))) for where, checks in alike.items()]
 
 
 def kind(row: study.Figures) -> str:
@@ -82,7 +97,7 @@ def outcome(figures: study.Figures, row: study.Figures, check: str, place: str) 
 def draw(figures: study.Figures) -> Figure:
     """A cell for each gradient, check and place, beside the accuracy that the gradient loses."""
     rows, kinds = figures["rights"] + figures["planted"], list(COLOURS)
-    figure = Figure(figsize=(10, 2.2 + 0.21 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(11, 2.2 + 0.21 * len(rows)), layout="constrained")
     cells, bars = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
     colours = {"cmap": ListedColormap(list(COLOURS.values())), "vmin": 0, "vmax": len(kinds) - 1}
     left, ticks = 0.0, {}
@@ -98,7 +113,7 @@ def draw(figures: study.Figures) -> Figure:
     bars.set(xlim=(min(0, np.nanmin(lost)) - 10, 120), xlabel="points", title="accuracy lost")
     cells.set(ylim=(len(rows), 0), xlabel="place: start, trained, zeros, drawn")
     cells.set_xticks(list(ticks), list(ticks.values()), fontsize=8)
-    cells.set_yticks(centres, [row["name"] for row in rows])
+    cells.set_yticks(centres, [label(row["name"]) for row in rows])
     for ax in (cells, bars):
         ax.axhline(len(figures["rights"]), color="white", linewidth=6)
         ax.tick_params(length=0)

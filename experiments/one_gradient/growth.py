@@ -21,7 +21,7 @@ LAYERS = 3
 WIDTH = 4
 """Width of the networks whose number of layers grows."""
 
-FORMS = {"path": "one weight by paths", "index": "index form, eager", "vector": "vector form"}
+TIMED = {"path": "one weight by paths", "index": "index form, eager", "vector": "vector form"}
 """The forms that are timed, and what they are called."""
 
 

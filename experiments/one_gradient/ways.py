@@ -33,6 +33,7 @@ from experiments.common import numerical as differences
 from manual_bp.models import mlp
 from manual_bp.textbook import columns, four_equations, index_and_vector_forms, matrix_form, paths, two_passes
 from manual_bp.textbook.columns import Network
+from manual_bp.textbook.notes import FORMS
 
 
 class Head(NamedTuple):
@@ -123,14 +124,14 @@ def ways(widths: Sequence[int], head: str) -> dict[str, Way]:
 
     autodiff = jax.grad(partial(jax_ref.textbook.mean_cost, **notes))
     return {
-        "000": Way("matrix form", matrices, once),
-        "001": Way("two passes", partial(two_passes.total_gradient, **notes), once),
-        "002i": Way("index form", neurons, once, jitted=False),
-        "002v": Way("vector form", each(index_and_vector_forms.gradient), once),
-        "002b": Way("batch form", partial(index_and_vector_forms.batch_form, **notes), once),
-        "002a": Way("augmented form", each(augmented), once),
-        "003": Way("path form", each(paths.gradient), by_paths),
-        "004": Way("four equations", partial(four_equations.mean_gradient, **notes), once),
+        "000": Way(FORMS["000"].name, matrices, once),
+        "001": Way(FORMS["001"].name, partial(two_passes.total_gradient, **notes), once),
+        "002i": Way(FORMS["002i"].name, neurons, once, jitted=False),
+        "002v": Way(FORMS["002v"].name, each(index_and_vector_forms.gradient), once),
+        "002b": Way(FORMS["002b"].name, partial(index_and_vector_forms.batch_form, **notes), once),
+        "002a": Way(FORMS["002a"].name, each(augmented), once),
+        "003": Way(FORMS["003"].name, each(paths.gradient), by_paths),
+        "004": Way(FORMS["004"].name, partial(four_equations.mean_gradient, **notes), once),
         "mlp": Way("manual_bp.models.mlp", engine, once),
         "grad": Way("jax.grad", autodiff, once),
         "cplx": Way("complex step", numerical(differences.gradient_by_complex_step), 4 * sweep),  # (3)

@@ -135,10 +135,10 @@ def _draw_ribbons(ax: Axes, curves: np.ndarray, values: np.ndarray) -> None:
 
 
 def _draw_sum(ax: Axes, figures: study.Figures) -> None:
-    """The positive paths, from their end the negative ones, and what is left."""
+    """The positive paths, the negative ones, and their sum: each bar from 0 to its number on the axis."""
     heights = [figures[name] for name in ("positive", "negative", "sum")]
     ax.use_sticky_edges = False  # leaves the margin for the labels
-    bars = ax.bar(range(3), heights, 0.7, [0, heights[0], 0], color=(POSITIVE, NEGATIVE, DARK))
+    bars = ax.bar(range(3), heights, 0.7, color=(POSITIVE, NEGATIVE, DARK))
     ax.bar_label(bars, [Formatter.fix_minus(f"{height:+#.3g}") for height in heights], padding=4, fontsize=14)
     ax.axhline(0, color=MIDDLE, linewidth=1)
     ax.set_xticks(range(3), ["positive\npaths", "negative\npaths", "sum"], fontsize=14)

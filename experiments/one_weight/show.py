@@ -1,6 +1,8 @@
 """The paths of one weight in a table, and in a sentence."""
 
 import re
+from collections.abc import Iterable
+from functools import partial
 
 from rich.table import Table
 
@@ -9,6 +11,12 @@ from manual_bp.textbook import paths
 
 MOST_ROWS = 40
 """Paths that are printed in full; of more, half as many are printed."""
+
+OTHERS = ("through", "product", "of sum")
+"""The columns beside those of the factors."""
+
+WIDTH, GAP = 80, 2
+"""Of the table, and between two columns of it, in characters."""
 
 
 def table(figures: study.Figures) -> Table:
@@ -29,17 +37,25 @@ def table(figures: study.Figures) -> Table:
         pad_edge=False,
         min_width=54,
     )
-    factors = paths.factor_names(everything[0]["route"], figures["weight"], depth)
-    general = (re.sub(r"(?<=ŷ)_\d+|,\d+", "", name) for name in factors)  # the neurons are in the rows
-    for name in ("through", *(name.replace("/", "/\n") for name in general), "product", "of sum"):
-        shown.add_column(name, justify="right", overflow="fold")
+    names = paths.factor_names(everything[0]["route"], figures["weight"], depth)
+    general = (re.sub(r"(?<=ŷ)_\d+|,\d+", "", name) for name in names)  # the neurons are in the rows
+    heads = [name.replace("/", "/\n") for name in general]
     printed = everything if len(everything) <= MOST_ROWS else everything[: MOST_ROWS // 2]
-    for path in printed:
-        values = (f"{value:.3g}" for value in (*path["factors"], path["product"]))
-        shown.add_row(" ".join(map(str, path["route"])), *values, _share(path["product"], total))
+    cells = [[f"{value:.3g}" for value in path["factors"]] for path in printed]
+    others = [
+        (" ".join(map(str, path["route"])), f"{path['product']:.3g}", _share(path["product"], total))
+        for path in printed
+    ]
+    across = _across([heads, *cells], WIDTH - sum(map(_widest, zip(*others, OTHERS, strict=True))) - 2 * GAP)
+    stacked = partial(_stacked, across=across)
+    for name in (OTHERS[0], *stacked(heads), *OTHERS[1:]):
+        shown.add_column(name, justify="right", overflow="fold")
+    for (route, *product), factors in zip(others, cells, strict=True):
+        shown.add_row(route, *stacked(factors), *product)
     if more := len(everything) - len(printed):
         rest = sum(path["product"] for path in everything[len(printed) :])
-        shown.add_row(f"{more:,} more", *[""] * len(factors), f"{rest:.3g}", _share(rest, total))
+        empty = [""] * across
+        shown.add_row(f"{more:,} more", *empty, f"{rest:.3g}", _share(rest, total))
     return shown
 
 
@@ -53,6 +69,23 @@ def sentence(figures: study.Figures) -> str:
         f"cancels; the sum, {f['sum']:.6g}, is the gradient by backpropagation and by jax.grad to within "
         f"{f['difference']:.1g}."
     )
+
+
+def _across(rows: list[list[str]], room: int) -> int:
+    """The most columns, each after a gap, in which all rows have room if what is left goes to lines below."""
+    for number in range(len(rows[0]), 1, -1):
+        widths = (_widest("\n".join(row[column::number]) for row in rows) for column in range(number))
+        if sum(widths) + GAP * number <= room:
+            return number
+    return 1
+
+
+def _stacked(cells: list[str], across: int) -> list[str]:
+    return ["\n".join(cells[column::across]) for column in range(across)]
+
+
+def _widest(cells: Iterable[str]) -> int:
+    return max(len(line) for cell in cells for line in cell.split("\n"))
 
 
 def _share(part: float, total: float) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from rich import box
 from rich.table import Column, Table
 
 from experiments.common import study
@@ -16,11 +17,14 @@ COLOURS = {"quadratic": "#D55E00", "cross-entropy": "#0072B2"}
 
 def table(figures: study.Figures) -> Table:
     """One row for each start and cost of the neuron, then of the network."""
-    columns = ("epochs", "s'(z) at first", "gradient, first / largest", "delta norms at first, by layer")
+    columns = ("epochs", "s'(z)\nat first", "gradient,\nfirst/\nlargest", "deltas\nat first,\nby layer")
     shown = Table(
-        *("", "start", "cost", *(Column(name, justify="right") for name in columns)),
+        *(Column(name, no_wrap=True) for name in ("", "start", "cost")),
+        *(Column(name, justify="right") for name in columns),
+        box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
         caption="Epochs: neuron, output below 0.9 / 0.5; network, all mean outputs below 0.9 / accuracy 90% "
-        "(runs that came there). Gradient: |dC/dw| of the neuron, the network's output delta.",
+        "(runs that came there). Gradient: |dC/dw| of the neuron, the network's output delta. Deltas: norms.",
     )
     for start, cost, f in _rows(figures["neuron"]):
         epochs = f"{_shown(f['epochs_to_0.9'])} / {_shown(f['epochs_to_0.5'])}"

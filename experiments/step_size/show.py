@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from rich import box
 from rich.table import Table
 
 from experiments.common import study
@@ -14,7 +15,7 @@ COLOURS = {"forward": "#D55E00", "central": "#0072B2", "complex step": "#009E73"
 def table(figures: study.Figures) -> Table:
     """The best steps above, the kinks below."""
     said = "Error: the median over directions, at the best and the textbook's step. Order: beyond the best."
-    best = Table(caption=said)
+    best = Table(caption=said, box=box.SIMPLE)
     for column in ("dtype", "difference", "best step", "in theory", "error", "textbook", "order"):
         best.add_column(column)
     for dtype, methods in figures["errors"].items():
@@ -25,7 +26,8 @@ def table(figures: study.Figures) -> Table:
             best.add_row(dtype, method, *steps, f"{f['best_error']:.1e}", f"{f['textbook_error']:.1e}", order)
         best.add_section()
     said = "Per cent: directions that meet a kink. Below: the median and the 95% quantile of the error."
-    relu = Table("relu, float64", *(f"h = {step:.0e}" for step in figures["kink_steps"]), caption=said)
+    steps = (f"{step:.0e}" for step in figures["kink_steps"])
+    relu = Table("relu, float64, h =", *steps, caption=said, box=box.SIMPLE, padding=(0, 1, 0, 0))
     for size, f in figures["kinks"].items():
         cells = zip(f["crossing"], f["median_error"], f["error_95"], strict=True)
         said = f"examples: {size}\nmedian error\n95% error"
@@ -38,8 +40,9 @@ def table(figures: study.Figures) -> Table:
 
 def draw(figures: study.Figures) -> Figure:
     """The curves of both dtypes above, the kinks below."""
-    figure = Figure(figsize=(11, 9), layout="constrained")
-    axes = figure.subplots(2, 2)
+    figure = Figure(figsize=(11, 10), layout="constrained")
+    smooth, kinked = figure.subfigures(2, 1, squeeze=False)[:, 0]
+    axes = np.stack([smooth.subplots(1, 2), kinked.subplots(1, 2)])
     for ax, (dtype, methods) in zip(axes[0], figures["errors"].items(), strict=True):
         for method, f in methods.items():
             ax.loglog(figures["steps"], f["error"], color=COLOURS[method], linewidth=2, label=method)
@@ -53,11 +56,13 @@ def draw(figures: study.Figures) -> Figure:
     axes[1, 0].plot([], [], "k:", label="theory")
     axes[1, 0].set(title="relu: steps $\\pm$h that meet a kink", ylabel="fraction of directions")
     _against_examples(axes[1, 1], figures, "error_95", "o-")
-    axes[1, 1].set(title="relu: central differences in float64", yscale="log", ylim=(1e-13, 1))
+    axes[1, 1].set(title="relu: central differences in float64", yscale="log")
     axes[1, 1].set_ylabel("95% quantile of error / RMS of f'")
     for ax in axes.flat:
         ax.grid(alpha=0.3)
-        ax.legend()
+    for part, ax in ((smooth, axes[0, 0]), (kinked, axes[1, 0])):
+        handles, labels = ax.get_legend_handles_labels()
+        part.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
     return figure
 
 

@@ -3,7 +3,6 @@
 import math
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ import numpy as np
 import optax
 
 from experiments.common.errors import UserError
+from experiments.data import npz
 from experiments.train.parts import mapped, parts
 
 
@@ -25,7 +25,8 @@ def read(rule: str, params: Any, stacked: frozenset[str] = frozenset()) -> Any |
     """The factors by a rule or from a file, as a pytree like `params`.
 
     `uniform` (None), `inverse_fan_in` (weights by 1/inputs), `layers:1,0.1,...` (a number for each of the
-    model's parts), or a `.npz` file with an array for every param, named as in `layers.0.w`.
+    model's parts), or a `.npz` file with an array for every param, named as in `layers.0.w`. Each is
+    finite and at least 0.
     """
     if rule == "uniform":
         return None
@@ -56,30 +57,34 @@ def _by_layer(numbers: str, params: Any, stacked: frozenset[str]) -> Any:
             f"--rates has {len(each)} numbers; the model has {len(names)} layers: {', '.join(names)}."
         )
     rates = dict(zip(names, each, strict=True))
-    return mapped(
-        lambda name, part: jax.tree.map(lambda p: jnp.full_like(p, rates[name]), part), params, stacked
-    )
+
+    def fill(name: str, part: Any) -> Any:
+        return jax.tree.map(lambda p: jnp.full_like(p, _factors(np.array(rates[name]), p, name)), part)
+
+    return mapped(fill, params, stacked)
 
 
 def _from_file(path: Path, params: Any) -> Any:
+    leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+    named = {jax.tree_util.keystr(key, simple=True, separator="."): leaf for key, leaf in leaves}
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise UserError(f"--rates: {path} cannot be read: {error}.") from None
+        found = npz.read(path, {name: leaf.shape for name, leaf in named.items()})
+    except UserError as error:
+        raise UserError(f"--rates: {error}") from None
+    rates = [jnp.asarray(_factors(found[name], leaf, f"{name} in {path}")) for name, leaf in named.items()]
+    return jax.tree.unflatten(structure, rates)
 
-    def pick(key: Any, leaf: jax.Array) -> jax.Array:
-        name = jax.tree_util.keystr(key, simple=True, separator=".")
-        if name not in arrays:
-            raise UserError(f"--rates: {path} has no array {name}; it has {', '.join(arrays)}.")
-        found = arrays.pop(name)
-        if found.shape != leaf.shape:
-            raise UserError(f"--rates: {name} in {path} has shape {found.shape}; expected {leaf.shape}.")
-        if not np.all(np.isfinite(found)):
-            raise UserError(f"--rates: {name} in {path} has a value that is not finite.")
-        return jnp.asarray(found, leaf.dtype)
 
-    rates = jax.tree_util.tree_map_with_path(pick, params)
-    if arrays:
-        raise UserError(f"--rates: {path} has arrays of no param: {', '.join(arrays)}.")
-    return rates
+def _factors(found: np.ndarray, leaf: jax.Array, where: str) -> np.ndarray:
+    """The factors in the dtype of the leaf, where each must be a number, not too large, and not negative."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        factors = found.astype(leaf.dtype)
+    wrong = ~((factors >= 0) & np.isfinite(factors))
+    if np.any(wrong):
+        value = found.reshape(-1)[np.argmax(wrong)]
+        state = "negative" if value < 0 else "too large" if np.isfinite(value) else "not finite"
+        raise UserError(
+            f"--rates: {where} has the value {value}, which is {state}; expected a number from 0 up, "
+            f"in {leaf.dtype}."
+        )
+    return factors

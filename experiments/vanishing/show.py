@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich import box
-from rich.table import Column, Table
+from rich.table import Table
 
 from experiments.common import study
 from experiments.vanishing.measure import TRAINED_DEPTH
@@ -19,22 +19,26 @@ COLOURS = {"unit_normal": "#D50", "fan_in": "#07B", "glorot": "#097", "he": "#EA
 
 def table(figures: study.Figures) -> Table:
     """The shallowest and the deepest network of each kind."""
-    first = Column("first hidden\nlayer", min_width=17)  # a band is broken in a bad place by less
-    table = Table("network", "hidden\nlayers", first, "last hidden\nlayer", "factor per\nlayer back")
-    table.title, table.box = "Norm of the delta at initialisation: median (5–95%)", box.SIMPLE
+    heads = ("network", "layers", "first hidden\nlayer", "last hidden\nlayer", "factor per\nlayer back")
+    table = Table(*heads, box=box.SIMPLE, padding=(0, 1, 0, 0))
+    table.title = "Norm of the delta at initialisation: median, and 5–95%"
     for activation, kinds in figures["initial"].items():
         for name, rows in kinds.items():
             for row in rows[:: max(1, len(rows) - 1)]:
                 bands = (row["norm"][0], row["norm"][-1], row["factor"])
-                table.add_row(f"{activation} {name}", str(row["depth"]), *map(_shown, bands))
+                cells = (_shown(band).replace(" (", "\n(") for band in bands)
+                table.add_row(f"{activation}\n{name}", str(row["depth"]), *cells)
         table.add_section()
     return table
 
 
 def draw(figures: study.Figures) -> Figure:
     """A column for each activation: the norms by layer, by depth, and in training."""
-    figure = Figure(figsize=(1 + 3.7 * len(figures["initial"]), 11), layout="constrained")
-    grid = figure.subplots(3, len(figures["initial"]), sharey="row", squeeze=False)
+    figure = Figure(figsize=(1 + 3.7 * len(figures["initial"]), 11.5), layout="constrained")
+    untrained, trained = figure.subfigures(2, 1, squeeze=False, height_ratios=(2, 1))[:, 0]
+    upper = untrained.subplots(2, len(figures["initial"]), sharey="row", squeeze=False)
+    lower = trained.subplots(1, len(figures["initial"]), sharey="row", squeeze=False)
+    grid = np.concatenate([upper, lower])
     for column, (activation, kinds) in enumerate(figures["initial"].items()):
         by_layer, by_depth, by_epoch = grid[:, column]
         depths = [row["depth"] for row in next(iter(kinds.values()))]
@@ -42,22 +46,25 @@ def draw(figures: study.Figures) -> Figure:
             style = {"label": name, "marker": ".", "color": COLOURS[name]}
             _line(by_layer, range(1, depths[-1] + 1), rows[-1]["norm"], **style)
             _line(by_depth, depths, [row["norm"][0] for row in rows], **style)
-        trained = figures["training"][activation]
+        course = figures["training"][activation]
         for k in range(TRAINED_DEPTH):
-            layer = [epoch[k] for epoch in trained["norm"]]
+            layer = [epoch[k] for epoch in course["norm"]]
             colour = colormaps["viridis"](0.9 * k / (TRAINED_DEPTH - 1))
-            _line(by_epoch, range(len(layer)), layer, label=f"hidden layer {k + 1}", color=colour)
+            banded = k in (0, TRAINED_DEPTH - 1)  # those of the layers between lie on them
+            label = f"hidden layer {k + 1}"
+            _line(by_epoch, range(len(layer)), layer, banded=banded, label=label, color=colour)
         by_layer.set(title=f"{activation}: {depths[-1]} hidden layers, untrained", xlabel="hidden layer")
         by_depth.set(title=f"{activation}: first layer, untrained", xlabel="number of hidden layers")
-        kind = f"{activation} {trained['initialization']}"
+        kind = f"{activation} {course['initialization']}"
         by_epoch.set(title=f"{kind}: {TRAINED_DEPTH} hidden layers, training", xlabel="epoch")
         for ax in grid[:, column]:
             ax.grid(alpha=0.3)
             ax.xaxis.get_major_locator().set_params(integer=True)
     for ax in grid[:, 0]:
         ax.set(yscale="log", ylabel="norm of the delta (median, 5–95%)")
-    grid[0, 0].legend()
-    grid[2, 0].legend()
+    for part, ax in ((untrained, grid[0, 0]), (trained, grid[2, 0])):
+        handles, labels = ax.get_legend_handles_labels()
+        part.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
     return figure
 
 
@@ -76,10 +83,13 @@ def sentence(figures: study.Figures) -> str:
     return f"{text} The bands hold, of Nielsen's numbers, {'; '.join(held)}." if held else text
 
 
-def _line(ax: Axes, x: Sequence[int], bands: Sequence[dict[str, float | None]], **style: Any) -> None:
+def _line(
+    ax: Axes, x: Sequence[int], bands: Sequence[dict[str, float | None]], *, banded: bool = True, **style: Any
+) -> None:
     low, median, high = (np.array([band[q] for band in bands], float) for q in ("low", "median", "high"))
     ax.plot(x, median, **style)
-    ax.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
+    if banded:
+        ax.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
 
 
 def _shown(band: dict[str, float | None]) -> str:

@@ -25,6 +25,7 @@ def table(figures: study.Figures) -> Table:
         Column("check", no_wrap=True),
         *(Column(name, justify="right") for name in names),
         box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
         caption=f"Draws of {figures['size']} arguments: {figures['draws']}. caught, sometimes: mistakes at "
         "every draw, and only at some; named: caught, and for what it is; raised: complaints that were other "
         "errors than the check's own, of mistakes + right pairs; seconds: median over the right pairs of a "

@@ -1,5 +1,5 @@
-r"""Batch normalisation over every axis but the last, by the batch's own statistics.   Axes: B all axes but the
-last, with N entries; C channels.
+r"""Batch normalisation over every axis but the last, by the batch's own statistics.   Axes: B all axes but
+the last, with N entries; C channels.
 
     m_c  = mean_b x_bc,    v_c = mean_b (x_bc - m_c)^2              (1)
     y_bc = g_c xhat_bc + b_c,    xhat_bc = (x_bc - m_c) r_c,    r_c = (v_c + eps)^(-1/2)   (2)
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, DTypeLike, Float, Key
 
 from manual_bp import checks
 from manual_bp.precision import wide
@@ -48,8 +48,8 @@ class Residuals(NamedTuple):
     r: Float[Array, "C"]
 
 
-def init(features: int, *, bias: bool = True, dtype: DTypeLike = jnp.float32) -> Params:
-    """Gains of 1 and, with `bias`, biases of 0."""
+def init(key: Key[Array, ""], features: int, *, bias: bool = True, dtype: DTypeLike = jnp.float32) -> Params:
+    """Gains of one and, with `bias`, zero biases; nothing is drawn with `key`, which every `init` takes."""
     checks.option("batch_norm.init", "features", features, features > 0, "a positive width")
     return Params(jnp.ones(features, dtype), jnp.zeros(features, dtype) if bias else None)
 

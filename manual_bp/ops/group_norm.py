@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, DTypeLike, Float, Key
 
 from manual_bp import checks, windows
 from manual_bp.precision import wide
@@ -40,8 +40,8 @@ class Residuals(NamedTuple):
     r: Float[Array, "B G"]
 
 
-def init(features: int, *, bias: bool = True, dtype: DTypeLike = jnp.float32) -> Params:
-    """Gains of 1 and, with `bias`, biases of 0."""
+def init(key: Key[Array, ""], features: int, *, bias: bool = True, dtype: DTypeLike = jnp.float32) -> Params:
+    """Gains of one and, with `bias`, zero biases; nothing is drawn with `key`, which every `init` takes."""
     checks.option("group_norm.init", "features", features, features > 0, "a positive width")
     return Params(jnp.ones(features, dtype), jnp.zeros(features, dtype) if bias else None)
 

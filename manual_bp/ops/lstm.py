@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int, Key
 
-from manual_bp import checks, initializers, recurrence
+from manual_bp import checks, recurrence
 from manual_bp.precision import wide
 
 GATES = "ifgo"

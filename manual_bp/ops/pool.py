@@ -1,5 +1,5 @@
-r"""Pooling: the largest entry, or the mean, of a window.   Axes: B leading, S spatial, P places of the window,
-K its entries, C channels.
+r"""Pooling: the largest entry, or the mean, of a window.   Axes: B leading, S spatial, P places of the
+window, K its entries, C channels.
 
 The window's entry k at place p is  q = s p + k - lo,  with strides s and `lo` entries of padding before; p, k
 and q have a component for each spatial axis:

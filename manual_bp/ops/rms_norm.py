@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, DTypeLike, Float, Key
 
 from manual_bp import checks
 from manual_bp.precision import wide
@@ -33,8 +33,10 @@ class Residuals(NamedTuple):
     r: Float[Array, "*B"]
 
 
-def init(features: int, *, unit_offset: bool = False, dtype: DTypeLike = jnp.float32) -> Params:
-    """Gains that leave the normalised x as it is: 1, or 0 with `unit_offset`."""
+def init(
+    key: Key[Array, ""], features: int, *, unit_offset: bool = False, dtype: DTypeLike = jnp.float32
+) -> Params:
+    """Gains that leave the normalised x as it is: 1, or 0 with `unit_offset`; nothing is drawn with `key`."""
     checks.option("rms_norm.init", "features", features, features > 0, "a positive width")
     return Params(jnp.full(features, 0 if unit_offset else 1, dtype))
 

@@ -102,6 +102,19 @@ def check_batch(
     _check(where, W, b, X, Y, X.shape[1:], activation, output, cost)
 
 
+def check_forward(
+    where: str,
+    W: Sequence[Array],
+    b: Sequence[Array] | None,
+    x: Array,
+    *,
+    activation: str,
+    output: str,
+) -> None:
+    """The same for a forward pass, which has no target and no cost."""
+    _check_forward(where, W, b, x, (), activation, output)
+
+
 def _check(
     where: str,
     W: Sequence[Array],
@@ -113,11 +126,26 @@ def _check(
     output: str,
     cost: str,
 ) -> None:
+    checks.choice(where, "cost", cost, COSTS)
+    checks.floating(where, y=y)
+    width = _check_forward(where, W, b, x, examples, activation, output)
+    checks.shape(where, "y", y, (width, *examples), ", the outputs of the last layer")
+
+
+def _check_forward(
+    where: str,
+    W: Sequence[Array],
+    b: Sequence[Array] | None,
+    x: Array,
+    examples: tuple[int, ...],
+    activation: str,
+    output: str,
+) -> int:
+    """The width of the last layer, if all is well."""
     checks.choice(where, "activation", activation, ACTIVATIONS)
     checks.choice(where, "output", output, OUTPUTS)
-    checks.choice(where, "cost", cost, COSTS)
     checks.option(where, "layers", tuple(W), len(W) > 0, "one layer or more")
-    checks.floating(where, x=x, y=y)
+    checks.floating(where, x=x)
     width = None
     for number, matrix in enumerate(W, start=1):
         shape = jnp.shape(matrix)
@@ -130,4 +158,4 @@ def _check(
         if b is not None:
             checks.shape(where, f"b of layer {number}", b[number - 1], (width,), ", one for each row of W")
     assert width is not None, "there is a layer"
-    checks.shape(where, "y", y, (width, *examples), ", the outputs of the last layer")
+    return width

@@ -1,7 +1,10 @@
-r"""Four equations: the fifth notes.   w_jk^[l] from neuron k of layer l-1 to neuron j of layer l = 1..L.
+r"""Four equations: note 004, "Understanding gradient descent and Backpropagation", which names no author.
 
-    z_j^[l] = sum_k w_jk^[l] a_k^[l-1] + b_j^[l],   a_j^[l] = g(z_j^[l])
-    c_x = 1/2 |y - a^[L]|^2,   C = (1/n) sum_x c_x,   e_j^[l] = dc_x/dz_j^[l]
+w_jk^[l] from neuron k of layer l-1 to neuron j of layer l = 1..L.
+
+    z_j^[l] = sum_k w_jk^[l] a_k^[l-1] + b_j^[l],   a^[0] = x                           (0a)
+    a_j^[l] = g(z_j^[l])                                                                (0b)
+    c_x = 1/2 |y - a^[L]|^2,   C = (1/n) sum_x c_x,   e_j^[l] = dc_x/dz_j^[l]           (0c)
 
     e^[L]       = J^T dc_x/da^[L]  =  dc_x/da^[L] * g'(z^[L]) where g is elementwise     (1)
     e_j^[l]     = sum_k w_kj^[l+1] e_k^[l+1] g'(z_j^[l])                                 (2)
@@ -41,14 +44,36 @@ correct, for w_jk from j to k in the last layer: (a_k - t_k) g'(z_k) a_j.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from manual_bp import checks
-from manual_bp.textbook.columns import Layer, Network, check, check_batch, mean
+from manual_bp.textbook.columns import Layer, Network, check, check_batch, check_forward, mean
 from manual_bp.textbook.functions import ACTIVATIONS, COSTS, OUTPUTS
+
+
+class Forward(NamedTuple):
+    """z^[1], ..., z^[L] and a^[0] = x, ..., a^[L]."""
+
+    z: tuple[Float[Array, " n"], ...]
+    a: tuple[Float[Array, " n"], ...]
+
+
+def forward(
+    layers: Sequence[Layer], x: Float[Array, " I"], *, activation: str = "sigmoid", output: str = "sigmoid"
+) -> Forward:
+    """Forward propagation of one example."""
+    names = {"activation": activation, "output": output}
+    check_forward("four_equations", [w for w, _ in layers], [b for _, b in layers], x, **names)
+    z, a = [], [x]
+    for l, (w, b) in enumerate(layers, start=1):
+        z.append(w @ a[-1] + b)  # (0a)
+        g = ACTIVATIONS[activation] if l < len(layers) else OUTPUTS[output]
+        a.append(g.value(z[-1]))  # (0b)
+    return Forward(tuple(z), tuple(a))
 
 
 def equation_1(
@@ -91,7 +116,7 @@ def gradient(
     """The gradient of c_x, the cost of one example."""
     names = {"activation": activation, "output": output, "cost": cost}
     check("four_equations", [w for w, _ in layers], [b for _, b in layers], x, y, **names)
-    z, a = _states(layers, x, activation, output)
+    z, a = forward(layers, x, activation=activation, output=output)
     e = [equation_1(COSTS[cost].gradient(a[-1], y), z[-1], output=output)]
     for l in reversed(range(1, len(layers))):
         e.append(equation_2(layers[l].W, e[-1], z[l - 1], activation=activation))
@@ -135,7 +160,7 @@ def cost_with_neuron_shifted(
     _check_place("cost_with_neuron_shifted", layers, layer, neuron)
     b = layers[layer - 1].b.at[neuron - 1].add(shift)  # z_j has b_j as a term
     changed = [*layers[: layer - 1], layers[layer - 1]._replace(b=b), *layers[layer:]]
-    return COSTS[cost].value(_states(changed, x, activation, output)[1][-1], y)
+    return COSTS[cost].value(forward(changed, x, activation=activation, output=output).a[-1], y)
 
 
 def cost_with_weight_shifted(
@@ -161,19 +186,7 @@ def cost_with_weight_shifted(
     checks.option("cost_with_weight_shifted", "source", source, inside, f"1 to {W.shape[1]}")
     W = W.at[neuron - 1, source - 1].add(shift)
     changed = [*layers[: layer - 1], layers[layer - 1]._replace(W=W), *layers[layer:]]
-    return COSTS[cost].value(_states(changed, x, activation, output)[1][-1], y)
-
-
-def _states(
-    layers: Sequence[Layer], x: Float[Array, " I"], activation: str, output: str
-) -> tuple[list[Array], list[Array]]:
-    """z^[1..L] and a^[0..L]."""
-    z, a = [], [x]
-    for l, layer in enumerate(layers, start=1):
-        z.append(layer.W @ a[-1] + layer.b)
-        g = ACTIVATIONS[activation] if l < len(layers) else OUTPUTS[output]
-        a.append(g.value(z[-1]))
-    return z, a
+    return COSTS[cost].value(forward(changed, x, activation=activation, output=output).a[-1], y)
 
 
 def _check_place(where: str, layers: Sequence[Layer], layer: int, neuron: int) -> None:

@@ -1,4 +1,6 @@
-r"""Index, vector, batch and augmented form: the third notes.   Layers k = 1..L of m_k neurons, a^(0) = x.
+r"""Index, vector, batch and augmented form: note 002, "Backpropagation", which names no author.
+
+Layers k = 1..L of m_k neurons, a^(0) = x.
 
     z_i^(k) = sum_(l=1..m_(k-1)) w_il^(k) a_l^(k-1) + b_i^(k),   a_i^(k) = s(z_i^(k))       (1)
     C = c sum_(k=1..N) L_k over the N data, c = 1/N                                         (2)

@@ -1,4 +1,6 @@
-r"""Matrix form, without biases: the first notes.   Layers k = 1..L, W_k (n_k, n_(k-1)), columns x_k (n_k,).
+r"""Matrix form, without biases: note 000, "Backpropagation - Matrix Form" by Benji Peng.
+
+Layers k = 1..L, W_k (n_k, n_(k-1)), columns x_k (n_k,).
 
     x_k = f(W_k x_(k-1)),   x_L = f_L(W_L x_(L-1))                       (1)
     E = 1/2 |z - t|^2 for one instance, z = x_L                          (2)

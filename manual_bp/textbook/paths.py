@@ -1,25 +1,31 @@
-r"""One weight's paths: the fourth notes.   Here a is the pre-activation and h the activation; h_0 = x.
+r"""One weight's paths: note 003, "Backpropogation", which names no author.
 
-    a_l = W_l h_(l-1) + b_l,   h_l = g(a_l),   yhat = O(a_L)                            (1)
+Here a is the pre-activation and h the activation; h_0 = x.
+
+    a_l = W_l h_(l-1) + b_l                                                             (1)
+    h_l = g(a_l),   l < L                                                               (2)
+    yhat = O(a_L)                                                                       (3)
+    theta_(t+1) = theta_t - eta grad L(theta_t)                                         (4)
 
 W_lij is the weight from neuron j of layer l-1 to neuron i of layer l. Between it and the loss lie all the
 routes i_l = i, i_(l+1), ..., i_L, o: one neuron of each later layer, and one output o, which differs from
 i_L where O mixes, as softmax does. Along each of them the chain rule multiplies
 
     dL/dyhat_o  dyhat_o/da_L   da_L/dh_(L-1)  dh_(L-1)/da_(L-1)  ...  da_(l+1)/dh_l  dh_l/da_l   da_l/dW_lij
-    each at the neuron of the route in that layer                                       (2)
-    with  da_k/dh_(k-1) = W_k,   dh_k/da_k = g'(a_k),   da_l,i/dW_lij = h_(l-1),j       (3)
-    dL/dW_lij = the sum of (2) over all routes                                          (4)
+    each at the neuron of the route in that layer                                       (5)
+    with  da_k/dh_(k-1) = W_k,   dh_k/da_k = g'(a_k),   da_l,i/dW_lij = h_(l-1),j       (6)
+    dL/dW_lij = the sum of (5) over all routes                                          (7)
 
 Their number is the product of the widths passed through, n_(l+1) ... n_L, and once more n_L for o where O
 mixes: that is why nobody computes a gradient so. Layers and neurons are counted from 1, as in the notes.
 
-Printed: (2) of one route, seven factors for L = 3, as the gradient: right only where every width is 1.
+Printed: (5) of one route, seven factors for L = 3, as the gradient: right only where every width is 1.
 Printed: a_L11, with an index too many; correct: a_L1. Printed: the last row of W_1 as w_1n, w_2n, ..., w_nn,
 which is its last column; correct: w_n1, w_n2, ..., w_nn. Printed: "2 hidden layers", then 1; and yhat =
-O(h_1), without the affine map; correct: (1). Printed: softmax with the denominator sum x_j; correct: sum
-e^x_j, as in the notes' code, which in its turn is NaN at [1000, 1001] and sums over the whole of a batch;
-`sigmoid_rows` and `softmax_rows` are the stable forms.
+O(h_1), without the affine map; correct: (3) of (1). Printed: the gradient in (4) at a theta without its t;
+correct: at theta_t. Printed: softmax with the denominator sum x_j; correct: sum e^x_j, as in the notes' code,
+which in its turn is NaN at [1000, 1001] and sums over the whole of a batch; `sigmoid_rows` and `softmax_rows`
+are the stable forms.
 """
 
 from collections.abc import Sequence
@@ -27,20 +33,48 @@ from itertools import product
 from math import prod
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from manual_bp import checks
-from manual_bp.textbook.columns import Layer, Network, check
+from manual_bp.textbook.columns import Layer, Network, check, check_forward
 from manual_bp.textbook.functions import ACTIVATIONS, COSTS, OUTPUTS, sigmoid, softmax
 
 Routes = np.ndarray
 """(P, D) integers counted from 1: a row is i_l, i_(l+1), ..., i_L, o."""
 
 
+class Forward(NamedTuple):
+    """a_1, ..., a_L before the activation, h_0 = x, ..., h_(L-1) after it, and the output."""
+
+    a: tuple[Float[Array, " n"], ...]
+    h: tuple[Float[Array, " n"], ...]
+    yhat: Float[Array, " O"]
+
+
+def forward(
+    layers: Sequence[Layer], x: Float[Array, " I"], *, activation: str = "sigmoid", output: str = "softmax"
+) -> Forward:
+    """The way forward for one example."""
+    names = {"activation": activation, "output": output}
+    check_forward("paths", [W for W, _ in layers], [b for _, b in layers], x, **names)
+    a, h = [], [x]
+    for l, (W, b) in enumerate(layers, start=1):
+        a.append(W @ h[-1] + b)  # (1)
+        if l < len(layers):
+            h.append(ACTIVATIONS[activation].value(a[-1]))  # (2)
+    return Forward(tuple(a), tuple(h), OUTPUTS[output].value(a[-1]))  # (3)
+
+
+def update(theta: PyTree, gradient: PyTree, eta: float) -> PyTree:
+    """The parameters after one step of gradient descent; a network, or any other pytree of them."""
+    return jax.tree.map(lambda p, d: p - eta * d, theta, gradient)  # (4)
+
+
 class Paths(NamedTuple):
-    """P paths: their routes (P, D), factors (P, F) in the order of (2), and their products (P,)."""
+    """P paths: their routes (P, D), factors (P, F) in the order of (5), and their products (P,)."""
 
     routes: Routes
     factors: Float[Array, "P F"]
@@ -85,13 +119,13 @@ def paths(
     inside = 1 <= i <= rows and 1 <= j <= cols
     checks.option("paths", "weight", weight, inside, f"neurons of 1 to {rows} and 1 to {cols}")
     found, factors, h = _until_weight(layers, x, y, layer, i, **names)
-    last = jnp.full((len(found), 1), h[j - 1])  # (3)
+    last = jnp.full((len(found), 1), h[j - 1])  # (6)
     factors = jnp.concatenate([factors, last], axis=1)
-    return Paths(found, factors, jnp.prod(factors, axis=1))  # (2)
+    return Paths(found, factors, jnp.prod(factors, axis=1))  # (5)
 
 
 def factor_names(route: Sequence[int], weight: tuple[int, int, int], depth: int) -> tuple[str, ...]:
-    """What the factors of one route are called, in the order of (2); `depth` is L."""
+    """What the factors of one route are called, in the order of (5); `depth` is L."""
     layer, i, j = weight
     *nodes, o = (int(node) for node in route)
     names = [f"∂L/∂ŷ_{o}", f"∂ŷ_{o}/∂a_{depth},{nodes[-1]}"]
@@ -122,7 +156,7 @@ def gradient(
         for i in range(1, W.shape[0] + 1):
             _, factors, h = _until_weight(layers, x, y, layer, i, **names)
             products = jnp.prod(factors, axis=1)
-            dW.append(jnp.sum(jnp.outer(products, h), axis=0))  # (4)
+            dW.append(jnp.sum(jnp.outer(products, h), axis=0))  # (7)
             db.append(jnp.sum(products))  # da_(l,i)/db_(l,i) = 1
         gradients.append(Layer(jnp.stack(dW), jnp.stack(db)))
     return tuple(gradients)
@@ -154,19 +188,15 @@ def _until_weight(
     output: str,
     cost: str,
 ) -> tuple[Routes, Float[Array, "P F"], Float[Array, " J"]]:
-    """The routes to `neuron` of `layer`, all factors of (2) but the last, and h_(l-1) to take that from."""
-    a, h = [], [x]
-    for W, b in layers:
-        a.append(W @ h[-1] + b)  # (1)
-        h.append(ACTIVATIONS[activation].value(a[-1]))
-    yhat = OUTPUTS[output].value(a[-1])
+    """The routes to `neuron` of `layer`, all factors of (5) but the last, and h_(l-1) to take that from."""
+    a, h, yhat = forward(layers, x, activation=activation, output=output)
     widths = (x.shape[0], *(W.shape[0] for W, _ in layers))
     found = routes(widths, layer, neuron, output=output)
     nodes, o = found[:, :-1] - 1, found[:, -1] - 1  # counted from 0, to index with
     factors = [COSTS[cost].gradient(yhat, y)[o], OUTPUTS[output].J(a[-1])[o, nodes[:, -1]]]
     for k in range(len(layers) - 1, layer - 1, -1):
         here, before = nodes[:, k + 1 - layer], nodes[:, k - layer]
-        factors += [layers[k].W[here, before], ACTIVATIONS[activation].derivative(a[k - 1])[before]]  # (3)
+        factors += [layers[k].W[here, before], ACTIVATIONS[activation].derivative(a[k - 1])[before]]  # (6)
     return found, jnp.stack(factors, axis=1), h[layer - 1]
 
 

@@ -1,4 +1,6 @@
-r"""Two passes: the second notes.   Columns; w_jk from input k to neuron j with input z_j and output a_j.
+r"""Two passes: note 001, "Backpropagation", which names no author.
+
+Columns; w_jk from input k to neuron j with input z_j and output a_j.
 
     theta = (w_1, w_2, ..., b_1, b_2, ...),  theta_1 = theta_0 - eta grad L(theta_0)      (1)
     L = (1/N) sum over the examples of l                                                  (2)

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import pickle
-import struct
 import zipfile
 
 import numpy as np
@@ -12,25 +11,12 @@ import pytest
 from experiments import data
 from experiments.common.errors import UserError
 from experiments.data import idx, mnist
-
-CODES = {"u1": 0x08, "i1": 0x09, ">i4": 0x0C, ">f4": 0x0D, ">f8": 0x0E}
-
-
-def write_idx(path, array, dtype="u1"):
-    """Write an IDX file, gzipped if its name says so."""
-    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, CODES[dtype], array.ndim, *array.shape)
-    content = header + array.astype(dtype).tobytes()
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+from tests.experiments.idx_files import write_folder, write_idx
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A small data set in four IDX files, two of them gzipped."""
-    rng = np.random.default_rng(0)
-    for split, n in (("train", 30), ("t10k", 9)):
-        write_idx(tmp_path / f"{split}-images-idx3-ubyte", rng.integers(0, 256, (n, 3, 4)))
-        write_idx(tmp_path / f"{split}-labels-idx1-ubyte.gz", np.arange(n) % 3)
-    return tmp_path
+    return write_folder(tmp_path)
 
 
 def test_own_idx_files(folder):

@@ -1,11 +1,16 @@
 """Every study from its command line: a table, one sentence, figures and a picture; and what is refused."""
 
 import importlib
+import io
 import json
 import math
+import re
 import shlex
+from collections import Counter
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from experiments.common import commands, study
 from experiments.common.errors import UserError
@@ -26,6 +31,39 @@ def numbers(figures):
     return [figures] if isinstance(figures, int | float) else []
 
 
+def words(table, width):
+    """Every word of a table, as it is printed in so many columns; what is cut or broken is another word."""
+    output = io.StringIO()
+    Console(file=output, width=width).print(table)
+    lines = output.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    return Counter(re.sub(r"[─-╿]", " ", "\n".join(lines)).split())
+
+
+def longest(figures):
+    """The figures with numbers as long as they come where they are not counts."""
+    if isinstance(figures, dict):
+        return {key: longest(value) for key, value in figures.items()}
+    if isinstance(figures, list):
+        return [longest(value) for value in figures]
+    return math.copysign(1.2345678e-17, figures) if isinstance(figures, float) else figures
+
+
+def assert_fits(study, figures):
+    """80 columns hold the table: no cell is cut, and no number broken."""
+    for numbers in (figures, longest(figures)):
+        assert words(study.table(numbers), 80) == words(study.table(numbers), 500)
+
+
+KEPT = sorted((Path(__file__).parent / "figures").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", KEPT, ids=[path.stem for path in KEPT])
+def test_tables_of_kept_figures_fit(path):
+    """Of studies that take long, and of runs whose tables are wide; a run writes them as metrics.json."""
+    assert_fits(STUDIES[path.stem.split("-")[0]], json.loads(path.read_text(encoding="utf-8")))
+
+
 def test_there_are_studies():
     assert len(STUDIES) >= 7
     assert all(study.name == name for name, study in STUDIES.items())
@@ -44,6 +82,7 @@ def test_a_study_runs(name, tmp_path, capsys):
     assert all(math.isfinite(n) for n in numbers(figures))
     assert len(numbers(figures)) > 5
     assert (out / "picture.png").read_bytes()[:4] == b"\x89PNG"
+    assert_fits(STUDIES[name], figures)
     with pytest.raises(UserError, match="already holds a run"):
         study.run(STUDIES[name], ["--out", str(out)])
 

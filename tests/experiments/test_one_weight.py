@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
+from matplotlib.patches import Rectangle
 from rich.console import Console
 
 from experiments.common.errors import UserError
@@ -102,7 +103,14 @@ def test_table_and_picture_show_every_path():
     assert float(last.split()[2]) == pytest.approx(5 * values.sum() - np.tile(values, 5)[:20].sum(), rel=0.01)
     assert show.table(figures).row_count == 9
 
-    ribbons = [c for c in picture.draw(figures).axes[0].collections if isinstance(c, PolyCollection)]
+    network, total = picture.draw(figures).axes
+    for bar, text, name in zip(total.patches, total.texts, ("positive", "negative", "sum"), strict=True):
+        assert isinstance(bar, Rectangle)
+        ends = bar.get_y(), bar.get_y() + bar.get_height()  # one at 0, the other at what the label says
+        assert sorted(ends) == sorted((0, figures[name]))
+        assert float(text.get_text().replace("−", "-")) == pytest.approx(figures[name], rel=0.01)
+
+    ribbons = [c for c in network.collections if isinstance(c, PolyCollection)]
     assert len(ribbons) == 3 * 3 + 2  # three paths are not 0; two samples
     starts = [np.asarray(ribbon.get_paths()[1].vertices)[[0, -2]] for ribbon in ribbons[:3]]
     thickness = np.array([np.linalg.norm(top - bottom) for top, bottom in starts])

@@ -5,7 +5,7 @@ from itertools import product
 import jax.numpy as jnp
 import pytest
 
-from manual_bp.textbook import index_and_vector_forms, two_passes
+from manual_bp.textbook import four_equations, index_and_vector_forms, paths, two_passes
 from tests.textbook.forms import SINGLE
 from tests.textbook.networks import HEADS, LAYERS, X, Y, x, y
 
@@ -30,6 +30,16 @@ def test_bad_arguments_are_named(form, message):
     layers, x, y, names = BAD[message]
     with pytest.raises((TypeError, ValueError), match=message):
         SINGLE[form](layers, x, y, **{**HEADS["quadratic"], **names})
+
+
+@pytest.mark.parametrize("message", [m for m in BAD if not m.startswith("y")])
+@pytest.mark.parametrize("forward", [paths.forward, four_equations.forward])
+def test_bad_arguments_of_a_forward_are_named(forward, message):
+    layers, x, _, names = BAD[message]
+    if "int64" in message:
+        x = jnp.arange(4)
+    with pytest.raises((TypeError, ValueError), match=message):
+        forward(layers, x, **names)
 
 
 def test_bad_batches_are_named():

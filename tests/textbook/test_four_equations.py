@@ -5,15 +5,25 @@ from collections.abc import Callable
 import jax
 import pytest
 
+import jax_ref.textbook
 from manual_bp.textbook import four_equations, index_and_vector_forms
 from manual_bp.textbook.functions import COSTS
 from tests.textbook.networks import BOUND, HEADS, LAYERS, error, oracle, x, y
 
 
 @pytest.mark.parametrize("head", HEADS)
+def test_forward_propagation(head):
+    output = HEADS[head]["output"]
+    z, a = four_equations.forward(LAYERS, x, output=output)
+    assert error(a[-1], jax_ref.textbook.apply(LAYERS, x, output=output)) <= BOUND
+    assert error(z[-1], jax_ref.textbook.last_input(LAYERS, x)) <= BOUND
+    assert error((z, a), tuple(index_and_vector_forms.forward(LAYERS, x, output=output))) <= BOUND
+
+
+@pytest.mark.parametrize("head", HEADS)
 def test_each_equation_against_autodiff(head):
     names = HEADS[head]
-    z, a = index_and_vector_forms.forward(LAYERS, x, output=names["output"])
+    z, a = four_equations.forward(LAYERS, x, output=names["output"])
     wanted = oracle(LAYERS, x, y, **names)  # the gradient by b is e: equation 3
     e_last = four_equations.equation_1(COSTS[names["cost"]].gradient(a[-1], y), z[-1], output=names["output"])
     assert error(e_last, wanted[-1].b) <= BOUND

@@ -2,10 +2,34 @@
 
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 
-from manual_bp.textbook import paths
+import jax_ref.textbook
+from manual_bp.models import mlp
+from manual_bp.textbook import columns, paths
 from tests.textbook.networks import BOUND, HEADS, LAYERS, WIDTHS, error, oracle, x, y
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_way_forward(head):
+    output = HEADS[head]["output"]
+    a, h, yhat = paths.forward(LAYERS, x, output=output)
+    assert error(yhat, jax_ref.textbook.apply(LAYERS, x, output=output)) <= BOUND
+    assert error(a[-1], jax_ref.textbook.last_input(LAYERS, x)) <= BOUND
+    assert error(h[0], x) == 0
+    assert [len(a_l) for a_l in a] == list(WIDTHS[1:])
+    assert [len(h_l) for h_l in h] == list(WIDTHS[:-1])
+    assert error(h[1:], tuple(jax.nn.sigmoid(a_l) for a_l in a[:-1])) <= BOUND
+    rows, _ = mlp.fwd(columns.to_mlp(LAYERS), x[None], activation="sigmoid")
+    assert error(a[-1], rows[0]) <= BOUND
+
+
+def test_the_update_rule():
+    gradient = oracle(LAYERS, x, y)
+    sgd = optax.sgd(0.3)
+    step, _ = sgd.update(gradient, sgd.init(LAYERS))
+    assert error(paths.update(LAYERS, gradient, 0.3), optax.apply_updates(LAYERS, step)) <= BOUND
 
 
 @pytest.mark.parametrize(("head", "number"), [("quadratic", 10), ("cross_entropy", 20)])

@@ -1,4 +1,4 @@
-"""The errors of the fifth notes: wrong gradients, and its cost."""
+"""The errors of note 004, four equations: wrong gradients, and its cost."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The errors of the third notes that make a wrong gradient.
+"""The errors of note 002, index and vector forms, that make a wrong gradient.
 
 An index that is bound nowhere is read as a program would: it keeps its last value.
 """
@@ -42,35 +42,35 @@ def _updated(layer: Layer, grad: Layer, D: Array, Z: Array, A: Array) -> Array:
 
 MISTAKES = {
     "002 cost factor dropped": Mistake(
-        "002 (2), and a classic: 1/B never counted",
+        "002, Gradient Descent; a classic: 1/B never counted",
         "dE/dw = sum_k dL_k/dw",
         "c sum_k dL_k/dw with c = 1/N",
         "N times too large",
         _sum_without_c,
     ),
     "002 bias with index l": Mistake(
-        "002 (3)",
+        "002, Notations",
         "z_i = sum_l w_il a_l + b_l: after the sum l has its last value",
         "b_i",
         "every neuron of a layer has the bias of one of them",
         by(QUADRATIC, affine=_bias_of_the_last_index),
     ),
     "002 limit m_l in z": Mistake(
-        "002 (3)",
+        "002, Notations",
         "the sum in z_i runs to the width of its own layer",
         "to the width of the layer before",
         "inputs beyond the layer's own width are left out, where there are more of them",
         by(QUADRATIC, affine=_limit_of_the_sum),
     ),
     "002 bias by an elementwise product": Mistake(
-        "002 (4)",
+        "002, Loss Gradient",
         "dL/db = delta * dz/db, where dz/db = I",
         "I^T delta = delta",
         "a diagonal matrix for a vector",
         by(QUADRATIC, bias_gradient=lambda D: jnp.diag(jnp.sum(D, axis=1))),
     ),
     "002 index bound and free": Mistake(
-        "002 (5)",
+        "002, Weight Gradient",
         "dz_i/dw_il = the derivative of a sum over l",
         "dz_i/dw_jm = [i = j] a_m",
         "each dW_il has the sum of all a for a_l",
@@ -80,28 +80,28 @@ MISTAKES = {
         ),
     ),
     "002 limit of the delta sum": Mistake(
-        "002 (6)",
+        "002, Activation Gradient",
         "a sum over l = 1..m_j of terms with j: j keeps its last value",
         "j = 1..m_(k+1)",
         "m_(k+1) times the last term of the sum",
         by(QUADRATIC, hidden_delta=_last_term_repeated),
     ),
     "002 activation gradient": Mistake(
-        "002 (7)",
+        "002, Preliminary Gradients and Activation Gradient",
         "da/dz = s'(z) and delta both called the activation gradient: s'(z) a^T",
         "delta a^T",
         "row i of dW times s'(z_i)/delta_i",
         by(QUADRATIC, weight_gradient=lambda D, A, Z, W: sigmoid_derivative(Z) @ A.T),
     ),
     "002 pre-activation gradient": Mistake(
-        "002 (7)",
+        "002, Weight Gradient and Preliminary Gradients",
         "dz/dw = a and dz/da = w both called the pre-activation gradient: delta_i w_il",
         "delta_i a_l",
         "dW_il times w_il/a_l",
         by(QUADRATIC, weight_gradient=lambda D, A, Z, W: jnp.sum(D, axis=1)[:, None] * W),
     ),
     "002 delta of the mean of squares": Mistake(
-        "002 (9)",
+        "002, Backward Pass, step 1",
         "(a - y) * s'(z) for the mean of squares",
         "2/m of it",
         "m/2 times too large, m the number of outputs",
@@ -109,7 +109,7 @@ MISTAKES = {
         cost="mean_squares",
     ),
     "002 targets that do not sum to one": Mistake(
-        "002 (10)",
+        "002, Backward Pass, step 1",
         "a - y",
         "a sum_j y_j - y",
         "the output delta is off by a (1 - sum y)",
@@ -119,14 +119,14 @@ MISTAKES = {
         lambda Y: Y * jnp.linspace(0.5, 2.0, Y.shape[1], dtype=Y.dtype)[None],
     ),
     "002 1/B twice": Mistake(
-        "002 (11), and a classic",
+        "002, Batch; a classic",
         "(1/B) D A^T, with D the deltas of the mean loss",
         "D the deltas of each example's loss, or no 1/B",
         "B times too small",
         lambda layers, X, Y: jax.tree.map(lambda d: d / X.shape[1], right(layers, X, Y)),
     ),
     "002 update before propagating": Mistake(
-        "002 (12), and a classic",
+        "002, Backward Pass, step 4; a classic",
         "the steps of a layer end with its update, before the delta of the layer below is formed",
         "all deltas by the old weights",
         "to first order in eta; the last layer is right",

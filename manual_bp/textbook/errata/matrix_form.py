@@ -1,4 +1,4 @@
-"""The errors of the first notes that make a wrong gradient."""
+"""The errors of note 000, matrix form, that make a wrong gradient."""
 
 import jax.numpy as jnp
 from jaxtyping import Array

@@ -1,4 +1,4 @@
-"""The errors of the fourth notes: wrong gradients, and its code."""
+"""The errors of note 003, paths: wrong gradients, and its code."""
 
 import jax
 import jax.numpy as jnp
@@ -56,21 +56,21 @@ def _without_output_layer(layers: Network, X: Array, Y: Array) -> Network:
 
 MISTAKES = {
     "003 one path": Mistake(
-        "003 (1)",
+        "003, the derivative by W_111",
         "dL/dW_111 as one product, by the first neuron of every later layer",
         "the sum over all paths",
         "right where all later widths are 1, else one term of many",
         by(QUADRATIC, hidden_delta=_one_path),
     ),
     "003 last row transposed": Mistake(
-        "003 (3)",
+        "003, the matrix W_1",
         "the last row of W_1 as w_1n, w_2n, ..., w_nn",
         "w_n1, w_n2, ..., w_nn",
         "square layers have their last column for their last row",
         _last_row_transposed,
     ),
     "003 output layer left out": Mistake(
-        "003 (4)",
+        "003, the output",
         "yhat = O(h_1)",
         "yhat = O(W_2 h_1 + b_2)",
         "the last layer's gradient is 0, the others' is that of another network",
@@ -79,7 +79,7 @@ MISTAKES = {
         "cross_entropy",
     ),
     "003 softmax denominator": Mistake(
-        "003 (5)",
+        "003, the formula of softmax",
         "e^x_i / sum_j x_j",
         "e^x_i / sum_j e^x_j",
         "outputs times sum e^x / sum x, of any sign and size",
@@ -88,7 +88,7 @@ MISTAKES = {
         "cross_entropy",
     ),
     "003 softmax over the batch": Mistake(
-        "003 (6)",
+        "003, the code of softmax",
         "np.exp(i) / np.exp(L).sum() for a batch L",
         "a sum for every example",
         "outputs sum to 1 over the batch, not for every example",
@@ -100,7 +100,7 @@ MISTAKES = {
 
 FUNCTIONS = {
     "003 sigmoid code": WrongFunction(
-        "003 (6)",
+        "003, the code of the sigmoid",
         "1 / (1 + np.exp(-x))",
         "by e^-|x|",
         "e^-x overflows; the value is right, its derivative by autodiff is NaN",
@@ -108,7 +108,7 @@ FUNCTIONS = {
         functions.sigmoid,
     ),
     "003 softmax code": WrongFunction(
-        "003 (6)",
+        "003, the code of softmax",
         "np.exp(i) / np.exp(L).sum()",
         "the largest entry subtracted first, a sum for every row",
         "NaN at [1000, 1001]; the rows of a batch sum to 1 together, not each",
@@ -116,7 +116,7 @@ FUNCTIONS = {
         softmax_rows,
     ),
     "003 softmax formula": WrongFunction(
-        "003 (5)",
+        "003, the formula of softmax",
         "e^x_i / sum_j x_j",
         "e^x_i / sum_j e^x_j",
         "times sum e^x / sum x",
@@ -124,7 +124,7 @@ FUNCTIONS = {
         functions.softmax,
     ),
     "003 first matrix": WrongFunction(
-        "003 (3)",
+        "003, the matrix W_1",
         "the last row of W_1 as w_1n, w_2n, ..., w_nn",
         "w_n1, w_n2, ..., w_nn",
         "the last row is the last column",

@@ -1,4 +1,4 @@
-"""The errors of the second notes that make a wrong gradient."""
+"""The errors of note 001, two passes, that make a wrong gradient."""
 
 from collections.abc import Sequence
 
