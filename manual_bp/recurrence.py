@@ -1,4 +1,4 @@
-r"""What recurrent ops share: time first, steps beyond an example's length, and the products outside of the scan.
+r"""What recurrent ops share: time first, steps beyond an example's length, and products outside of the scan.
 
 Axes: B batch, T time, I features in, H features of the state, A preactivations of all gates. With a_t the
 preactivations of a step and da_t their cotangents:

@@ -11,7 +11,7 @@ from jax_ref.ops.rnn import over_time
 
 @runtime_checkable
 class Params(Protocol):
-    """Anything with `w_x` (I, 4H), `w_h` (H, 4H) and `b` (4H,) or `None`, the gates in the order i, f, g, o."""
+    """Anything with `w_x` (I, 4H), `w_h` (H, 4H) and `b` (4H,) or `None`; gates in the order i, f, g, o."""
 
     @property
     def w_x(self) -> Float[Array, "I A"]:

@@ -1,4 +1,4 @@
-r"""Long short-term memory over the time axis.   Axes: B batch, T time, I features in, H features of the state.
+r"""Long short-term memory over the time axis.   Axes: B batch, T time, I features in, H those of the state.
 
 With h_{-1} and c_{-1} the given state, and z_t = x_t w_x + h_{t-1} w_h + b of the four gates side by side:
 
@@ -22,7 +22,8 @@ Truncated backpropagation through time is this op over a chunk of steps, with th
 before as its state, and that state's cotangent left unused.
 
 Saved: x, and of each step h_{t-1}, c_{t-1} and the gates.
-Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735; Gers et al. 2000, doi:10.1162/089976600300015015.
+Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735; Gers et al. 2000,
+doi:10.1162/089976600300015015.
 """
 
 from typing import NamedTuple

@@ -21,7 +21,7 @@ from manual_bp.ops.reversible import Residuals, Stream
 def fwd(
     params: tuple[Any, Any], x1: Stream, x2: Stream, *, f: Op, g: Op
 ) -> tuple[tuple[Stream, Stream], Residuals]:
-    """The outputs `(y1, y2)` of the last layer. `params` are those of f and of g, stacked on a leading axis."""
+    """The outputs `(y1, y2)` of the last layer; `params` are those of f and g, stacked on a leading axis."""
     reversible.check("reversible_stack", params, x1, x2, f=f, g=g)
 
     def layer(streams: tuple[Stream, Stream], params: tuple[Any, Any]) -> tuple[tuple[Stream, Stream], None]:

@@ -29,48 +29,77 @@ SQUASHED = Pair(_squashed_fwd, _squashed_bwd)
 """A dense layer with tanh."""
 
 
-def weights(d: Draw, kind: type, i: int, h: int, biases: int = 1) -> Any:
-    """Params of a recurrent op of `i` features in and a state of `h`."""
-    gates = len(getattr(__import__(kind.__module__, fromlist=["GATES"]), "GATES", "h"))
-    return kind(d.real(i, gates * h), d.real(h, gates * h), *(d.real(gates * h) for _ in range(biases)))
+def recurrent(op: Any, d: Draw, lead: tuple[int, ...], biases: int = 1, *, padded: bool = True) -> tuple:
+    """Arguments of a recurrent op: two features in, a state of three, three steps, and lengths of 0 to 3."""
+    batch, gates = lead[0], len(getattr(op, "GATES", "h"))
+    params = op.Params(
+        d.real(2, 3 * gates), d.real(3, 3 * gates), *(d.real(3 * gates) for _ in range(biases))
+    )
+    h = d.real(batch, 3)
+    state = op.State(h, d.real(batch, 3)) if hasattr(op, "State") else h
+    return params, d.real(batch, 3, 2), state, (np.arange(batch) * 2 + 1) % 4 if padded else None
 
 
-def lengths(lead: tuple[int, ...], steps: int) -> np.ndarray:
-    """Lengths from none to all steps."""
-    return (np.arange(lead[0]) * 2 + 1) % (steps + 1)
+def _without(name: str, args: tuple) -> tuple:
+    return args[0]._replace(**{name: None}), *args[1:]
 
 
-def lstm_state(d: Draw, batch: int, h: int) -> lstm.State:
-    """A first state."""
-    return lstm.State(d.real(batch, h), d.real(batch, h))  # pyright: ignore[reportArgumentType]
+def _streams(d: Draw, lead: tuple[int, ...]) -> tuple:
+    return (affine(d, 3, 3), affine(d, 3, 3)), d.real(*lead, 3), d.real(*lead, 3)
 
 
-def _stacked(d: Draw, layers: int, width: int) -> dense.Params:
-    return dense.Params(0.3 * d.real(layers, width, width), d.real(layers, width))  # pyright: ignore[reportArgumentType]
+def _stacked(d: Draw, lead: tuple[int, ...]) -> tuple:
+    params = tuple(dense.Params(0.3 * d.real(3, 2, 2), d.real(3, 2)) for _ in "fg")  # pyright: ignore[reportArgumentType]
+    return params, d.real(*lead, 2), d.real(*lead, 2)
 
+
+COUPLED = {"f": SQUASHED, "g": SQUASHED}
 
 CASES = cases(
     {
         "rnn": [
-            Kind("plain", lambda d, lead: (weights(d, rnn.Params, 2, 3), d.real(lead[0], 3, 2), d.real(lead[0], 3), None), leads=FLAT),
-            Kind("relu_lengths", lambda d, lead: (weights(d, rnn.Params, 2, 3), d.real(lead[0], 3, 2), d.real(lead[0], 3), lengths(lead, 3)), {"activation": "relu", "reverse": True}, leads=FLAT),
+            Kind("plain", lambda d, lead: recurrent(rnn, d, lead, padded=False), leads=FLAT),
+            Kind(
+                "relu",
+                lambda d, lead: recurrent(rnn, d, lead),
+                {"activation": "relu", "reverse": True},
+                leads=FLAT,
+            ),
         ],
         "lstm": [
-            Kind("plain", lambda d, lead: (weights(d, lstm.Params, 2, 3), d.real(lead[0], 3, 2), lstm_state(d, lead[0], 3), None), leads=FLAT),
-            Kind("lengths", lambda d, lead: (weights(d, lstm.Params, 2, 3)._replace(b=None), d.real(lead[0], 3, 2), lstm_state(d, lead[0], 3), lengths(lead, 3)), leads=FLAT),
-            Kind("reverse", lambda d, lead: (weights(d, lstm.Params, 2, 3), d.real(lead[0], 3, 2), lstm_state(d, lead[0], 3), lengths(lead, 3)), {"reverse": True}, leads=FLAT),
+            Kind("lengths", lambda d, lead: recurrent(lstm, d, lead), leads=FLAT),
+            Kind(
+                "reverse",
+                lambda d, lead: _without("b", recurrent(lstm, d, lead, padded=False)),
+                {"reverse": True},
+                leads=FLAT,
+            ),
         ],
         "gru": [
-            Kind("after", lambda d, lead: (weights(d, gru.Params, 2, 3, 2), d.real(lead[0], 3, 2), d.real(lead[0], 3), None), leads=FLAT),
-            Kind("before", lambda d, lead: (weights(d, gru.Params, 2, 3, 2), d.real(lead[0], 3, 2), d.real(lead[0], 3), lengths(lead, 3)), {"reset_after": False}, full=True, leads=FLAT),
-            Kind("reverse", lambda d, lead: (weights(d, gru.Params, 2, 3, 2)._replace(b_x=None), d.real(lead[0], 3, 2), d.real(lead[0], 3), lengths(lead, 3)), {"reverse": True}, leads=FLAT),
+            Kind("after", lambda d, lead: recurrent(gru, d, lead, 2), leads=FLAT),
+            Kind(
+                "before",
+                lambda d, lead: recurrent(gru, d, lead, 2),
+                {"reset_after": False},
+                full=True,
+                leads=FLAT,
+            ),
+            Kind(
+                "reverse",
+                lambda d, lead: _without("b_x", recurrent(gru, d, lead, 2, padded=False)),
+                {"reverse": True},
+                leads=FLAT,
+            ),
         ],
         "reversible": [
-            Kind("dense", lambda d, lead: ((affine(d, 3, 3), affine(d, 3, 3)), d.real(*lead, 3), d.real(*lead, 3)), {"f": SQUASHED, "g": SQUASHED}),
-            Kind("no_params", lambda d, lead: ((None, affine(d, 3, 3)), d.real(*lead, 3), d.real(*lead, 3)), {"f": activations.tanh, "g": SQUASHED}, leads=FLAT),
+            Kind("dense", _streams, COUPLED, leads=FLAT),
+            Kind(
+                "no_params",
+                lambda d, lead: ((None, affine(d, 3, 3)), *_streams(d, lead)[1:]),
+                {"f": activations.tanh, "g": SQUASHED},
+                leads=FLAT,
+            ),
         ],
-        "reversible_stack": [
-            Kind("dense", lambda d, lead: ((_stacked(d, 3, 2), _stacked(d, 3, 2)), d.real(*lead, 2), d.real(*lead, 2)), {"f": SQUASHED, "g": SQUASHED}),
-        ],
+        "reversible_stack": [Kind("dense", _stacked, COUPLED, leads=FLAT)],
     }
-)  # fmt: skip
+)
