@@ -87,7 +87,7 @@ def one_batch(x: Array, count: int) -> Array:
 
 def positive(value: object) -> bool:
     """Whether `value` is a positive integer."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) > 0
 
 
 def _ends(

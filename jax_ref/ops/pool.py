@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 PerAxis = int | Sequence[int]
@@ -15,7 +16,7 @@ def max(  # noqa: A001
 ) -> Float[Array, "*BP"]:
     """The largest entry of each window."""
     over, by, ends = _spans(x, window, strides, padding)
-    return jax.lax.reduce_window(x, jnp.array(-jnp.inf, x.dtype), jax.lax.max, over, by, ends)
+    return jax.lax.reduce_window(x, np.array(-np.inf, x.dtype), jax.lax.max, over, by, ends)
 
 
 def average(
@@ -28,7 +29,7 @@ def average(
 ) -> Float[Array, "*BP"]:
     """The mean of each window, with or without its padding."""
     over, by, ends = _spans(x, window, strides, padding)
-    zero = jnp.zeros((), x.dtype)
+    zero = np.zeros((), x.dtype)
     total = jax.lax.reduce_window(x, zero, jax.lax.add, over, by, ends)
     ones = jnp.ones_like(x)
     if count_include_pad:

@@ -15,6 +15,7 @@ channel is instance normalisation.
 Saved: x, m, r.  Wu & He 2018, arXiv:1803.08494.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -59,10 +60,9 @@ def fwd(
     m = jnp.mean(z, (1, 3))
     deviation = z - _back(m)
     r = jax.lax.rsqrt(jnp.mean(jnp.square(deviation), (1, 3)) + eps)
-    g, b = (None if p is None else _grouped(p.astype(z.dtype), groups) for p in params)
-    y = deviation * _back(r) * jnp.broadcast_to(g, z.shape)  # (1)
-    if b is not None:
-        y += jnp.broadcast_to(b, z.shape)
+    y = deviation * _back(r) * _spread(params.g, z)  # (1)
+    if params.b is not None:
+        y += _spread(params.b, z)
     return y.reshape(x.shape).astype(x.dtype), Residuals(x, m, r)
 
 
@@ -76,18 +76,19 @@ def bwd(
     xhat = (_grouped(wide(x), groups) - _back(m)) * _back(r)
     db = None if b is None else jnp.sum(dy_, (0, 1)).reshape(b.shape).astype(b.dtype)  # (2)
     dg = jnp.sum(dy_ * xhat, (0, 1)).reshape(g.shape).astype(g.dtype)  # (3)
-    u = dy_ * jnp.broadcast_to(_grouped(g.astype(dy_.dtype), groups), dy_.shape)
+    u = dy_ * _spread(g, dy_)
     dx = _back(r) * (u - _back(jnp.mean(u, (1, 3))) - xhat * _back(jnp.mean(u * xhat, (1, 3))))  # (4)
     return Params(dg, db), dx.reshape(x.shape).astype(x.dtype)
 
 
 def _grouped(x: Array, groups: int) -> Array:
-    """(B, S, G, C/G) of (B, *S, C), and (1, 1, G, C/G) of (C,)."""
-    batch, channels = (x.shape[0] if x.ndim > 1 else 1), x.shape[-1]
-    spatial = 1
-    for size in x.shape[1:-1]:
-        spatial *= size
-    return x.reshape(batch, spatial, groups, channels // groups)
+    """(B, S, G, C/G) of (B, *S, C)."""
+    return x.reshape(x.shape[0], math.prod(x.shape[1:-1]), groups, x.shape[-1] // groups)
+
+
+def _spread(p: Array, like: Array) -> Array:
+    """A param (C,) for every place of `like` (B, S, G, C/G), in its dtype."""
+    return jnp.broadcast_to(p.astype(like.dtype).reshape(1, 1, *like.shape[2:]), like.shape)
 
 
 def _back(statistic: Array) -> Array:

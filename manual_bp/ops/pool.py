@@ -20,8 +20,10 @@ Saved: f, in one byte where the window has no more than 256 entries; of the mean
 Scherer, Müller & Behnke 2010, doi:10.1007/978-3-642-15825-4_10.
 """
 
+import functools
 import itertools
 import math
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -122,7 +124,7 @@ def _average_fwd(
         tiles = _tiles(batch, axes)
         total = jnp.sum(tiles, range(2, tiles.ndim, 2))
     else:
-        total = sum(_entries(batch, axes, 0))
+        total = functools.reduce(operator.add, _entries(batch, axes, 0.0))
     y = total / _counts(axes, count_include_pad, total)  # (3)
     return y.astype(x.dtype).reshape(_output(x.shape, axes)), _form(x)
 

@@ -44,4 +44,5 @@ def bwd(
         return (inputs, d_inputs), d_params
 
     (_, d_inputs), d_params = jax.lax.scan(layer, (tuple(res), tuple(d_output)), params, reverse=True)
-    return d_params, *d_inputs
+    dx1, dx2 = d_inputs
+    return d_params, dx1, dx2
