@@ -36,12 +36,17 @@ KINDS = {
 }
 """The vocabulary of `Finding.kind`."""
 
+IMPRECISE = "imprecise"
+"""The verdict on what is right in float64, and has fewer digits in its dtype than autodiff's own."""
+
 SHOWN = 4
 """Undecided entries that are printed."""
 
 
 def ratio(error: float, bound: float) -> float:
     """Error over bound; nothing where there is no finite bound, as autodiff is not finite itself."""
+    if error == math.inf:
+        return math.inf  # not finite where the right one is
     if not math.isfinite(bound):
         return 0.0
     return error / bound if bound > 0 else (0.0 if error == 0 else float("inf"))
@@ -83,13 +88,19 @@ class Finding(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What `check` found. `print` it."""
+    """What `check` found. `print` it.
+
+    `findings` are at fault. `imprecise` are not: digits that rounding costs at points of the verifier's own,
+    or wherever the option `precision` does not ask for them. `tried` says where was looked.
+    """
 
     name: str
     leaves: tuple[Leaf, ...]
     findings: tuple[Finding, ...]
     undecided: tuple[str, ...]
     notes: tuple[str, ...]
+    imprecise: tuple[Finding, ...] = ()
+    tried: str = ""
 
     @property
     def ok(self) -> bool:
@@ -97,9 +108,8 @@ class Report(NamedTuple):
         return not self.findings
 
     def __str__(self) -> str:
-        """A table of the leaves, then findings, what is undecided, and notes."""
-        verdict = "right, as far as was looked" if self.ok else "WRONG"
-        lines = [f"gradient of {self.name}: {verdict}", ""]
+        """A table of the leaves, then findings, what is imprecise or undecided, notes, and what was tried."""
+        lines = [f"gradient of {self.name}: {self._headline()}", ""]
         rows = [("leaf", "shape", "dtype", "error", "bound", "ratio", "verdict", "where")]
         rows += [
             (
@@ -119,12 +129,26 @@ class Report(NamedTuple):
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             lines.append("  ".join(cells).rstrip())
         for title, items in (
-            ("wrong", map(str, self.findings)),
+            *((IMPRECISE if self._is_imprecise(f) else "wrong", [str(f)]) for f in self.findings),
+            (IMPRECISE, map(str, self.imprecise)),
             ("undecided", _few(self.undecided)),
             ("note", list(self.notes)),
         ):
             lines += [f"{title}: {item}" for item in items]
+        lines += [f"tried: {self.tried}"] if self.tried else []
         return "\n".join(lines)
+
+    def _headline(self) -> str:
+        if self.ok:
+            return "right, as far as was looked" + (
+                ", but imprecise at some points" if self.imprecise else ""
+            )
+        return IMPRECISE.upper() if all(map(self._is_imprecise, self.findings)) else "WRONG"
+
+    def _is_imprecise(self, finding: Finding) -> bool:
+        """Whether it is digits that rounding costs, and not those of a narrower dtype inside."""
+        wrong = {leaf.path for leaf in self.leaves if leaf.verdict == "wrong"}
+        return finding.kind == "precision" and finding.path not in wrong
 
 
 def _few(items: tuple[str, ...]) -> list[str]:

@@ -1,25 +1,40 @@
 """Structural agreement of cotangents with their arguments: trees, shapes and dtypes, leaf by leaf."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.trees import dtype_of, is_floating, joined, kind, labelled
 
+NOT_ASKED = object()
+"""In place of the cotangent of an argument that is data: it has none, though it is of floating point."""
 
-def match(
-    args: tuple[PyTree, ...], cotangents: Any, names: tuple[str, ...]
-) -> tuple[dict[str, Any], list[Finding]]:
-    """The cotangent of each floating leaf that has a right one, and what is wrong with the others."""
+
+class Matched(NamedTuple):
+    """The cotangents of the floating leaves that are as they must be, and what is wrong with the others.
+
+    A None, which JAX takes for zero, is zero here, and its path is among `absent`: it may be right.
+    """
+
+    right: dict[str, Any]
+    absent: list[str]
+    findings: list[Finding]
+
+
+def match(args: tuple[PyTree, ...], cotangents: Any, names: tuple[str, ...]) -> Matched:
+    """The cotangents leaf by leaf."""
     if not isinstance(cotangents, tuple | list) or len(cotangents) != len(args):
         found = f"{len(cotangents)}" if isinstance(cotangents, tuple | list) else kind(cotangents)
         text = f"the backward returned {found}; expected a tuple of {len(args)}, one entry for each argument"
-        return {}, [Finding("structure", "", text)]
-    right, findings = {}, []
+        return Matched({}, [], [Finding("structure", "", text)])
+    right, absent, findings = {}, [], []
     for name, arg, cotangent in zip(names, args, cotangents, strict=True):
+        if cotangent is NOT_ASKED:
+            continue
         given = labelled((cotangent,), (name,), is_leaf=_is_none)
         trees = [jax.tree.structure(tree, is_leaf=_is_none) for tree in (arg, cotangent)]
         if trees[0] != trees[1] and given.keys() == labelled((arg,), (name,), is_leaf=_is_none).keys():
@@ -32,13 +47,16 @@ def match(
             problem = _problem(leaf, value, key is not None)
             if problem:
                 findings.append(Finding("structure", where, problem))
+            elif is_floating(leaf) and value is None:
+                absent.append(where)
+                right[where] = jnp.zeros(np.shape(leaf), dtype_of(leaf))
             elif is_floating(leaf):
                 right[where] = value
         for where, value in given.items():
             if value is not None:
                 text = f"a cotangent of shape {np.shape(value)} belongs to no leaf of the argument"
                 findings.append(Finding("structure", where, text))
-    return right, findings
+    return Matched(right, absent, findings)
 
 
 def _is_none(x: Any) -> bool:
@@ -57,7 +75,7 @@ def _problem(leaf: Any, cotangent: Any, present: bool) -> str | None:
     if not present:
         return "no cotangent; expected one, as the argument is of floating point"
     if cotangent is None:
-        return "the cotangent is None, which JAX takes for zero; expected an array"
+        return None
     if np.shape(cotangent) != np.shape(leaf):
         extra = np.ndim(cotangent) - np.ndim(leaf)
         unsummed = extra > 0 and np.shape(cotangent)[extra:] == np.shape(leaf)

@@ -30,6 +30,7 @@ def finds_nothing(row: Row, seed: int, dtypes: tuple, skip: Mapping[str, str]) -
         dtypes=dtypes,
         skip=skip,
         kinks="autodiff",
+        precision="everywhere",
         **row.example.static,
     )
 

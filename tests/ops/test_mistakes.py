@@ -11,7 +11,7 @@ from tests.cases import CASES, MODELS
 from tests.ops.mistakes import MISTAKES
 from tests.ops.test_gradients import OF_ONE_SHAPE, OF_THE_TABLE
 
-ASKED = Options(skip=OF_THE_TABLE | OF_ONE_SHAPE, kinks="autodiff")
+ASKED = Options(skip=OF_THE_TABLE | OF_ONE_SHAPE, kinks="autodiff", precision="everywhere")
 """As in the gradient test, but what the mistake is called is not asked for."""
 
 

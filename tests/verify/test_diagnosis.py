@@ -128,5 +128,12 @@ def test_what_is_right_in_float64_loses_digits():
 def test_every_family_of_explanations_is_in_the_order():
     families = {info.name for info in pkgutil.iter_modules(diagnosis.__path__)}
     listed = {generator.__module__.rpartition(".")[2] for generator in diagnosis.ORDER}
-    parts = {"explanation", "conditions", "primitives", "primitive_mistakes", "primitive_places"}
+    parts = {
+        "explanation",
+        "contributions",
+        "conditions",
+        "primitives",
+        "primitive_mistakes",
+        "primitive_places",
+    }
     assert families - listed == parts  # what families are made with

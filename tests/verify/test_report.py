@@ -53,8 +53,13 @@ def test_every_dtype_has_its_rows():
         (path, dtype) for dtype in ("float64", "bfloat16") for path in "xwb"
     ]
     report = verify.check(fwd, bad, X, W, B, dtypes=[jnp.bfloat16, jnp.float32], **asked)
-    assert [(leaf.path, leaf.dtype) for leaf in report.leaves if leaf.verdict == "wrong"] == [
-        ("w", "float32")
+    assert [
+        (leaf.path, leaf.dtype, "seen in float64" in leaf.where)
+        for leaf in report.leaves
+        if leaf.verdict == "wrong"
+    ] == [
+        ("w", "bfloat16", True),
+        ("w", "float32", False),
     ]
 
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.comparison import tolerance
+from jax_ref.verify.comparison import allowances, tolerance
 from jax_ref.verify.comparison.compare import Compared, Seen
 from jax_ref.verify.comparison.sides import Sides
-from jax_ref.verify.findings import Finding
+from jax_ref.verify.findings import IMPRECISE, Finding
 
 SCALES = (-1.0, 128.0, -128.0, 0.0)
 """Powers of two: a cotangent times one of them is exact in every dtype."""
@@ -25,7 +25,7 @@ ROOM = 0.01
 def violations(sides: Sides, seen: Seen, rng: np.random.Generator) -> list[Finding]:
     """What is not linear at a point where both sides were compared, each leaf once."""
     findings: dict[str, Finding] = {}
-    point, found = seen.point, seen.cotangents
+    point, found = seen.point, {path: _with_its_error(seen, path) for path in seen.cotangents}
 
     def drawn() -> PyTree:
         return _map(
@@ -35,6 +35,14 @@ def violations(sides: Sides, seen: Seen, rng: np.random.Generator) -> list[Findi
     def cotangents(d_output: PyTree) -> dict[str, Any]:
         return sides.manual(point._replace(d_output=d_output))[1]
 
+    def beyond(off: float, times: float, path: str, *results: dict[str, Any]) -> bool:
+        """Whether a distance is more than so many times the bound for the results."""
+
+        def over(c: Compared) -> bool:
+            return off > times * max(_allowed(c, result[path]) for result in results)
+
+        return over(found[path]) and over(allowances.of_arguments(sides, point, rng, path, found[path]))
+
     first, second = drawn(), drawn()
     base, other = cotangents(first), cotangents(second)
     for scale in SCALES:
@@ -43,25 +51,42 @@ def violations(sides: Sides, seen: Seen, rng: np.random.Generator) -> list[Findi
             expected = scale * np.asarray(base[path], np.float64)
             if np.max(np.abs(expected), initial=0) > ROOM * float(jnp.finfo(base[path].dtype).max):
                 continue
-            off = tolerance.distance(scaled[path], expected)
-            if off > 4 * max(abs(scale), 1) * _allowed(c, base[path]) and path not in findings:
+            off, times = tolerance.distance(scaled[path], expected), 4 * max(abs(scale), 1)
+            if path not in findings and beyond(off, times, path, base):
                 same = tolerance.distance(other[path], base[path]) <= c.bound
                 ignored = same and tolerance.distance(scaled[path], base[path]) <= 2 * c.bound
                 kind = "cotangent ignored" if ignored else "not linear"
+                allowed = times * _allowed(c, base[path])
                 text = (
                     "it is the same for every cotangent of the output; it must be multiplied by it"
                     if ignored
                     else f"for {scale:g} times the cotangent of the output it is not {scale:g} times as large"
+                    f"{_sizes(off, allowed, expected)}"
                 )
                 findings[path] = Finding(kind, path, text)
     summed = cotangents(jax.tree.map(_add, first, second))
-    for path, c in found.items():
+    for path in found:
         expected = np.asarray(base[path], np.float64) + np.asarray(other[path], np.float64)
-        allowed = 16 * max(_allowed(c, base[path]), _allowed(c, other[path]))
-        if tolerance.distance(summed[path], expected) > allowed and path not in findings:
-            text = "for the sum of two cotangents of the output it is not the sum of the two results"
+        off = tolerance.distance(summed[path], expected)
+        if path not in findings and beyond(off, 16, path, base, other):
+            allowed = 16 * max(_allowed(found[path], base[path]), _allowed(found[path], other[path]))
+            text = (
+                "for the sum of two cotangents of the output it is not the sum of the two results"
+                f"{_sizes(off, allowed, expected)}"
+            )
             findings[path] = Finding("not linear", path, text)
     return list(findings.values())
+
+
+def _sizes(off: float, allowed: float, expected: np.ndarray) -> str:
+    size = max(tolerance.size(expected), 1e-150)
+    return f": off by {off / size:.1e} of its norm, allowed {allowed / size:.1e}" if np.any(expected) else ""
+
+
+def _with_its_error(seen: Seen, path: str) -> Compared:
+    """What was seen of a leaf, with its error allowed where that is rounding, which adds up to nothing."""
+    c = seen.cotangents[path]
+    return c._replace(bound=max(c.bound, c.error)) if seen.verdict(path) == IMPRECISE else c
 
 
 def _allowed(c: Compared, result: Any) -> float:

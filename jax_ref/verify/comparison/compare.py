@@ -5,16 +5,14 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import DTypeLike
 
 from jax_ref.verify.comparison import tolerance
 from jax_ref.verify.comparison.resolution import coarser
 from jax_ref.verify.comparison.sides import Gradient, Sides
-from jax_ref.verify.points import inputs
+from jax_ref.verify.findings import IMPRECISE
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.trees import float64, floats, is_floating
-
-NEIGHBOURS = 3
-"""Points one unit in the last place away, at which autodiff's own error is measured too."""
+from jax_ref.verify.trees import dtype_of, float64, floats, is_floating
 
 
 class Compared(NamedTuple):
@@ -23,26 +21,69 @@ class Compared(NamedTuple):
     actual: np.ndarray
     exact: np.ndarray
     bound: float
+    dtype: DTypeLike = np.float64
+    """The dtype whose digits are asked for; of integers and booleans their own."""
+    corrected: np.ndarray | bool = False
+    """Where the right one is not autodiff's."""
+
+    @property
+    def finite(self) -> bool:
+        """Whether it is finite where the right one is."""
+        return bool(np.all(np.isfinite(self.actual[np.isfinite(self.exact)])))
 
     @property
     def error(self) -> float:
-        """The distance; infinite where a finite entry is not."""
-        if not np.all(np.isfinite(self.actual[np.isfinite(self.exact)])):
-            return float("inf")
-        return tolerance.distance(self.actual, self.exact)
+        """The distance where the right one is a number; infinite where a finite entry is not."""
+        known = ~np.isnan(self.exact)
+        return tolerance.distance(self.actual[known], self.exact[known]) if self.finite else float("inf")
+
+    def away(self, autodiff: Any) -> float:
+        """The distance of another result of autodiff from the right one, but where that is corrected."""
+        return tolerance.distance(np.where(self.corrected, self.exact, float64(autodiff)), self.exact)
 
     @property
     def wrong(self) -> bool:
-        """Whether the distance is more than allowed; a bound of NaN allows all."""
-        return self.error > self.bound
+        """Whether the distance is more than allowed; a bound of NaN allows all that is finite."""
+        return not self.finite or self.error > self.bound
+
+    @property
+    def relative(self) -> float:
+        """The error, as a share of the norm of the right one."""
+        return self.error / max(tolerance.size(self.exact), 1e-150)
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """One point with what was found there, by path; hashed by identity, so that results of it are cached."""
+    """One point with what was found there, by path; hashed by identity, so that results of it are cached.
+
+    `wider` is the same point in a finer dtype, where what is left of an error is no rounding. `rounded` are
+    the paths whose error shrinks with the digits, as it is seen to in a coarser one.
+    """
 
     point: Point
     cotangents: dict[str, Compared]
+    wider: "Seen | None" = None
+    rounded: frozenset[str] = frozenset()
+
+    def verdict(self, path: str) -> str:
+        """Right, wrong, or imprecise: right but for more rounding than is allowed."""
+        here = self.cotangents[path]
+        if self.wider and self.wider.cotangents[path].wrong:
+            return "wrong"
+        if not here.wrong:
+            return "right"
+        return IMPRECISE if here.finite and (self.wider or path in self.rounded) else "wrong"
+
+    @property
+    def only_in(self) -> str:
+        """Where it is seen, if it is by the wider dtype alone."""
+        return f"seen in {floats(self.wider.point.args)[0].dtype}" if self.wider else ""
+
+    def faulty(self, path: str, precision: str) -> bool:
+        """Whether the verdict is a fault, with lost digits one as `options.PRECISION` says."""
+        verdict = self.verdict(path)
+        counts = precision == "everywhere" or (precision == "example" and self.point.given)
+        return verdict == "wrong" or (verdict == IMPRECISE and counts)
 
 
 class Key(NamedTuple):
@@ -61,42 +102,35 @@ def by_key(gradient: Gradient) -> dict[Key, Any]:
     return outputs | {Key("cotangent", path): leaf for path, leaf in cotangents.items()}
 
 
-def compare(sides: Sides, point: Point, rng: np.random.Generator) -> dict[Key, Compared]:
+def compare(sides: Sides, point: Point, digits: DTypeLike = np.float64) -> dict[Key, Compared]:
     """Every leaf of the hand-written output and cotangents against the oracle.
 
-    Beside what `tolerance` allows, a result may stray twice as far as the oracle does when the arguments
-    move by a unit in the last place, as does every computation that rounds on the way. No more digits are
-    asked for than the oracle has. Integers and booleans of an output must be those of the reference in the
-    same dtype.
+    The bound is that for rounding at the end; `allowances` adds what else rounding may do. No more digits
+    are asked for than the oracle has, nor than `digits` has. Integers and booleans of an output must be those
+    of the reference in the same dtype. An infinity counts as the number it stands for, beyond the dtype's
+    range.
     """
-    near = [point, *(point._replace(args=inputs.nearby(point.args, rng)) for _ in range(NEIGHBOURS))]
-    manual = by_key(sides.manual(point))
-    oracles = [by_key(sides.exact(p)) for p in near]
-    exact = {key: float64(oracles[0][key]) for key in manual}
-    dtypes = {
-        key: coarser(x.dtype, sides.reference.resolution.dtype) for key, x in manual.items() if is_floating(x)
-    }
-    largest = max((float(np.max(np.abs(float64(x)), initial=0)) for x in floats(point.args)), default=1.0)
-    d_outputs = np.concatenate([float64(x).ravel() for x in floats(point.d_output)])
-
-    def bound(key: Key, autodiff_error: float) -> float:
-        """The distance allowed where autodiff in the dtypes of the point is so far from the oracle."""
-        if key not in dtypes:
-            return 0.0
-        moved = 2 * max(tolerance.distance(float64(o[key]), exact[key]) for o in oracles[1:])
-        d_output = np.ones(exact[key].shape) if key.part == "output" else d_outputs
-        if dtypes[key] == np.float64:
-            return tolerance.bound64(exact[key], d_output, largest) + moved
-        return tolerance.bound(exact[key], autodiff_error, dtypes[key], d_output, largest) + moved
-
-    found = {key: Compared(float64(x), exact[key], bound(key, 0.0)) for key, x in manual.items()}
-    doubtful = [key for key, c in found.items() if c.wrong and dtypes.get(key) != np.float64]
-    own = [by_key(sides.own(p)) for p in near] if doubtful else []  # compiled only where it is needed
-    for key in doubtful:
-        if key in dtypes:
-            pairs = zip(own, oracles, strict=True)
-            strays = max(tolerance.distance(float64(a[key]), float64(o[key])) for a, o in pairs)
-            found[key] = found[key]._replace(bound=bound(key, strays))
+    manual, exact = by_key(sides.manual(point)), by_key(sides.exact(point))
+    size = d_output_and_largest(point)
+    found = {}
+    for key, x in manual.items():
+        actual, right = float64(x), float64(exact[key])
+        if not is_floating(x):
+            found[key] = Compared(actual, right, 0.0, dtype_of(x))
+            continue
+        dtype = coarser(coarser(x.dtype, sides.reference.resolution.dtype), digits)
+        out_of_range = ~np.isfinite(actual) & np.isfinite(right) & tolerance.beyond(right, x.dtype)
+        actual = np.where(out_of_range, right, actual)
+        d_output = np.ones(right.shape) if key.part == "output" else size[0]
+        if dtype == np.float64:
+            bound = tolerance.bound64(right, d_output, size[1])
         else:
-            found[key] = found[key]._replace(exact=float64(own[0][key]))
+            bound = tolerance.bound(right, 0.0, dtype, d_output, size[1])
+        found[key] = Compared(actual, right, bound, dtype)
     return found
+
+
+def d_output_and_largest(point: Point) -> tuple[np.ndarray, float]:
+    """All cotangents of the output in a row, and the largest magnitude among the arguments."""
+    largest = max((float(np.max(np.abs(float64(x)), initial=0)) for x in floats(point.args)), default=1.0)
+    return np.concatenate([float64(x).ravel() for x in floats(point.d_output)]), largest

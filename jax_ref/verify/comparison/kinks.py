@@ -13,6 +13,7 @@ from jax_ref.verify.comparison.compare import Compared
 from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.oracle import inner, wide
 from jax_ref.verify.points.point import Point
+from jax_ref.verify.program.compiled import seldom
 from jax_ref.verify.trees import magnitudes, widened
 
 LIMIT = 256
@@ -33,17 +34,12 @@ FAR = 10
 
 def undecided(reference: Reference, point: Point, path: str, found: Compared) -> np.ndarray:
     """Which entries of a leaf that disagree with the oracle lie at a kink of the reference, as a mask."""
-    unit = reference.resolution.eps
     with np.errstate(invalid="ignore"):
         off = np.abs(found.actual - found.exact).ravel()
     off[~np.isfinite(off)] = 0
     looked_at = np.argsort(-off)[:LIMIT]
-    with wide():
-        args, d_output = widened((point.args, point.d_output))
-        slopes = _one_sided(reference, path)
-        step = unit**STEP
-        left_far, right_far, _ = map(np.asarray, slopes(args, d_output, looked_at, step, unit))
-        left, right, noise = map(np.asarray, slopes(args, d_output, looked_at, step / NEARER, unit))
+    left_far, right_far, _ = one_sided(reference, point, path, looked_at)
+    left, right, noise = one_sided(reference, point, path, looked_at, NEARER)
     size, jump = np.maximum(np.abs(left), np.abs(right)), np.abs(left - right)
     changed = np.abs(left - left_far) + np.abs(right - right_far)
     bent = (jump > 1e-3 * size + 1e-4 * np.max(size, initial=0.0) + noise) & (changed < SAME * jump + noise)
@@ -54,6 +50,17 @@ def undecided(reference: Reference, point: Point, path: str, found: Compared) ->
     if mask.any() and _refuted(reference, point, path, found, kinks.reshape(found.exact.shape)):
         mask[:] = False
     return mask.reshape(found.actual.shape)
+
+
+def one_sided(
+    reference: Reference, point: Point, path: str, entries: np.ndarray, nearer: float = 1.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The slopes to the left and to the right along entries of a leaf, and their noise."""
+    unit = reference.resolution.eps
+    with wide():
+        args, d_output = widened((point.args, point.d_output))
+        left, right, noise = _one_sided(reference, path)(args, d_output, entries, unit**STEP / nearer, unit)
+    return np.asarray(left), np.asarray(right), np.asarray(noise)
 
 
 def _refuted(reference: Reference, point: Point, path: str, found: Compared, kinks: np.ndarray) -> bool:
@@ -91,7 +98,7 @@ def _one_sided(reference: Reference, path: str) -> Any:
         noise = unit * _noise(reference, args, d_output)
         return (here - below) / steps, (above - here) / steps, noise / steps
 
-    return jax.jit(differences)
+    return seldom(differences)
 
 
 @functools.lru_cache(maxsize=32)
@@ -105,7 +112,7 @@ def _along(reference: Reference, path: str) -> Any:
         noise = unit * _noise(reference, args, d_output)
         return (here - below) / step, (above - here) / step, noise / step
 
-    return jax.jit(differences)
+    return seldom(differences)
 
 
 def _of_leaf(

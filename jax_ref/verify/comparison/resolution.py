@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import DTypeLike, PyTree
 
 from jax_ref.verify.oracle import wide
+from jax_ref.verify.program.raised import told
 from jax_ref.verify.trees import dtype_of, is_floating_dtype
 
 DRAW = ("random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform")
@@ -25,6 +26,13 @@ class Resolution(NamedTuple):
 
     dtype: np.dtype
     draws: bool
+    refuses: str = ""
+    """What it raises for arguments in float64, if it does not take them."""
+
+    @property
+    def own(self) -> bool:
+        """Whether the oracle is autodiff in the reference's own dtypes."""
+        return self.draws or bool(self.refuses)
 
     @property
     def eps(self) -> float:
@@ -44,14 +52,25 @@ def _of(reference: Callable[..., PyTree], tree: Any, leaves: tuple[jax.ShapeDtyp
     with wide():
         try:
             steps = list(_steps(jax.make_jaxpr(reference)(*jax.tree.unflatten(tree, leaves)).jaxpr))
-        except Exception:  # it cannot be called so, which is told elsewhere
-            steps = []
+        except Exception as error:  # it cannot be called so
+            return Resolution(np.dtype(np.float64), False, told(error))
     dtype = jnp.dtype(jnp.float64)
     for step in steps:
         if any(_dtype(v) == jnp.float64 for v in step.invars):
             for v in step.outvars:
                 dtype = coarser(dtype, _dtype(v)) if is_floating_dtype(_dtype(v)) else dtype
     return Resolution(dtype, any(step.primitive.name in DRAW for step in steps))
+
+
+def coarsest_inside(function: Callable[..., PyTree], *shapes: PyTree) -> np.dtype | None:
+    """The coarsest floating dtype of any value in a function; None if it cannot be called so."""
+    try:
+        traced = jax.make_jaxpr(function)(*shapes)
+    except Exception:  # of the user's code, which may be made for one dtype only
+        return None
+    values = [v for step in _steps(traced.jaxpr) for v in (*step.invars, *step.outvars)]
+    found = {_dtype(v) for v in (*traced.jaxpr.outvars, *values)}
+    return functools.reduce(coarser, filter(is_floating_dtype, found), np.dtype(np.float64))
 
 
 def coarser(one: DTypeLike, other: DTypeLike) -> np.dtype:
@@ -65,6 +84,11 @@ def notes(found: Resolution) -> list[str]:
         return [
             "the reference draws random numbers, which are others in float64: the oracle is autodiff in its "
             "own dtypes"
+        ]
+    if found.refuses:
+        return [
+            f"the reference does not take float64, so that the oracle is autodiff in its own dtypes: "
+            f"{found.refuses}"
         ]
     if found.dtype != jnp.float64:
         return [f"the reference rounds to {found.dtype.name} inside: no more digits are asked for"]

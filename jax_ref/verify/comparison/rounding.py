@@ -15,14 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.comparison import tolerance
 from jax_ref.verify.comparison.compare import Compared, Key, by_key
 from jax_ref.verify.comparison.reference import Reference
-from jax_ref.verify.comparison.resolution import coarser
-from jax_ref.verify.oracle import wide
+from jax_ref.verify.oracle import wide, x64_for
 from jax_ref.verify.points.point import Point
+from jax_ref.verify.program.compiled import seldom
 from jax_ref.verify.program.steps import Step, opened, run
-from jax_ref.verify.trees import is_floating, widened
+from jax_ref.verify.trees import floats, is_floating, is_floating_dtype, widened
 
 SIZE = 30 / 52
 """The power of the machine epsilon that the errors have: 2^-30 in float64."""
@@ -31,6 +30,9 @@ TRIES = 3
 
 MARGIN = 4
 """How many times what was measured is allowed: another program rounds elsewhere."""
+
+ONCE = 2
+"""The same for a program that rounds the result of each step once, and accumulates in more digits."""
 
 _EXACT = """
     abs argmax argmin broadcast_in_dim concatenate convert_element_type copy copy_p cummax cummin
@@ -43,42 +45,68 @@ EXACT = frozenset(_EXACT.split())
 
 
 def allowed_for(
-    reference: Reference, point: Point, rng: np.random.Generator, found: dict[Key, Compared]
+    reference: Reference,
+    point: Point,
+    rng: np.random.Generator,
+    found: dict[Key, Compared],
+    margin: float = MARGIN,
 ) -> dict[Key, Compared]:
     """What was found, with bounds widened by what rounding may do at this point.
 
     With errors, a reference that draws random numbers in float64 would draw others: there nothing is allowed.
     """
-    if reference.resolution.draws:
+    if reference.resolution.own:
         return found
-    step = reference.resolution.eps**SIZE
+    narrow = any(leaf.dtype != np.float64 for leaf in floats((point.args, point.d_output)))
+    measure = _in_own_dtypes if narrow else _in_float64
     try:
-        strayed = [by_key(gradient) for gradient in _with_errors_at(reference, point, rng, step)]
+        far = measure(reference, point, rng, found, margin)
     except Exception:  # a program with parts that cannot be run one by one
         return found
-    dtypes = {
-        key: coarser(x.dtype, reference.resolution.dtype)
-        for key, x in by_key((point.d_output, reference.leaves(point.args))).items()
-        if is_floating(x)
-    }
-
-    def leave(key: Key, c: Compared) -> float:
-        """As much of how far the leaf strayed as rounding is smaller than the errors."""
-        far = max(tolerance.distance(s[key], c.exact) for s in strayed)
-        unit = float(jnp.finfo(dtypes[key]).eps) / 2
-        return MARGIN * far * unit / step if np.isfinite(far) else 0.0
-
     return {
-        key: c._replace(bound=c.bound + leave(key, c)) if key in dtypes else c for key, c in found.items()
+        key: c._replace(bound=c.bound + far[key]) if np.isfinite(far.get(key, np.nan)) else c
+        for key, c in found.items()
     }
 
 
-def _with_errors_at(reference: Reference, point: Point, rng: np.random.Generator, step: float) -> list[Any]:
-    """The oracle with errors of `step`, for a few draws of them."""
+def _in_float64(
+    reference: Reference, point: Point, rng: np.random.Generator, found: dict[Key, Compared], margin: float
+) -> dict[Key, float]:
+    """As much of how far each leaf strayed as rounding is smaller than the errors."""
+    step = reference.resolution.eps**SIZE
+    strayed = _strayed(reference, point, rng, step, found)
+    return {
+        key: margin * strayed[key] * float(jnp.finfo(c.dtype).eps) / 2 / step
+        for key, c in found.items()
+        if is_floating_dtype(c.dtype)
+    }
+
+
+def _in_own_dtypes(
+    reference: Reference, point: Point, rng: np.random.Generator, found: dict[Key, Compared], margin: float
+) -> dict[Key, float]:
+    """How far each leaf strays with errors as large as the rounding of each step's own dtype, times `margin`.
+
+    So what a step has in more digits than the leaf, or in fewer, has its own rounding.
+    """
+    with x64_for((point.args, point.d_output)):
+        seeds = rng.integers(2**31, size=TRIES)
+        strayed = [
+            by_key(_with_own_errors(reference)(point.args, point.d_output, margin / 2, seed))
+            for seed in seeds
+        ]
+    return {key: max(c.away(s[key]) for s in strayed) for key, c in found.items()}
+
+
+def _strayed(
+    reference: Reference, point: Point, rng: np.random.Generator, step: float, found: dict[Key, Compared]
+) -> dict[Key, float]:
+    """How far each leaf strays in float64 with errors of `step`, at the most of a few draws of them."""
     with wide():
         args, d_output = widened((point.args, point.d_output))
         seeds = rng.integers(2**31, size=TRIES)
-        return [_with_errors(reference)(args, d_output, step, seed) for seed in seeds]
+        strayed = [by_key(_with_errors(reference)(args, d_output, step, seed)) for seed in seeds]
+    return {key: max(c.away(s[key]) for s in strayed) for key, c in found.items()}
 
 
 @functools.lru_cache(maxsize=32)
@@ -95,7 +123,40 @@ def _with_errors(reference: Reference) -> Any:
 
         return run(plain, jax.tree.leaves((args, d_output)), rounded)
 
-    return jax.jit(with_errors)
+    return seldom(with_errors)
+
+
+@functools.lru_cache(maxsize=32)
+def _with_own_errors(reference: Reference) -> Any:
+    def with_errors(args: tuple[PyTree, ...], d_output: PyTree, units: jax.Array, seed: jax.Array) -> Any:
+        plain = opened(reference.differentiated, args, d_output)
+        rounds = [step for step in plain.steps if _rounds(step) or _shortens(step)]
+        sizes = [v.aval.size for step in rounds for v in step.equation.outvars]
+        errors = units * jax.random.uniform(jax.random.key(seed), (sum(sizes),), jnp.float32, -1, 1)
+        starts = iter(np.cumsum([0, *sizes]).tolist())
+
+        def off(x: Any, start: int) -> Any:
+            if not is_floating(x):
+                return x
+            unit = float(jnp.finfo(x.dtype).eps) * errors[start : start + x.size].reshape(x.shape)
+            return x + x * unit.astype(x.dtype)
+
+        def rounded(step: Step, inputs: list[Any], outputs: list[Any]) -> list[Any]:
+            with_errors = _rounds(step) or _shortens(step)
+            return [off(x, next(starts)) for x in outputs] if with_errors else outputs
+
+        return run(plain, jax.tree.leaves((args, d_output)), rounded)
+
+    return seldom(with_errors)
+
+
+def _shortens(step: Step) -> bool:
+    """Whether a step rounds a floating input to fewer digits."""
+    if step.name != "convert_element_type":
+        return False
+    given, made = step.equation.invars[0].aval.dtype, step.equation.outvars[0].aval.dtype
+    floating = is_floating_dtype(given) and is_floating_dtype(made)
+    return floating and float(jnp.finfo(made).eps) > float(jnp.finfo(given).eps)
 
 
 def _rounds(step: Step) -> bool:

@@ -5,39 +5,63 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.comparison import resolution
 from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.oracle import wide, x64_for
 from jax_ref.verify.points.point import Point
+from jax_ref.verify.program.compiled import is_small, soon_compiled
+from jax_ref.verify.program.raised import message, own_line
 from jax_ref.verify.structure import match
 from jax_ref.verify.subject import Subject
-from jax_ref.verify.trees import widened
+from jax_ref.verify.trees import dtype_of, floats, widened
 
 Gradient = tuple[PyTree, dict[str, Any]]
 """The output, and the cotangents of the floating leaves by path."""
 
 
+class Programs(NamedTuple):
+    """A jitted function of `(args, d_output)`: as a user's own is, and soon compiled."""
+
+    optimized: Callable[..., Any]
+    soon: Callable[..., Any]
+
+    def __call__(self, args: tuple[PyTree, ...], d_output: PyTree) -> Any:
+        """The soon compiled one at a small point in float64: in a narrow dtype the user's rounding counts."""
+        wide = all(x.dtype == np.float64 for x in floats((args, d_output)))
+        return (self.soon if wide and is_small((args, d_output)) else self.optimized)(args, d_output)
+
+
 class Sides(NamedTuple):
-    """Both sides as jitted functions `(args, d_output) -> Gradient`; the hand-written one also mapped."""
+    """Both sides as programs `(args, d_output) -> Gradient`; the hand-written one also mapped.
+
+    `both` is the two of them as one program, as it is compiling that takes the time.
+    """
 
     reference: Reference
-    by_hand: Callable[..., Gradient]
-    by_autodiff: Callable[..., Gradient]
-    by_hand_mapped: Callable[..., Gradient]
+    by_hand: Programs
+    by_autodiff: Programs
+    both: Programs
+    by_hand_mapped: Programs
+    digits_by_hand: Callable[..., np.dtype | None]
 
     def manual(self, point: Point) -> Gradient:
         """The hand-written side at a point, in the dtypes of the point."""
+        if self.finest(point) == np.float64 and self._joined(point):
+            return self._both(point)[0]
         with x64_for((point.args, point.d_output)):
             return self.by_hand(point.args, point.d_output)
 
     def exact(self, point: Point) -> Gradient:
         """The oracle: in float64, but in the point's own dtypes where it draws random numbers."""
-        return self.own(point) if self.reference.resolution.draws else self.in_float64(point)
+        return self.own(point) if self.reference.resolution.own else self.in_float64(point)
 
     def in_float64(self, point: Point) -> Gradient:
         """Autodiff at a point, in float64 whatever the process is set to."""
+        if self._joined(point):
+            return self._both(point)[1]
         with wide():
             return self.by_autodiff(*widened((point.args, point.d_output)))
 
@@ -46,33 +70,75 @@ class Sides(NamedTuple):
         with x64_for((point.args, point.d_output)):
             return self.by_autodiff(point.args, point.d_output)
 
+    def digits(self, point: Point) -> np.dtype | None:
+        """The coarsest dtype that the hand-written side has for arguments in float64; None if it has none."""
+        with wide():
+            return self.digits_by_hand(*widened((point.args, point.d_output)))
+
+    def finest(self, point: Point) -> np.dtype | None:
+        """The dtype of the floating leaves of a point, if it is one."""
+        dtypes = {np.dtype(leaf.dtype) for leaf in floats((point.args, point.d_output))}
+        return dtypes.pop() if len(dtypes) == 1 else None
+
+    def _joined(self, point: Point) -> bool:
+        """Whether the program of both is run: it runs longer, which counts where the point is large."""
+        return is_small((point.args, point.d_output)) and self.digits(point) == np.float64
+
+    def _both(self, point: Point) -> tuple[Gradient, Gradient]:
+        with wide():
+            return self.both(*widened((point.args, point.d_output)))
+
 
 def of(subject: Subject, example: tuple[PyTree, ...]) -> Sides:
     """Both sides of a subject; one program for each shape and dtype."""
     resolved = resolution.of(subject.reference, widened(example))
     reference = Reference(subject.reference, subject.names(len(example)), resolved)
-    by_hand, mapped = _by_hand(subject, reference.names)
     what = "fwd" if subject.own_forward else "the reference"
-    return Sides(reference, by_hand, _by_autodiff(reference, what), mapped)
+    autodiff = _by_autodiff(reference, what)
+    by_hand, mapped, digits = _by_hand(subject, reference.names)
+    return Sides(reference, by_hand, autodiff, _both(by_hand, autodiff), mapped, digits)
 
 
 @functools.lru_cache(maxsize=32)
-def _by_hand(subject: Subject, names: tuple[str, ...]) -> tuple[Callable[..., Gradient], ...]:
+def _by_hand(
+    subject: Subject, names: tuple[str, ...]
+) -> tuple[Programs, Programs, Callable[..., np.dtype | None]]:
     def manual(args: tuple[PyTree, ...], d_output: PyTree) -> Gradient:
         output, cotangents = subject.run(args, d_output)
-        return output, match(args, cotangents, names)[0]
+        return output, match(args, cotangents, names).right
 
-    return jax.jit(manual), jax.jit(jax.vmap(manual))
+    @functools.lru_cache(maxsize=32)
+    def of_shapes(tree: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> np.dtype | None:
+        return resolution.coarsest_inside(manual, *jax.tree.unflatten(tree, leaves))
+
+    def digits(*given: PyTree) -> np.dtype | None:
+        leaves, tree = jax.tree.flatten(given)
+        return of_shapes(tree, tuple(jax.ShapeDtypeStruct(np.shape(x), dtype_of(x)) for x in leaves))
+
+    return _programs(manual), _programs(jax.vmap(manual)), digits
 
 
 @functools.lru_cache(maxsize=32)
-def _by_autodiff(reference: Reference, what: str) -> Callable[..., Gradient]:
+def _by_autodiff(reference: Reference, what: str) -> Programs:
     """One program for all backward passes that are held against the same reference."""
 
     def autodiff(args: tuple[PyTree, ...], d_output: PyTree) -> Gradient:
         try:
             return reference.differentiated(args, d_output)
         except Exception as error:  # of the user's code, or of JAX for what has no derivative
-            raise TypeError(f"verify: JAX cannot differentiate {what}: {error}") from error
+            line = own_line(error)
+            where = f" ({line})" if line else ""
+            raise TypeError(f"verify: JAX cannot differentiate {what}: {message(error)}{where}") from error
 
-    return jax.jit(autodiff)
+    return _programs(autodiff)
+
+
+@functools.lru_cache(maxsize=32)
+def _both(by_hand: Programs, by_autodiff: Programs) -> Programs:
+    return _programs(
+        lambda args, d_output: (by_hand.optimized(args, d_output), by_autodiff.optimized(args, d_output))
+    )
+
+
+def _programs(function: Callable[..., Any]) -> Programs:
+    return Programs(jax.jit(function), soon_compiled(function))

@@ -16,20 +16,28 @@ FLOAT64 = 1e-12
 ULPS = 4
 """Units in the last place allowed on top."""
 
+ROOM = 0.5
+"""Share of a dtype's range that a true value must be within for an infinity in its place to be wrong."""
+
 
 def distance(actual: ArrayLike, oracle: ArrayLike) -> float:
     """Euclidean distance in float64; equal infinities and NaNs at the same place count as equal."""
     a, e = np.asarray(actual, np.float64), np.asarray(oracle, np.float64)
     same = (a == e) | (np.isnan(a) & np.isnan(e))
     with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.linalg.norm(np.subtract(a, e, where=~same, out=np.zeros(a.shape)).ravel()))
+        return _norm(np.subtract(a, e, where=~same, out=np.zeros(a.shape)))
 
 
 def size(oracle: ArrayLike) -> float:
     """Euclidean norm in float64 of the finite entries."""
     e = np.asarray(oracle, np.float64)
     with np.errstate(over="ignore"):
-        return float(np.linalg.norm(e[np.isfinite(e)]))
+        return _norm(e[np.isfinite(e)])
+
+
+def _norm(x: np.ndarray) -> float:
+    """That of all entries; without BLAS, whose threads wait for one another on a machine that is busy."""
+    return float(np.sqrt(np.sum(np.square(x))))
 
 
 def bound64(oracle: ArrayLike, d_output: ArrayLike, largest: float = 1.0) -> float:
@@ -51,6 +59,11 @@ def bound(
     underflow = float(info.smallest_normal) * np.sqrt(np.size(oracle))
     ulps = ULPS * float(info.eps) * size(oracle)
     return 2 * autodiff_error + ulps + underflow + _rounding_of_the_oracle(d_output, largest)
+
+
+def beyond(oracle: ArrayLike, dtype: DTypeLike) -> np.ndarray:
+    """Which entries of the oracle a dtype may have no number for, as they are at the end of its range."""
+    return np.abs(np.asarray(oracle, np.float64)) > ROOM * float(jnp.finfo(dtype).max)
 
 
 def _rounding_of_the_oracle(d_output: ArrayLike, largest: float) -> float:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
+from jax_ref.verify.clock import Clock
 from jax_ref.verify.comparison import tolerance
-from jax_ref.verify.comparison.compare import Compared, Seen
+from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.comparison.sides import Sides
 from jax_ref.verify.diagnosis import (
     algebra,
@@ -23,6 +24,7 @@ from jax_ref.verify.diagnosis import (
     reductions,
     substitutions,
 )
+from jax_ref.verify.diagnosis.contributions import Contributions, contributions
 from jax_ref.verify.diagnosis.explanation import Context, Explanation, off_kinks
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.points.ladder import AT_KINKS
@@ -47,46 +49,63 @@ EVERYWHERE = ("zero", "conditional")
 """Kinds that must hold wherever it is wrong, off kinks: of few entries, or far out, they do by chance."""
 
 
-def context_of(sides: Sides) -> Context:
+def context_of(sides: Sides, clock: Clock) -> Context:
     """The context of one report: the gradients at a point are computed once, for all leaves."""
-    return Context(sides, functools.cache(functools.partial(primitive_gradients.mistaken, sides.reference)))
+    mistaken = functools.partial(primitive_gradients.mistaken, sides.reference)
+    shares = functools.partial(contributions_at, sides)
+    return Context(sides, clock, functools.cache(mistaken), functools.cache(shares))
+
+
+def contributions_at(sides: Sides, seen: Seen) -> Contributions:
+    """Those of the output's entries; none where the reference cannot be mapped over cotangents."""
+    try:
+        return contributions(sides.reference, seen.point)
+    except Exception:  # a call into other code may not know how
+        return Contributions({}, {})
 
 
 def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
     """The first explanation that holds at all the points with the same numbers in it, or that none does."""
     worst = seen[0].cotangents[path]
-    if not finite(worst):
+    if not worst.finite:
         bad = np.argwhere(~np.isfinite(worst.actual) & np.isfinite(worst.exact))
         first = tuple(map(int, bad[0]))
         text = f"NaN or infinite at {len(bad)} of {worst.actual.size} entries, first at {first}"
         return Finding("not finite", path, text)
+    context.clock.show(f"what is {path} instead?")
     compared = _compared(seen)
     points = {"precision": seen[:2]} | dict.fromkeys(EVERYWHERE, off_kinks(seen))
+    off = f"off by {worst.relative:.1e} of its norm"
     for explanations in ORDER:
-        for explanation in explanations(path, seen, context):
+        for explanation in _made(explanations, path, seen, context):
+            if context.clock.over:
+                return Finding("gradient", path, f"{off}; the time was over before it was explained")
             if all(_holds(explanation, path, s) for s in points.get(explanation.kind, compared)):
                 return Finding(explanation.kind, path, explanation.text)
-    return Finding(
-        "gradient", path, f"off by {_relative(worst)} of its norm; no simple change makes it right"
-    )
+    return Finding("gradient", path, f"{off}; no simple change makes it right")
 
 
-def lost(path: str, found: Compared, dtype: str) -> Finding:
-    """The finding for what is right in float64."""
-    text = (
-        f"it is right in float64, but off by {_relative(found)} of its norm in {dtype}: rounding on the way "
-        "costs it more digits than it costs autodiff"
-    )
+def _made(
+    explanations: Callable[..., Iterator[Explanation]], path: str, seen: list[Seen], context: Context
+) -> Iterator[Explanation]:
+    """Those of a family, as far as they can be made of this reference."""
+    try:
+        yield from explanations(path, seen, context)
+    except Exception:  # of the user's code, or of JAX for what it cannot do with it
+        return
+
+
+def lost(path: str, seen: Seen, dtype: str) -> Finding:
+    """The finding for what is right but for rounding."""
+    found = seen.cotangents[path]
+    if seen.wider:
+        right, width = "it is right in float64, but", f" in {dtype}"
+    else:
+        right, width = "it is", f" in {dtype}, and further the fewer digits there are"
+    size = tolerance.size(found.exact)
+    off = f"{found.relative:.1e} of its norm" if size else f"{found.error:.1e}, and not zero"
+    text = f"{right} off by {off}{width}: rounding on the way costs it more digits than it costs autodiff"
     return Finding("precision", path, text)
-
-
-def finite(found: Compared) -> bool:
-    """Whether it is finite where the right one is."""
-    return bool(np.all(np.isfinite(found.actual[np.isfinite(found.exact)])))
-
-
-def _relative(found: Compared) -> str:
-    return f"{found.error / max(tolerance.size(found.exact), TINY):.1e}"
 
 
 def _compared(seen: list[Seen]) -> list[Seen]:
@@ -102,7 +121,10 @@ def _compared(seen: list[Seen]) -> list[Seen]:
 def _holds(explanation: Explanation, path: str, seen: Seen) -> bool:
     """Whether the prediction is within the bound of what was found at a point."""
     found = seen.cotangents[path]
-    predicted = explanation.predict(seen)
+    try:
+        predicted = explanation.predict(seen)
+    except Exception:  # of the user's code, for arguments that it is not made for
+        return False
     if predicted is None or predicted.shape != found.actual.shape:
         return False
     scale = max(1.0, tolerance.size(predicted) / max(tolerance.size(found.exact), TINY))

@@ -58,7 +58,7 @@ def _factor(path: str, first: Seen, reference: Reference) -> Iterator[Explanatio
     if not norm > 0 or not np.all(np.isfinite(found.actual)):
         return
     factor = float(np.vdot(found.exact, found.actual)) / norm
-    if factor == 0:
+    if factor == 0 or abs(factor - 1) * norm**0.5 <= found.bound:  # within rounding of the right one
         return
     yield Explanation(
         "factor",
@@ -132,7 +132,8 @@ def named(factor: float, leaves: dict[str, Any]) -> str:
                             (f"(n - 1)/n for n = {text}", 1 - 1 / size)):  # fmt: skip
             if abs(factor - value) <= 1e-6 * abs(value) and value not in (2, 0.5):
                 return form
-    return f"{factor:.7g}"
+    text = f"{factor:.7g}"
+    return text if text != "1" else f"1 {'+' if factor > 1 else '-'} {abs(factor - 1):.2g}"
 
 
 def _permutations(ndim: int) -> list[tuple[int, ...]]:

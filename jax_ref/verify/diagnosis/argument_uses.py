@@ -5,7 +5,7 @@ a backward easily forgets one of its uses, or counts it twice.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -18,7 +18,8 @@ from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.diagnosis.explanation import Context, Explanation
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.program.steps import Apart, opened, run, unchanged
+from jax_ref.verify.program.compiled import seldom
+from jax_ref.verify.program.steps import Apart, Program, opened, run, unchanged
 from jax_ref.verify.trees import widened
 
 LIMIT = 32
@@ -47,30 +48,41 @@ def _shares(reference: Reference, point: Point, which: int) -> np.ndarray | None
     """(U, *shape): what each of its uses gives leaf number `which`; None for one use, or too many."""
     with wide():
         args, d_output = widened((point.args, point.d_output))
-        program, leaves = opened(reference.function, *args), jax.tree.leaves(args)
-
-        def of_copies(copies: Any) -> PyTree:
-            return run(program, [*leaves[:which], Apart(iter(copies)), *leaves[which + 1 :]], unchanged)
-
-        taken = _count(of_copies, leaves[which])
-        if not 1 < taken <= LIMIT:
+        if not 1 < _count(reference, args, which) <= LIMIT:
             return None
-        _, vjp = jax.vjp(of_copies, jnp.stack([leaves[which]] * taken))
-        return np.asarray(vjp(d_output)[0])
+        return np.asarray(_by_use(reference, which)(args, d_output))
 
 
-def _count(of_copies: Callable[[Iterator[jax.Array]], PyTree], leaf: jax.Array) -> int:
-    """How often the leaf is used."""
-    taken = 0
+def _count(reference: Reference, args: tuple[PyTree, ...], which: int) -> int:
+    """How often a leaf is used."""
+    program, leaves, taken = opened(reference.function, *args), jax.tree.leaves(args), 0
 
     def endless() -> Iterator[jax.Array]:
         nonlocal taken
         while True:
             taken += 1
-            yield leaf
+            yield leaves[which]
 
-    jax.eval_shape(lambda: of_copies(endless()))
+    jax.eval_shape(lambda: _of_copies(program, leaves, which, endless()))
     return taken
+
+
+@functools.lru_cache(maxsize=32)
+def _by_use(reference: Reference, which: int) -> Any:
+    """`(args, d_output)` -> what each use of a leaf gives it, stacked."""
+
+    def shares(args: tuple[PyTree, ...], d_output: PyTree) -> Any:
+        program, leaves = opened(reference.function, *args), jax.tree.leaves(args)
+        copies = jnp.stack([leaves[which]] * _count(reference, args, which))
+        _, vjp = jax.vjp(lambda xs: _of_copies(program, leaves, which, iter(xs)), copies)
+        return vjp(d_output)[0]
+
+    return seldom(shares)
+
+
+def _of_copies(program: Program, leaves: list[Any], which: int, copies: Iterator[jax.Array]) -> PyTree:
+    """The output where each use of a leaf reads another of its copies."""
+    return run(program, [*leaves[:which], Apart(copies), *leaves[which + 1 :]], unchanged)
 
 
 def _weights(actual: np.ndarray, shares: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jax_ref.verify.clock import Clock
 from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.comparison.sides import Sides
+from jax_ref.verify.diagnosis.contributions import Contributions
 from jax_ref.verify.points.ladder import AT_KINKS
 
 
@@ -22,12 +24,16 @@ class Explanation(NamedTuple):
 class Context(NamedTuple):
     """What explanations are made from, beside what was seen.
 
-    `batched` are the numbers of the arguments' leaves that have the batch as leading axis; `mistaken` gives
-    the gradients that come of each mistake in a step of the reference, which are the same for all leaves.
+    `mistaken` gives the gradients that come of each mistake in a step of the reference, of those that take a
+    statistic for a constant or of the others; `contributions` what single entries of the output give. Both
+    are the same for all leaves. `batched` are the numbers of the arguments' leaves that have the batch as
+    leading axis.
     """
 
     sides: Sides
-    mistaken: Callable[[Seen], Mapping[Any, dict[str, np.ndarray]]]
+    clock: Clock
+    mistaken: Callable[[Seen, bool], Mapping[Any, dict[str, np.ndarray]]]
+    contributions: Callable[[Seen], Contributions]
     batched: tuple[int, ...] = ()
 
     @property

@@ -23,6 +23,7 @@ from jax_ref.verify.diagnosis.primitive_places import Mistake, mistakes
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.program import source
+from jax_ref.verify.program.compiled import seldom
 from jax_ref.verify.program.steps import Constant, Program, Step, opened, read
 from jax_ref.verify.trees import is_floating, widened
 
@@ -35,26 +36,24 @@ ENTRIES = 10_000_000
 
 def statistics(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
     """A mean, a variance or a maximum is taken for a constant."""
-    return (e for e in _explanations(path, seen, context) if e.kind == "statistic")
+    for mistake in context.mistaken(seen[0], True):
+        yield Explanation(mistake.row.kind, mistake.text, functools.partial(_at, path, mistake, context))
 
 
 def derivatives(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
     """The derivative of a step is another one, or what goes through the step is off by a factor."""
-    return (e for e in _explanations(path, seen, context) if e.kind != "statistic")
-
-
-def _explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
-    tried = context.mistaken(seen[0])
-
-    def predicted(s: Seen, mistake: Mistake) -> np.ndarray | None:
-        return context.mistaken(s).get(mistake, {}).get(path)
-
-    for mistake in tried:
-        yield Explanation(mistake.row.kind, mistake.text, functools.partial(predicted, mistake=mistake))
-    for mistake in tried:
+    others = context.mistaken(seen[0], False)
+    for mistake in others:
+        yield Explanation(mistake.row.kind, mistake.text, functools.partial(_at, path, mistake, context))
+    for mistake in (*context.mistaken(seen[0], True), *others):
         if mistake.row.name in ("statistic", "constant") and mistake.step:
-            without = functools.partial(predicted, mistake=mistake)
+            without = functools.partial(_at, path, mistake, context)
             yield from _scaled_share(path, seen[0], context, mistake.step, without)
+
+
+def _at(path: str, mistake: Mistake, context: Context, seen: Seen) -> np.ndarray | None:
+    """The cotangent that comes of a mistake at a point."""
+    return context.mistaken(seen, mistake.row.kind == "statistic").get(mistake, {}).get(path)
 
 
 def _scaled_share(
@@ -78,27 +77,28 @@ def _scaled_share(
     yield Explanation("factor", f"what goes through {step} is {times} times what it should be", predicted)
 
 
-def mistaken(reference: Reference, seen: Seen) -> dict[Mistake, dict[str, np.ndarray]]:
+def mistaken(reference: Reference, seen: Seen, statistics: bool) -> dict[Mistake, dict[str, np.ndarray]]:
     """Each mistake, and the gradient that comes of it at a point: cotangents by path.
 
-    There is none where there are too many, or where a program cannot be run step by step.
+    Those that take a statistic for a constant are few, and have a program of their own, which is soon
+    compiled. There is none where there are too many, or where a program cannot be run step by step.
     """
     try:
-        return _gradients(reference, seen.point)
+        return _gradients(reference, seen.point, statistics)
     except Exception:  # an equation of any library may need more than `bind`
         return {}
 
 
-def _gradients(reference: Reference, point: Point) -> dict[Mistake, dict[str, np.ndarray]]:
+def _gradients(reference: Reference, point: Point, statistics: bool) -> dict[Mistake, dict[str, np.ndarray]]:
     with wide():
         args, d_output = widened((point.args, point.d_output))
         leaves = reference.leaves(args)
         wanted = {path: is_floating(x) for path, x in leaves.items()}
-        tried = mistakes(opened(reference.function, *args), list(wanted.values()))
+        tried = _tried(opened(reference.function, *args), list(wanted.values()), statistics)
         entries = sum(np.size(x) for path, x in leaves.items() if wanted[path]) * len(tried)
         if not 0 < len(tried) <= LIMIT or entries > ENTRIES:
             return {}
-        computed = [np.asarray(x) for x in _all_of(reference)(args, d_output)]
+        computed = [np.asarray(x) for x in _all_of(reference, statistics)(args, d_output)]
     paths = [path for path, flag in wanted.items() if flag]
     return {
         mistake: {path: x[i] for path, x in zip(paths, computed, strict=True)}
@@ -106,20 +106,24 @@ def _gradients(reference: Reference, point: Point) -> dict[Mistake, dict[str, np
     }
 
 
+def _tried(program: Program, floating: list[bool], statistics: bool) -> list[Mistake]:
+    return [m for m in mistakes(program, floating) if (m.row.kind == "statistic") is statistics]
+
+
 @functools.lru_cache(maxsize=8)
-def _all_of(reference: Reference) -> Any:
+def _all_of(reference: Reference, statistics: bool) -> Any:
     """`(args, d_output)` -> for each floating leaf, its cotangents by all mistakes, stacked."""
 
     def run(args: tuple[PyTree, ...], d_output: PyTree) -> list[Any]:
         leaves, program = jax.tree.leaves(args), opened(reference.function, *args)
         floating = [is_floating(x) for x in leaves]
-        tried = mistakes(program, floating)
+        tried = _tried(program, floating, statistics)
         return jax.lax.map(
             lambda number: _sweep(program, leaves, floating, jax.tree.leaves(d_output), tried, number),
             jnp.arange(len(tried)),
         )
 
-    return jax.jit(run)
+    return seldom(run)
 
 
 class Linearized(NamedTuple):

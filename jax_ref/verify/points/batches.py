@@ -28,18 +28,36 @@ def resized(
     reference: Callable[..., PyTree], args: tuple[PyTree, ...], rng: np.random.Generator
 ) -> list[Point]:
     """The example with other batch sizes, its rows repeated and moved; none where no axis is a batch."""
-    leaves, tree = jax.tree.flatten(args)
+    leaves = jax.tree.leaves(args)
     batched = group(reference, args) or summed(reference, args)
     points = []
     given = np.shape(leaves[batched[0]])[0] if batched else 0
     for size in sizes(given) if batched else ():
         if size == given:
             continue
-        moved = [_rows(x, size, rng) if i in batched else x for i, x in enumerate(leaves)]
-        args_resized = jax.tree.unflatten(tree, moved)
-        output = _shapes(reference, moved, tree)
-        points.append(Point(f"a batch of {size}", args_resized, cotangent(output, rng)))
+        moved = at_size(args, batched, size, rng)
+        points.append(Point(f"a batch of {size}", moved, _cotangent(reference, moved, rng)))
     return points
+
+
+def at_size(
+    args: tuple[PyTree, ...], batched: tuple[int, ...], size: int, rng: np.random.Generator
+) -> tuple[PyTree, ...]:
+    """The arguments with so many rows in the leaves numbered, repeated and moved."""
+    leaves, tree = jax.tree.flatten(args)
+    return jax.tree.unflatten(
+        tree, [_rows(x, size, rng) if i in batched else x for i, x in enumerate(leaves)]
+    )
+
+
+def _cotangent(
+    reference: Callable[..., PyTree], args: tuple[PyTree, ...], rng: np.random.Generator
+) -> PyTree:
+    """One for the output of these sizes; None where the reference does not take them."""
+    try:
+        return cotangent(jax.eval_shape(reference, *args), rng)
+    except Exception:  # whatever a user's function raises for a shape it cannot take
+        return None
 
 
 def group(reference: Callable[..., PyTree], args: tuple[PyTree, ...]) -> tuple[int, ...]:

@@ -55,10 +55,25 @@ def perturbed(tree: PyTree, relative: Callable[[tuple[int, ...]], Values]) -> Py
     return jax.tree.map(leaf, tree)
 
 
-def nearby(args: PyTree, rng: np.random.Generator) -> PyTree:
+def nearby(args: PyTree, rng: np.random.Generator, units: int = 1) -> PyTree:
     """`args` with every floating point value moved by at most a unit in the last place of the finest dtype.
+
+    Or by so many units; with a generator in the same state in the same direction.
 
     Values of a coarser dtype beside it stay as they are: what is in the finest is not allowed their rounding.
     """
     unit = min((float(jnp.finfo(x.dtype).eps) for x in floats(args)), default=0.0)
-    return perturbed(args, lambda shape: rng.integers(-1, 2, shape) * unit)
+    return perturbed(args, lambda shape: units * rng.integers(-1, 2, shape) * unit)
+
+
+def shifted(args: PyTree, rng: np.random.Generator, step: float) -> tuple[PyTree, PyTree]:
+    """`args` in float64 with a random direction added, and taken away: a step in each entry's own size."""
+    direction = jax.tree.map(lambda x: rng.normal(size=x.shape) if is_floating(x) else np.zeros(()), args)
+
+    def moved(sign: float) -> PyTree:
+        def leaf(x: Values, v: Values) -> Values:
+            return x + sign * step * np.maximum(1, np.abs(x)) * v if is_floating(x) else x
+
+        return jax.tree.map(leaf, args, direction)
+
+    return moved(1), moved(-1)

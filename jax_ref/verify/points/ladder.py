@@ -11,14 +11,13 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from jax_ref.verify.points.point import Point, cotangent
 from jax_ref.verify.trees import is_floating
 
 Values = np.ndarray
 Rung = Callable[[np.random.Generator, Values], Values]
 
 
-def _large(x: Values) -> Values:
+def large(x: Values) -> Values:
     """At least a thousand in magnitude, except zeros: overflow is far from zero, and often on one side."""
     return 1e3 * (x + np.sign(x))
 
@@ -37,8 +36,8 @@ def _zero_rows(rng: np.random.Generator, x: Values) -> Values:
 LADDER: dict[str, Rung] = {
     "moved": lambda rng, x: x * (1 + 0.3 * rng.normal(size=x.shape)),
     "small": lambda rng, x: 1e-3 * x,
-    "large": lambda rng, x: _large(x),
-    "large, negated": lambda rng, x: -_large(x),
+    "large": lambda rng, x: large(x),
+    "large, negated": lambda rng, x: -large(x),
     "saturated": lambda rng, x: np.where(rng.random(x.shape) < 0.75, 30 * x, x),
     "offset": lambda rng, x: x + 100,
     "tiny variance": _tiny_variance,
@@ -63,18 +62,3 @@ def spread(args: tuple[PyTree, ...], rng: np.random.Generator) -> tuple[PyTree, 
         return values
 
     return jax.tree.map(leaf, args)
-
-
-def climb(
-    args: tuple[PyTree, ...], output: PyTree, rng: np.random.Generator, rungs: tuple[str, ...]
-) -> list[Point]:
-    """The example, and the points of the ladder named, each with a random cotangent of `output`'s shapes."""
-
-    def moved(rung: Rung) -> tuple[PyTree, ...]:
-        def leaf(x: Any) -> Any:
-            return rung(rng, x.astype(np.float64)).astype(x.dtype) if is_floating(x) and x.size else x
-
-        return jax.tree.map(leaf, args)
-
-    found = [Point("example", args, cotangent(output, rng))]
-    return found + [Point(name, moved(LADDER[name]), cotangent(output, rng)) for name in rungs]

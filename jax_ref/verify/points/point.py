@@ -8,6 +8,9 @@ from jaxtyping import PyTree
 
 from jax_ref.verify.trees import is_floating
 
+EXAMPLE = "example"
+"""The name of a point with an example's own values."""
+
 
 class Point(NamedTuple):
     """Arguments and a cotangent of the output, NumPy arrays in the dtypes of the example; and a name."""
@@ -15,6 +18,12 @@ class Point(NamedTuple):
     name: str
     args: tuple[PyTree, ...]
     d_output: PyTree
+    """None where the reference does not take the arguments."""
+
+    @property
+    def given(self) -> bool:
+        """Whether its values are an example's own, or rows of it, and not of the verifier's making."""
+        return self.name == EXAMPLE or self.name.startswith("a batch of")
 
 
 def cotangent(output: PyTree, rng: np.random.Generator) -> PyTree:

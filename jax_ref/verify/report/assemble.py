@@ -1,18 +1,16 @@
 """Assembly of the report: the worst that was seen of every leaf, and what each wrong one is instead."""
 
-import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify import diagnosis
-from jax_ref.verify.checks import values
 from jax_ref.verify.comparison.compare import Compared, Seen
 from jax_ref.verify.diagnosis.explanation import Context
-from jax_ref.verify.findings import Finding, Leaf, Report, ratio
+from jax_ref.verify.findings import IMPRECISE, Finding, Leaf, Report, ratio
 from jax_ref.verify.points import batches
+from jax_ref.verify.report import tried
 from jax_ref.verify.session import Session
 from jax_ref.verify.trees import dtype_of, is_floating
 
@@ -21,20 +19,24 @@ NAMED = 3
 
 
 class Evidence(NamedTuple):
-    """What was seen of a leaf in one dtype, at all points and where it was wrong; how it is not linear."""
+    """What was seen of a leaf in one dtype: everywhere, where wrong, where imprecise; how not linear."""
 
     path: str
     dtype: str
     seen: list[Seen]
     wrong: list[Seen]
+    imprecise: list[Seen]
     not_linear: list[Finding]
 
-
-class Shared(NamedTuple):
-    """What is computed at most once for a report: the context of diagnosis, and a point again in float64."""
-
-    context: Context
-    in_float64: Callable[[Seen], Seen | None]
+    @property
+    def verdict(self) -> str:
+        """The worst that was found."""
+        if self.wrong or self.not_linear:
+            return "wrong"
+        if self.imprecise:
+            return IMPRECISE
+        zero = any(s.cotangents[self.path].exact.size for s in self.seen) and _is_zero(self)
+        return "zero" if zero else "right"
 
 
 def report(session: Session, examples: list[tuple[PyTree, ...]]) -> Report:
@@ -45,23 +47,32 @@ def report(session: Session, examples: list[tuple[PyTree, ...]]) -> Report:
         for path, leaf in session.sides.reference.leaves(example).items()
         if is_floating(leaf)
     }
-    shared = Shared(
-        diagnosis.context_of(session.sides), functools.cache(functools.partial(values.in_float64, session))
-    )
+    context = diagnosis.context_of(session.sides, session.clock)
     leaves: list[Leaf] = []
-    findings, notes = list(session.findings), list(session.notes)
+    told: set[tuple[str, str]] = set()
+    findings, imprecise, notes = list(session.findings), list(session.imprecise), list(session.notes)
     for (path, dtype), shape in rows.items():
         evidence = _evidence(session, path, dtype)
-        named = path in {f.path for f in findings}
-        if not named:
-            findings.extend(_findings(session, evidence, shared))
-        zero = bool(np.prod(shape)) and bool(evidence.seen) and _is_zero(evidence)
-        if zero:
+        named = path in {f.path for f in session.findings}
+        if not named and (path, evidence.verdict) not in told:  # in one of the dtypes is enough
+            told.add((path, evidence.verdict))
+            if evidence.verdict == "wrong":
+                findings.append(_wrong(session, evidence, context))
+            elif evidence.verdict == IMPRECISE:
+                at_fault = any(s.faulty(path, session.options.precision) for s in evidence.imprecise)
+                (findings if at_fault else imprecise).append(_imprecise(session, evidence))
+        if evidence.verdict == "zero" and path not in session.absent:
             notes.append(f"degenerate: the gradient of {path} is zero wherever it was looked at")
-        wrong = named or evidence.wrong or evidence.not_linear
-        leaves.append(_row(evidence, shape, "wrong" if wrong else "zero" if zero else "right"))
-    unique = tuple(dict.fromkeys(notes))
-    return Report(session.subject.name, tuple(leaves), tuple(findings), tuple(session.undecided), unique)
+        leaves.append(_row(evidence, shape, "wrong" if named else evidence.verdict))
+    return Report(
+        session.subject.name,
+        tuple(leaves),
+        tuple(findings),
+        tuple(session.undecided),
+        tuple(dict.fromkeys(notes)),
+        tuple(imprecise),
+        tried.line(session),
+    )
 
 
 def _evidence(session: Session, path: str, dtype: str) -> Evidence:
@@ -69,9 +80,9 @@ def _evidence(session: Session, path: str, dtype: str) -> Evidence:
         return str(dtype_of(session.sides.reference.leaves(s.point.args)[path]))
 
     seen = [s for s in session.seen if path in s.cotangents and dtype_at(s) == dtype]
-    wrong = [s for s in seen if s.cotangents[path].wrong]
+    wrong, imprecise = ([s for s in seen if s.verdict(path) == verdict] for verdict in ("wrong", IMPRECISE))
     not_linear = [f for f in session.not_linear if f.path == path and seen]
-    return Evidence(path, dtype, seen, wrong, not_linear)
+    return Evidence(path, dtype, seen, wrong, imprecise, not_linear)
 
 
 def _is_zero(evidence: Evidence) -> bool:
@@ -79,53 +90,67 @@ def _is_zero(evidence: Evidence) -> bool:
 
 
 def _row(evidence: Evidence, shape: tuple[int, ...], verdict: str) -> Leaf:
-    """The worst that was seen of a leaf."""
+    """The worst that was seen of a leaf: of a wrong one in float64, where only that tells."""
     path, dtype = evidence.path, evidence.dtype
     if not evidence.seen:
         return Leaf(path, shape, dtype, float("nan"), float("nan"), "not looked at", "")
-    worst = max(evidence.seen, key=lambda s: ratio(s.cotangents[path].error, s.cotangents[path].bound))
-    c = worst.cotangents[path]
-    return Leaf(path, shape, dtype, c.error, c.bound, verdict, _where(worst, c))
+    looks = [(s, s.cotangents[path], "") for s in evidence.seen]
+    if evidence.wrong and not any(c.wrong for _, c, _ in looks):
+        looks = [(s, s.wider.cotangents[path], f", {s.only_in}") for s in evidence.wrong if s.wider]
+    worst, c, how = max(looks, key=lambda look: ratio(look[1].error, look[1].bound))
+    return Leaf(path, shape, dtype, c.error, c.bound, verdict, _where(worst, c) + how)
 
 
-def _findings(session: Session, evidence: Evidence, shared: Shared) -> list[Finding]:
-    """What is wrong with a leaf, if anything: what it is instead, or how it is not linear."""
+def _imprecise(session: Session, evidence: Evidence) -> Finding:
+    """How many digits are lost, and where."""
+    path, precision = evidence.path, session.options.precision
+    at_fault = [s for s in evidence.imprecise if s.faulty(path, precision)] or evidence.imprecise
+    worst = max(at_fault, key=lambda s: ratio(s.cotangents[path].error, s.cotangents[path].bound))
+    found = diagnosis.lost(path, worst, evidence.dtype)
+    return found._replace(text=f"{found.text}{_places(at_fault, IMPRECISE)}", example=worst.point.args)
+
+
+def _wrong(session: Session, evidence: Evidence, context: Context) -> Finding:
+    """What is wrong with a leaf: what it is instead, or how it is not linear."""
     if not evidence.wrong:
-        return evidence.not_linear[:1]
-    explained = _explain(session, evidence, shared)
+        return evidence.not_linear[0]
+    explained = _explain(session, evidence, context)
     # a term that is added without the cotangent is not linear either: the simpler words are the better ones
-    return evidence.not_linear[:1] if evidence.not_linear and explained.kind == "gradient" else [explained]
+    return evidence.not_linear[0] if evidence.not_linear and explained.kind == "gradient" else explained
 
 
-def _explain(session: Session, evidence: Evidence, shared: Shared) -> Finding:
+def _explain(session: Session, evidence: Evidence, context: Context) -> Finding:
     """What a leaf is instead, or where it is wrong."""
-    wrong = evidence.wrong
-    finding = _diagnosed(session, evidence, shared)._replace(example=wrong[0].point.args)
-    places = list(dict.fromkeys(s.point.name for s in wrong))
-    if places[0] == "example":
-        return finding
+    path, wrong = evidence.path, evidence.wrong
+    finding = _diagnosed(session, evidence, context)._replace(example=wrong[0].point.args)
+    if wrong[0].only_in and not any(s.cotangents[path].wrong for s in wrong):
+        finding = finding._replace(text=f"{finding.text} ({wrong[0].only_in})")
+    places = [s.point.name for s in wrong]
     if all(place.startswith("a batch of") for place in places):
-        text = f"wrong for {', '.join(places)}, right for the example's: {finding.text}"
+        text = f"wrong for {', '.join(dict.fromkeys(places))}, right for the example's: {finding.text}"
         return finding._replace(kind="batch", text=text)
+    return finding._replace(text=f"{finding.text}{_places(wrong, 'wrong')}")
+
+
+def _places(seen: list[Seen], verdict: str) -> str:
+    """Where a verdict is, if it is not that at the example."""
+    places = list(dict.fromkeys(s.point.name for s in seen))
+    if places[0] == "example":
+        return ""
     more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
-    return finding._replace(
-        text=f"{finding.text} (right at the example, wrong at: {', '.join(places[:NAMED])}{more})"
-    )
+    return f" (right at the example, {verdict} at: {', '.join(places[:NAMED])}{more})"
 
 
-def _diagnosed(session: Session, evidence: Evidence, shared: Shared) -> Finding:
+def _diagnosed(session: Session, evidence: Evidence, context: Context) -> Finding:
     """What it is in float64, which tells a mistake from rounding; or in its own dtype, if that says more."""
     path, wrong = evidence.path, evidence.wrong
     batched = batches.group(session.subject.reference, wrong[0].point.args)
-    context = shared.context._replace(batched=batched)
-    worst = wrong[0].cotangents[path]
-    narrow = evidence.dtype != "float64" and diagnosis.finite(worst)
-    finer = [s for s in map(shared.in_float64, wrong) if s] if narrow else []
-    still = [s for s in finer if s.cotangents[path].wrong]
-    if finer and not still:
-        return diagnosis.lost(path, worst, evidence.dtype)
-    found = diagnosis.diagnose(path, still, context) if still else None
-    return found if found and found.kind != "gradient" else diagnosis.diagnose(path, wrong, context)
+    context = context._replace(batched=batched)
+    finer = [s.wider for s in wrong if s.wider and s.wider.cotangents[path].wrong]
+    found = diagnosis.diagnose(path, finer, context) if finer else None
+    if found and (found.kind != "gradient" or not any(s.cotangents[path].wrong for s in wrong)):
+        return found
+    return diagnosis.diagnose(path, wrong, context)
 
 
 def _where(seen: Seen, c: Compared) -> str:

@@ -12,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from jax_ref.verify.clock import Clock
 from jax_ref.verify.findings import Finding, Report
-from jax_ref.verify.options import PARTS, Options
+from jax_ref.verify.options import PARTS, Domain, Options
+from jax_ref.verify.points.domain import within
 from jax_ref.verify.report.reproduce import line
 from jax_ref.verify.runner import run_checks
 from jax_ref.verify.subject import Subject
@@ -38,26 +40,26 @@ NOT_QUICK = {"transform": "transforms", "not deterministic": "transforms", "refe
 """Kinds that a quick check does not look for, and the part that does."""
 
 
-def shrunk(subject: Subject, report: Report, options: Options) -> Report:
+def shrunk(subject: Subject, report: Report, options: Options, clock: Clock) -> Report:
     """The report with a smaller example, and the line for it, in each finding."""
     found: list[Finding] = []
     examples: list[Args] = []
     for finding in report.findings:
         asked = _asked(finding, options)
-        shows = functools.partial(_shows, subject, asked)
+        shows = functools.partial(_shows, subject, asked, clock)
         args = finding.example
-        if options.does("shrinking") and shows(args, finding):
+        if options.does("shrinking") and not clock.over and shows(args, finding):
             known = [example for example in examples if shows(example, finding)]
             if known:
                 args = known[0]
             elif len(examples) < SHRUNK:
-                args = _smaller(subject, finding, shows)
+                args = _smaller(subject, finding, shows, options.domain)
                 examples.append(args)
         else:
             asked = options
         if asked.level == options.level:
             asked = options  # what the search left out does no harm in the line
-        text = line(subject.call, args, asked, len(found))
+        text = line(subject, args, asked, len(found))
         found.append(finding._replace(example=args, line=text))
     return report._replace(findings=tuple(found))
 
@@ -70,36 +72,40 @@ def _asked(finding: Finding, options: Options) -> Options:
     return options._replace(level="default", skip=others)
 
 
-def _shows(subject: Subject, options: Options, args: Args, finding: Finding) -> bool:
+def _shows(subject: Subject, options: Options, clock: Clock, args: Args, finding: Finding) -> bool:
     """Whether the check finds something wrong with the leaf there too, whatever that is called."""
     try:
-        session = run_checks(subject, [args], options)
+        session = run_checks(subject, [args], options, clock)
     except Exception:  # arguments that the functions were not made for
         return False
-    if finding.kind in BEFORE_VALUES:
-        return (finding.kind, finding.path) in {(f.kind, f.path) for f in session.findings}
+    named = (finding.kind, finding.path) in {(f.kind, f.path) for f in session.findings}
+    if finding.kind in BEFORE_VALUES or named:
+        return named
     misshapen = any(f.kind == "structure" and f.path == finding.path for f in session.findings)
-    return session.wrong(finding.path) and not misshapen
+    wrong = session.wrong if finding.kind == "precision" else session.mistaken
+    return wrong(finding.path) and not misshapen
 
 
-def _smaller(subject: Subject, finding: Finding, shows: Shows) -> Args:
+def _smaller(subject: Subject, finding: Finding, shows: Shows, domain: Domain | None) -> Args:
     """A greedy search: axes are cut while the finding shows, then the entries are rounded."""
     args, tries = finding.example, 0
     sizes = sorted({n for x in jax.tree.leaves(args) for n in np.shape(x)}, reverse=True)
     proposals = [{n: 2 for n in sizes if n > 2}, *({n: size} for n in sizes for size in SIZES if size < n)]
     done: set[int] = set()
+    inside = functools.partial(within, domain, names=subject.names(len(args)))
     for proposal in proposals:
         if tries == TRIES or not proposal or done & set(proposal):
             continue
         cut = jax.tree.map(lambda x, p=proposal: _cut(x, p), args)
         if not _fits(subject, cut):
             continue
+        cut = inside(cut)
         tries += 1
         if shows(cut, finding):
             args = cut
             done |= set(proposal)
     for decimals in (0, 1):
-        rounded = jax.tree.map(lambda x, d=decimals: _rounded(x, d), args)
+        rounded = inside(jax.tree.map(lambda x, d=decimals: _rounded(x, d), args))
         if shows(rounded, finding):
             return rounded
     return args

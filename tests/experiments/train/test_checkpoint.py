@@ -280,7 +280,7 @@ def test_a_full_disk_leaves_what_was_kept(size, copy):
     with files_up_to(size), pytest.raises(UserError) as caught:
         Checkpoints(copy).save(4, states(4), record)
     assert str(caught.value) == f"{copy / '4'} cannot be written: File too large."
-    assert {path.name for path in copy.iterdir()} == {"2", "3", "history.jsonl"}
+    assert Checkpoints(copy).numbers() == [3, 2]  # and perhaps what its late writers made, which is none
     assert go_on(copy) == 3
 
 

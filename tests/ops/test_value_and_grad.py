@@ -1,0 +1,74 @@
+"""Every model's `value_and_grad` against `jax.value_and_grad` of its loss, all leaves, by the verifier."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import jax_ref
+from jax_ref import verify
+from manual_bp import models
+from tests.cases import MODELS
+
+QUICKER = dict.fromkeys(("ladder", "shrinking", "reference", "transforms"), "the ops have theirs")
+
+Rows = Iterator[tuple[str, Any, dict[str, Any]]]
+
+
+def with_targets(example: Any) -> Rows:
+    """An input with labels, with the targets of a regression, or with one label or more of two classes."""
+    _, x = example.args
+    rng = np.random.default_rng(0)
+    apply = functools.partial(jax_ref.models.mlp.apply, **example.static)
+    *lead, classes = jax.eval_shape(apply, *example.args).shape
+    yield "softmax_cross_entropy", (x, rng.integers(0, classes, lead)), example.static
+    if example.kind != MODELS["mlp"].examples[0].kind:  # to which the loss is nothing new
+        return
+    for name in ("squared_error", "huber"):
+        yield name, (x, rng.normal(size=(*lead, classes))), example.static | {"loss": name}
+    targets = rng.integers(0, 2, (*lead, classes)).astype(x.dtype)
+    yield "sigmoid_cross_entropy", (x, targets), example.static | {"loss": "sigmoid_cross_entropy"}
+
+
+BATCHES: dict[str, Callable[[Any], Rows]] = {"mlp": with_targets}
+"""From an example of a model's forward pass to batches for its loss, with names and static options."""
+
+CASES = {
+    f"{model}-{example.kind}-{name}": (model, example.args[0], batch, static)
+    for model, batches in BATCHES.items()
+    for example in MODELS[model].examples
+    if example.lead == MODELS[model].examples[0].lead
+    for name, batch, static in batches(example)
+}
+
+
+def test_every_model_has_batches():
+    assert set(BATCHES) == set(MODELS)
+
+
+def checked(name, change=lambda value, grads: (value, grads)):
+    model, params, batch, static = CASES[name]
+    by_hand = functools.partial(getattr(models, model).value_and_grad, **static)
+    loss = functools.partial(getattr(jax_ref.models, model).loss, **static)
+    return verify.check_value_and_grad(
+        lambda params, batch: change(*by_hand(params, batch)), params, batch, reference=loss, skip=QUICKER
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_model_has_the_gradient_of_its_loss(name):
+    report = checked(name)
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("model", BATCHES)
+def test_a_mistake_in_the_last_leaf_is_seen(model):
+    def doubled(value, grads):
+        leaves, tree = jax.tree.flatten(grads)
+        return value, jax.tree.unflatten(tree, [*leaves[:-1], 2 * leaves[-1]])
+
+    report = checked(next(name for name in CASES if name.startswith(model)), doubled)
+    assert [leaf.verdict for leaf in report.leaves] == [*["right"] * (len(report.leaves) - 1), "wrong"]
