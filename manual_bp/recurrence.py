@@ -169,10 +169,13 @@ def product(x: Float[Array, "*B I"], w: Float[Array, "I A"]) -> Float[Array, "*B
 
 
 def input_cotangent(
-    da: Float[Array, "T B A"], w_x: Float[Array, "I A"], x: Float[Array, "B T I"]
+    da: Float[Array, "T B A"],
+    w_x: Float[Array, "I A"],
+    x: Float[Array, "B T I"],
+    keeps: Bool[Array, "T B 1"] | None,
 ) -> Float[Array, "B T I"]:
     """The cotangent of `x`."""
-    dx = product(da, w_x.T.astype(da.dtype))  # (4)
+    dx = counted(product(da, w_x.T.astype(da.dtype)), keeps)  # (4)
     return time_first(dx).astype(x.dtype)
 
 

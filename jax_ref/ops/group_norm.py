@@ -28,12 +28,9 @@ def apply(
     params: Params, x: Float[Array, "B *S C"], *, groups: int, eps: float = 1e-5
 ) -> Float[Array, "B *S C"]:
     """`(x - mean) / sqrt(var + eps) * g + b`, example by example and group by group."""
-    x_ = at_least_float32(x)
-    split = [
-        (part - jnp.mean(part, over, keepdims=True)) * jax.lax.rsqrt(jnp.var(part, over, keepdims=True) + eps)
-        for part in jnp.split(x_, groups, axis=-1)
-        for over in [tuple(range(1, x.ndim))]
-    ]
+    split = at_least_float32(x).reshape(x.shape[0], -1, groups, x.shape[-1] // groups)
+    mean, var = jnp.mean(split, (1, 3), keepdims=True), jnp.var(split, (1, 3), keepdims=True)
+    xhat = ((split - mean) * jax.lax.rsqrt(var + eps)).reshape(x.shape).astype(x.dtype)
     lead = tuple(range(x.ndim - 1))
-    y = jnp.concatenate(split, -1).astype(x.dtype) * jnp.expand_dims(params.g.astype(x.dtype), lead)
+    y = xhat * jnp.expand_dims(params.g.astype(x.dtype), lead)
     return y if params.b is None else y + jnp.expand_dims(params.b.astype(x.dtype), lead)

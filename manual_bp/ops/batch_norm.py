@@ -65,7 +65,7 @@ def fwd(
     v = jnp.mean(jnp.square(deviation), batch)  # (1)
     r = jax.lax.rsqrt(v + eps)
     g, b = params
-    y = deviation * jnp.broadcast_to(r * g.astype(r.dtype), x.shape)  # (2)
+    y = deviation * jnp.broadcast_to(r, x.shape) * jnp.broadcast_to(g.astype(r.dtype), x.shape)  # (2)
     if b is not None:
         y += jnp.broadcast_to(b.astype(r.dtype), x.shape)
     return (y.astype(x.dtype), Statistics(m, v)), Residuals(x, m, r)
@@ -87,14 +87,13 @@ def bwd(
     deviation = wide(x) - jnp.broadcast_to(m, x.shape)
     db = jnp.sum(dy_, batch)  # (3)
     dg = jnp.sum(dy_ * deviation, batch) * r  # (4)
-    scale = g.astype(r.dtype) * r
-    along = (2 * dv - scale * r * dg) / count
-    offset = (dm - scale * db) / count
-    dx = (
-        jnp.broadcast_to(scale, x.shape) * dy_
-        + jnp.broadcast_to(along, x.shape) * deviation
-        + jnp.broadcast_to(offset, x.shape)
-    )  # (5), (6)
+    off = jnp.mean(deviation, batch)  # rounding of m
+    centred = jnp.broadcast_to(r, x.shape) * (
+        dy_ - jnp.broadcast_to(db / count, x.shape) - deviation * jnp.broadcast_to(r * dg / count, x.shape)
+    )
+    dx = jnp.broadcast_to(g.astype(r.dtype), x.shape) * centred  # (5)
+    dx += jnp.broadcast_to(dm / count, x.shape)
+    dx += jnp.broadcast_to(2 * dv / count, x.shape) * (deviation - jnp.broadcast_to(off, x.shape))  # (6)
     return Params(dg.astype(g.dtype), None if b is None else db.astype(b.dtype)), dx.astype(x.dtype)
 
 

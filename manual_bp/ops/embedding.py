@@ -18,6 +18,7 @@ from jaxtyping import Array, DTypeLike, Float, Int, Key
 
 from manual_bp import checks
 from manual_bp.precision import accumulator
+from manual_bp.sharding import like, rows_like
 
 
 class Params(NamedTuple):
@@ -42,7 +43,9 @@ def fwd(params: Params, ids: Int[Array, "*B"]) -> tuple[Float[Array, "*B D"], In
     checks.array("embedding", "integers", ids=ids)
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"embedding: ids has dtype {ids.dtype}; expected an integer dtype")
-    y = params.table.at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)  # (1)
+    y = params.table.at[ids].get(
+        mode="fill", fill_value=jnp.nan, wrap_negative_indices=False, out_sharding=rows_like(ids)
+    )  # (1)
     return y, ids
 
 
@@ -52,5 +55,7 @@ def bwd(params: Params, ids: Int[Array, "*B"], dy: Float[Array, "*B D"]) -> Para
     checks.cotangent("embedding", "dy", dy, jax.ShapeDtypeStruct((*ids.shape, table.shape[1]), table.dtype))
     wide = accumulator(table.dtype)
     zeros = jnp.zeros(table.shape, wide)
-    dt = zeros.at[ids].add(dy.astype(wide), mode="drop", wrap_negative_indices=False)  # (2)
+    dt = zeros.at[ids].add(
+        dy.astype(wide), mode="drop", wrap_negative_indices=False, out_sharding=like(table)
+    )  # (2)
     return Params(dt.astype(table.dtype))

@@ -43,7 +43,7 @@ def fwd(
         checks.shape("frozen_batch_norm", f"statistics.{name}", value, x.shape[-1:], ", one for each channel")
     deviation, r = _parts(x, statistics, eps)
     g, b = params
-    y = deviation * jnp.broadcast_to(r * g.astype(r.dtype), x.shape)  # (1)
+    y = deviation * jnp.broadcast_to(r, x.shape) * jnp.broadcast_to(g.astype(r.dtype), x.shape)  # (1)
     if b is not None:
         y += jnp.broadcast_to(b.astype(r.dtype), x.shape)
     return y.astype(x.dtype), Residuals(x, statistics)
@@ -57,12 +57,12 @@ def bwd(
     checks.cotangent("frozen_batch_norm", "dy", dy, x)
     deviation, r = _parts(x, statistics, eps)
     dy_, batch = wide(dy), tuple(range(x.ndim - 1))
-    scale = g.astype(r.dtype) * r
+    gain = g.astype(r.dtype)
     db = jnp.sum(dy_, batch)  # (2)
     dg = jnp.sum(dy_ * deviation, batch) * r  # (3)
-    dx = jnp.broadcast_to(scale, x.shape) * dy_  # (4)
-    dm = -scale * db  # (5)
-    dv = -scale * r * dg / 2  # (6)
+    dx = jnp.broadcast_to(gain, x.shape) * (jnp.broadcast_to(r, x.shape) * dy_)  # (4)
+    dm = -gain * (r * db)  # (5)
+    dv = -gain * (r * r * dg / 2)  # (6)
     d_statistics = Statistics(dm.astype(statistics.mean.dtype), dv.astype(statistics.var.dtype))
     d_params = Params(dg.astype(g.dtype), None if b is None else db.astype(b.dtype))
     return d_params, dx.astype(x.dtype), d_statistics

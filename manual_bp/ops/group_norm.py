@@ -24,6 +24,7 @@ from jaxtyping import Array, DTypeLike, Float, Key
 
 from manual_bp import checks, windows
 from manual_bp.precision import wide
+from manual_bp.sharding import reshaped
 
 
 class Params(NamedTuple):
@@ -63,7 +64,7 @@ def fwd(
     y = deviation * _back(r) * _spread(params.g, z)  # (1)
     if params.b is not None:
         y += _spread(params.b, z)
-    return y.reshape(x.shape).astype(x.dtype), Residuals(x, m, r)
+    return reshaped(y, x.shape).astype(x.dtype), Residuals(x, m, r)
 
 
 def bwd(
@@ -78,12 +79,13 @@ def bwd(
     dg = jnp.sum(dy_ * xhat, (0, 1)).reshape(g.shape).astype(g.dtype)  # (3)
     u = dy_ * _spread(g, dy_)
     dx = _back(r) * (u - _back(jnp.mean(u, (1, 3))) - xhat * _back(jnp.mean(u * xhat, (1, 3))))  # (4)
-    return Params(dg, db), dx.reshape(x.shape).astype(x.dtype)
+    return Params(dg, db), reshaped(dx, x.shape).astype(x.dtype)
 
 
 def _grouped(x: Array, groups: int) -> Array:
     """(B, S, G, C/G) of (B, *S, C)."""
-    return x.reshape(x.shape[0], math.prod(x.shape[1:-1]), groups, x.shape[-1] // groups)
+    shape = (x.shape[0], math.prod(x.shape[1:-1]), groups, x.shape[-1] // groups)
+    return reshaped(x, shape)
 
 
 def _spread(p: Array, like: Array) -> Array:

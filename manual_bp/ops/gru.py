@@ -22,7 +22,8 @@ Without `reset_after` db_h is db_x, and the n part of dw_h is a product with r h
 Keras's `reset_after=False`. In the paper z is what is called 1 - z here. Steps beyond an example's length,
 impossible lengths and truncated backpropagation are as those of `lstm`.
 
-Saved: x, and of each step h_{t-1}, the gates, and u^n with `reset_after`.
+Saved: x, and of each step h_{t-1}, the gates, and with `reset_after` u^n, in at least float32, as it knows no
+bounds.
 Cho et al. 2014, arXiv:1406.1078.
 """
 
@@ -99,7 +100,7 @@ def fwd(
         a, keep = inputs
         (r, z, n), u_n = gates_of(a, h)
         h_new = recurrence.kept(keep, (1 - z) * n + z * h, h)  # (3)
-        return h_new, recurrence.cast((h_new, h, (r, z, n), u_n), x.dtype)
+        return h_new, (*recurrence.cast((h_new, h, (r, z, n)), x.dtype), u_n)
 
     final, (hs, *saved) = jax.lax.scan(step, wide(state), (ax, keeps), reverse=reverse)
     final = recurrence.seen(final, lengths, steps).astype(x.dtype)
@@ -143,7 +144,7 @@ def bwd(
         recurrence.bias_cotangent(da, params.b_x),
         recurrence.bias_cotangent(_times_reset(da, r) if reset_after else da, params.b_h),
     )  # (9)
-    return d_params, recurrence.input_cotangent(da, params.w_x, x), d_state.astype(x.dtype)
+    return d_params, recurrence.input_cotangent(da, params.w_x, x, keeps), d_state.astype(x.dtype)
 
 
 def _reset_after(params: Params, dtype: DTypeLike) -> Callable[..., tuple]:

@@ -35,6 +35,7 @@ from jaxtyping import Array, DTypeLike, Float, Int
 
 from manual_bp import checks, windows
 from manual_bp.precision import wide
+from manual_bp.sharding import reshaped
 from manual_bp.windows import Axis, Padding, PerAxis
 
 
@@ -165,7 +166,7 @@ def _tiles(x: Array, axes: tuple[Axis, ...]) -> Array:
     """(B, P, K, ..., C) of (B, *S, C), without what is left at the ends."""
     whole = x[(slice(None), *(slice(a.places * a.window) for a in axes))]
     parts = itertools.chain(*((a.places, a.window) for a in axes))
-    return whole.reshape(x.shape[0], *parts, x.shape[-1])
+    return reshaped(whole, (x.shape[0], *parts, x.shape[-1]))
 
 
 def _spread(y: Array, axes: tuple[Axis, ...]) -> Array:
@@ -175,7 +176,8 @@ def _spread(y: Array, axes: tuple[Axis, ...]) -> Array:
 
 def _untiled(tiles: Array, axes: tuple[Axis, ...]) -> Array:
     """(B, *S, C) of (B, P, K, ..., C), with zeros for what was left at the ends."""
-    whole = tiles.reshape(tiles.shape[0], *(a.places * a.window for a in axes), tiles.shape[-1])
+    sizes = (a.places * a.window for a in axes)
+    whole = reshaped(tiles, (tiles.shape[0], *sizes, tiles.shape[-1]))
     ends = [(0, 0), *((0, a.size - a.places * a.window) for a in axes), (0, 0)]
     return jnp.pad(whole, ends)
 

@@ -126,4 +126,4 @@ def bwd(
         recurrence.weight_cotangent(recurrence.before(state, hs, reverse), dz, params.w_h),
         recurrence.bias_cotangent(dz, params.b),
     )  # (4)
-    return d_params, recurrence.input_cotangent(dz, params.w_x, x), d_state.astype(x.dtype)
+    return d_params, recurrence.input_cotangent(dz, params.w_x, x, keeps), d_state.astype(x.dtype)

@@ -19,7 +19,7 @@ CASES = cases(
                 lambda d, lead: (d.real(*lead, 5), jax.random.key(int(d.labels((), 99)))),
                 {"rate": 0.3},
             ),
-            Kind("all", lambda d, lead: (d.real(*lead, 5), jax.random.key(3)), {"rate": 1}, leads=FLAT),
+            Kind("all", lambda d, lead: (d.real(*lead, 5), jax.random.key(3)), {"rate": 1.0}, leads=FLAT),
             Kind("none", lambda d, lead: (d.real(*lead, 5), jax.random.key(3)), {"rate": 0.0}, leads=FLAT),
         ],
     }

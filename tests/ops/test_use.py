@@ -31,7 +31,7 @@ def used(request) -> Used:
 
     def drawn(seed: int) -> tuple[tuple[Any, ...], Any]:
         args, rng = row.example.draw(seed), np.random.default_rng(seed)
-        output = jax.eval_shape(pair.reference, *args)
+        output = jax.eval_shape(pair.forward, *args)
         return args, jax.tree.map(lambda y: rng.normal(size=y.shape), output)
 
     draws = [drawn(seed) for seed in range(2)]
