@@ -18,11 +18,15 @@ from jax_ref.verify.diagnosis import (
     algebra,
     argument_uses,
     conditional,
+    indices,
     jacobian,
     lost_digits,
+    not_finite,
     primitive_gradients,
     reductions,
     substitutions,
+    other_values,
+    wrong_axes,
 )
 from jax_ref.verify.diagnosis.contributions import Contributions, contributions
 from jax_ref.verify.diagnosis.explanation import Context, Explanation, off_kinks
@@ -32,6 +36,8 @@ from jax_ref.verify.points.ladder import AT_KINKS
 ORDER: tuple[Callable[[str, list[Seen], Context], Iterator[Explanation]], ...] = (
     algebra.explanations,
     lost_digits.explanations,
+    substitutions.of_cotangents,
+    indices.explanations,
     reductions.explanations,
     conditional.without_threshold,
     primitive_gradients.statistics,
@@ -39,6 +45,9 @@ ORDER: tuple[Callable[[str, list[Seen], Context], Iterator[Explanation]], ...] =
     substitutions.explanations,
     jacobian.explanations,
     primitive_gradients.derivatives,
+    conditional.at_repeated,
+    wrong_axes.explanations,
+    other_values.explanations,
     conditional.beyond_threshold,
 )
 """What is tried, the simplest and the cheapest first; a family of both kinds has two generators."""
@@ -53,7 +62,9 @@ def context_of(sides: Sides, clock: Clock) -> Context:
     """The context of one report: the gradients at a point are computed once, for all leaves."""
     mistaken = functools.partial(primitive_gradients.mistaken, sides.reference)
     shares = functools.partial(contributions_at, sides)
-    return Context(sides, clock, functools.cache(mistaken), functools.cache(shares))
+    values = functools.partial(other_values.gradients, sides.reference)
+    sums = functools.partial(wrong_axes.shares, sides.reference)
+    return Context(sides, clock, *map(functools.cache, (mistaken, shares, values, sums)))
 
 
 def contributions_at(sides: Sides, seen: Seen) -> Contributions:
@@ -71,6 +82,7 @@ def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
         bad = np.argwhere(~np.isfinite(worst.actual) & np.isfinite(worst.exact))
         first = tuple(map(int, bad[0]))
         text = f"NaN or infinite at {len(bad)} of {worst.actual.size} entries, first at {first}"
+        text += not_finite.cause(path, seen[0], context)
         return Finding("not finite", path, text)
     context.clock.show(f"what is {path} instead?")
     compared = _compared(seen)

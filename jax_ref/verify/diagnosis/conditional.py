@@ -1,6 +1,6 @@
 """Conditional errors: a cotangent that is right but where a condition on its position or the inputs holds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -10,13 +10,28 @@ from jax_ref.verify.diagnosis.explanation import Context, Explanation, off_kinks
 
 Array = np.ndarray
 
+BEFORE_NAME, AFTER_NAME = conditions.REPEATED.split("{}")
+
 FADED = 0.01
 """Share of the median relative error below which the smallest shows that it fades, and has no threshold."""
 
 
 def without_threshold(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
     """Right but where a condition holds: on a position, or on an input of the same shape."""
-    for text in dict.fromkeys(_conditions(path, seen, context)):
+    yield from _at(path, context, [c for c in _conditions(path, seen, context) if not _of_repeated(c)])
+
+
+def at_repeated(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
+    """Wrong only where indices are repeated; which is overwriting, if that predicts it."""
+    yield from _at(path, context, filter(_of_repeated, _conditions(path, seen, context)))
+
+
+def _of_repeated(text: str) -> bool:
+    return text.startswith(BEFORE_NAME) and text.endswith(AFTER_NAME)
+
+
+def _at(path: str, context: Context, texts: Iterable[str]) -> Iterator[Explanation]:
+    for text in dict.fromkeys(texts):
 
         def predicted(s: Seen, text: str = text) -> Array | None:
             """The cotangent itself, if it is wrong where the condition holds and nowhere else."""

@@ -25,8 +25,9 @@ class Context(NamedTuple):
     """What explanations are made from, beside what was seen.
 
     `mistaken` gives the gradients that come of each mistake in a step of the reference, of those that take a
-    statistic for a constant or of the others; `contributions` what single entries of the output give. Both
-    are the same for all leaves. `batched` are the numbers of the arguments' leaves that have the batch as
+    statistic for a constant or of the others; `contributions` what single entries of the output give;
+    `with_other_values` the gradients by other values in a derivative, `with_other_axes` by sums over other
+    axes. All are the same for all leaves. `batched` are the numbers of the arguments' leaves that have the batch as
     leading axis.
     """
 
@@ -34,6 +35,8 @@ class Context(NamedTuple):
     clock: Clock
     mistaken: Callable[[Seen, bool], Mapping[Any, dict[str, np.ndarray]]]
     contributions: Callable[[Seen], Contributions]
+    with_other_values: Callable[[Seen], Mapping[str, dict[str, np.ndarray]]]
+    with_other_axes: Callable[[Seen], Any]
     batched: tuple[int, ...] = ()
 
     @property

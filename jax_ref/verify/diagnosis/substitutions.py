@@ -19,24 +19,33 @@ from jax_ref.verify.trees import dtype_of, is_floating, is_integer
 Change = Callable[[Any], Any]
 """From a leaf to what is in its place."""
 
+Predict = Callable[[Seen], np.ndarray]
+"""From what was seen to the cotangent that is predicted there."""
+
+
+def of_cotangents(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
+    """The cotangent at `path` for another value of the cotangent of an output."""
+    outputs = jax.tree.leaves(seen[0].point.d_output)
+    for which, d in enumerate(outputs):
+        if is_floating(d):
+            for text, change in _instead_of_cotangent(d, which, len(outputs)):
+                predict = _right_at(_with_cotangent(which, change), path, context)
+                yield Explanation("cotangent ignored", text, predict)
+
+
+def _right_at(moved: Callable[[Point], Point], path: str, context: Context) -> Predict:
+    """The right cotangent at another point."""
+    return lambda s: np.asarray(context.sides.exact(moved(s.point))[1][path])
+
 
 def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
-    """The cotangent at `path` for another value of another argument, or of the cotangent of the output."""
+    """The cotangent at `path` for another value of another argument."""
     point = seen[0].point
-
-    def at(moved: Callable[[Point], Point]) -> Callable[[Seen], np.ndarray]:
-        return lambda s: np.asarray(context.sides.exact(moved(s.point))[1][path])
-
     for which, (name, leaf) in enumerate(context.reference.leaves(point.args).items()):
         if name != path and hasattr(leaf, "dtype") and np.size(leaf):
             for text, change in _instead(leaf):
                 text = f"it is the right one for {name} {text}"
-                yield Explanation("input", text, at(_with_argument(which, change)))
-    outputs = jax.tree.leaves(point.d_output)
-    for which, d in enumerate(outputs):
-        if is_floating(d):
-            for text, change in _instead_of_cotangent(d, which, len(outputs)):
-                yield Explanation("cotangent ignored", text, at(_with_cotangent(which, change)))
+                yield Explanation("input", text, _right_at(_with_argument(which, change), path, context))
 
 
 def _instead_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tuple[str, Change]]:
