@@ -99,9 +99,7 @@ def _places(reference: Reference, point: Point, which: int) -> list[str]:
     return [f", that in {at}" if at else "" for at in found]
 
 
-def _weights(
-    actual: np.ndarray, shares: np.ndarray, places: list[str]
-) -> Iterator[tuple[str, np.ndarray]]:
+def _weights(actual: np.ndarray, shares: np.ndarray, places: list[str]) -> Iterator[tuple[str, np.ndarray]]:
     """What the uses could have been counted with instead of once each, and its description."""
     count, flat = len(shares), shares.reshape(len(shares), -1)
     of = f"of {count} of the argument in the reference"

@@ -98,7 +98,7 @@ def _of_diagonals(shape: tuple[int, ...]) -> Iterator[Condition]:
 
 
 def _named_in_rows(path: str, ids: np.ndarray, shape: tuple[int, ...]) -> Iterator[Condition]:
-    """At the entry along the last axis that an integer of each row names, as a label does; or at the others."""
+    """At the entry along the last axis that an integer of each row names, as a label, or not there."""
     if ids.shape == shape[:-1] and np.all((ids >= 0) & (ids < shape[-1])):
         named = np.arange(shape[-1]) == ids[..., None]
         yield Condition(f"at the entry of each row that {path} names", named)

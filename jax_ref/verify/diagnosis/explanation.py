@@ -27,8 +27,8 @@ class Context(NamedTuple):
     `mistaken` gives the gradients that come of each mistake in a step of the reference, of those that take a
     statistic for a constant or of the others; `contributions` what single entries of the output give;
     `with_other_values` the gradients by other values in a derivative, `with_other_axes` by sums over other
-    axes. All are the same for all leaves. `batched` are the numbers of the arguments' leaves that have the batch as
-    leading axis.
+    axes. All are the same for all leaves. `batched` are the numbers of the arguments' leaves that have the
+    batch as leading axis.
     """
 
     sides: Sides

@@ -54,13 +54,15 @@ class Values(NamedTuple):
 class Mistake(NamedTuple):
     """In the derivative by operand `by` of the steps at a place another value stands for operand `of`.
 
-    Where `of` is None, it stands for the output that the slope is a function of.
+    Where `of` is None, it stands for the output that the slope is a function of. `when` says so if it is from
+    before or after the other.
     """
 
     place: Place
     by: int
     of: int | None
     instead: Values
+    when: str = ""
 
 
 def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
@@ -102,7 +104,8 @@ def _text(mistake: Mistake) -> str:
     step, at = mistake.place.steps[0], source.expression(mistake.place.steps[0])
     what = f"the {called(step.name)}{f' in {at}' if at else ''}"
     right = "its output" if mistake.of is None else f"its input {mistake.of + 1}"
-    return f"the derivative of {what} by its input {mistake.by + 1} is with {mistake.instead.text} for {right}"
+    with_ = f"{mistake.instead.text}{mistake.when} for {right}"
+    return f"the derivative of {what} by its input {mistake.by + 1} is with {with_}"
 
 
 def _mistakes(program: Program, leaves: list[tuple[str, Any]]) -> list[Mistake]:
@@ -111,6 +114,19 @@ def _mistakes(program: Program, leaves: list[tuple[str, Any]]) -> list[Mistake]:
     values = list(_values(program, places, leaves))
     shape_of = _shapes(program, leaves)
     active = _active(program, leaves)
+    made_of = {s.outputs[0]: s for s in program.steps if len(s.outputs) == 1}
+
+    def when(numbers: tuple[int, ...], used: list[int]) -> str:
+        """Whether each is what the other is made of, or made of the other."""
+        for text, pairs in (
+            (", from before the {}", [(made_of.get(b), a) for a, b in zip(numbers, used, strict=True)]),
+            (", from after the {}", [(made_of.get(a), b) for a, b in zip(numbers, used, strict=True)]),
+        ):
+            if all(step is not None and number in _numbers(step) for step, number in pairs):
+                (step, _), *_ = pairs
+                return f"{text.format(called(step.name))}," if step else ""
+        return ""
+
     found: dict[Any, Mistake] = {}
     for place in places:
         step = place.steps[0]
@@ -120,10 +136,11 @@ def _mistakes(program: Program, leaves: list[tuple[str, Any]]) -> list[Mistake]:
                 continue
             for instead in values:
                 numbers = instead.numbers * (len(used) if len(instead.numbers) == 1 else 1)
-                if len(numbers) == len(used) and shape_of[numbers[0]] == shape_of[used[0]]:
-                    if all(a != b for a, b in zip(numbers, used, strict=True)):
-                        known = (place.key, by, of, numbers)
-                        found.setdefault(known, Mistake(place, by, of, instead._replace(numbers=numbers)))
+                alike = len(numbers) == len(used) and shape_of[numbers[0]] == shape_of[used[0]]
+                if alike and all(a != b for a, b in zip(numbers, used, strict=True)):
+                    another = instead._replace(numbers=numbers)
+                    mistake = Mistake(place, by, of, another, when(numbers, used))
+                    found.setdefault((place.key, by, of, numbers), mistake)
     return list(found.values()) if len(found) <= LIMIT else []
 
 
@@ -137,6 +154,10 @@ def _needed(step: Step, active: set[int]) -> Iterator[tuple[int, int | None]]:
         yield 0, 0
         if primitive(step.name).slope_of_output:
             yield 0, None
+
+
+def _numbers(step: Step) -> list[int]:
+    return [x for x in step.inputs if not isinstance(x, Constant)]
 
 
 def _is_active(x: int | Constant, active: set[int]) -> bool:
@@ -243,7 +264,9 @@ def _with_other(
                 change = slope(jax.lax.stop_gradient(value)) - slope(jax.lax.stop_gradient(output))
                 extra = extra + jnp.where(is_it, change, 0) * moved
             else:
-                instead = jnp.where(is_it, jax.lax.stop_gradient(value), jax.lax.stop_gradient(given[mistake.of]))
+                instead = jnp.where(
+                    is_it, jax.lax.stop_gradient(value), jax.lax.stop_gradient(given[mistake.of])
+                )
                 given[mistake.of] = instead + moved if mistake.of == by else instead
         (by_one,) = step.run(given)
         by_one = by_one + extra

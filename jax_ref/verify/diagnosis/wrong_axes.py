@@ -59,7 +59,10 @@ class Statistic(NamedTuple):
 
 
 class Change(NamedTuple):
-    """Which statistic, the axes, the number of a value that is a factor within the sum, and its power."""
+    """Which statistic, the axes, the number of a value that is a factor within the sum, and its power.
+
+    Over the right axes it is a factor of the sum.
+    """
 
     statistic: int
     axes: Axes
@@ -96,8 +99,12 @@ def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Expl
 
     c = first.cotangents[path]
     for axes, changes in _fitting(known, path, c.actual - c.exact):
-        text = _text(axes, [known.statistics[change.statistic] for change, _ in changes])
-        yield Explanation("reduction", text, predicted(changes))
+        statistics = [known.statistics[change.statistic] for change, _ in changes]
+        if not all(change.axes != s.axes for (change, _), s in zip(changes, statistics, strict=True)):
+            if len(changes) == 1:
+                yield Explanation("factor", _factor(statistics[0], changes[0][0]), predicted(changes))
+            continue
+        yield Explanation("reduction", _text(axes, statistics), predicted(changes))
 
 
 def _fitting(
@@ -107,11 +114,11 @@ def _fitting(
     by_axes: dict[Axes, dict[int, list[tuple[Change, float]]]] = {}
     for change in known.by_change:
         statistic = known.statistics[change.statistic]
-        if change.axes != statistic.axes:
+        if change != Change(change.statistic, statistic.axes):
             sizes = (np.prod([statistic.shape[a] for a in axes]) for axes in (statistic.axes, change.axes))
             of = by_axes.setdefault(change.axes, {}).setdefault(change.statistic, [])
             of += [(change, 1.0), (change, float(np.divide(*sizes)))] if change.axes else [(change, 1.0)]
-    for axes, of in by_axes.items():
+    for axes, of in sorted(by_axes.items(), key=lambda item: len(item[0])):
         terms = {i: np.stack([known.difference(path, *c).ravel() for c in of[i]]) for i in of}
         for count in range(1, len(of) + 1):
             for which in itertools.combinations(of, count):
@@ -135,11 +142,22 @@ def _nearest(terms: list[np.ndarray], error: np.ndarray) -> tuple[int, ...]:
     return best
 
 
+def _factor(statistic: Statistic, change: Change) -> str:
+    made = next(e for e, k in statistic.exits if e.inputs[k] == change.factor)
+    square = "the square of " if abs(change.power) > 1 else ""
+    how = "multiplied" if change.power > 0 else "divided"
+    at = source.expression(made)
+    by = f"what is made of it{f' for {at}' if at else ''}"
+    return f"what goes back through {_sum(statistic)} is {how} by {square}{by}"
+
+
+def _sum(s: Statistic) -> str:
+    at = source.expression(s.step)
+    return f"the sum over axes {s.axes} of an array {s.shape}{f' in {at}' if at else ''}"
+
+
 def _text(axes: Axes, statistics: list[Statistic]) -> str:
-    sums = []
-    for s in statistics:
-        at = source.expression(s.step)
-        sums.append(f"the sum over axes {s.axes} of an array {s.shape}{f' in {at}' if at else ''}")
+    sums = [_sum(s) for s in statistics]
     instead = f"summed over axes {axes}" if axes else "not summed at all"
     return f"what goes back through {' and '.join(dict.fromkeys(sums))} is {instead}"
 
@@ -213,6 +231,8 @@ def _changes(statistics: tuple[Statistic, ...]) -> list[Change]:
         every = range(len(s.shape))
         subsets = [axes for n in range(len(s.shape) + 1) for axes in itertools.combinations(every, n)]
         for axes in subsets:
+            if axes == s.axes:
+                changes += [Change(i, axes, e.inputs[k], power) for e, k in s.exits for power in POWERS]
             if axes == s.axes or any(s.shape[a] == 1 for a in axes):
                 continue
             changes.append(Change(i, axes))
@@ -276,7 +296,7 @@ def _d_inputs(
     keep = tuple(1 if a in statistic.axes else n for a, n in enumerate(statistic.shape))
     terms = []
     for number, (step, k) in enumerate(statistic.exits):
-        ones = [jnp.ones_like(values[n]) if i == number else jnp.zeros_like(values[n]) for i, n in enumerate(operands)]
+        ones = [jnp.full_like(values[n], float(i == number)) for i, n in enumerate(operands)]
         slope = moved(ones)[0].reshape(keep)
         terms.append((slope, _apart(step, k, inputs_of[step.outputs], d_exits[step.outputs])))
 
@@ -285,7 +305,8 @@ def _d_inputs(
         factor = factor**change.power
         total = jnp.zeros(statistic.shape, dtype)
         for slope, entries in terms:
-            total = total + slope * factor * jnp.sum(entries / factor, change.axes, keepdims=True)
+            within = 1 / factor if change.axes != statistic.axes else jnp.ones_like(factor)
+            total = total + slope * factor * jnp.sum(entries * within, change.axes, keepdims=True)
         return total
 
     return jnp.stack([changed(change) for change in changes])
