@@ -3,6 +3,7 @@
 from functools import partial
 
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.linalg import solve_triangular
 
 from .form import Original, Planted
@@ -27,10 +28,10 @@ def _without_one(x):
     return jnp.where(jnp.tril(jnp.ones((time, time), bool))[None], products, 0)
 
 
-def running_product_bwd(x, dy, *, own=True):
+def running_product_bwd(x, dy, *, alone=False):
     products = _without_one(wide(x))
-    if not own:
-        products = jnp.where(jnp.eye(x.shape[1], dtype=bool)[None], 0, products)
+    if alone:
+        products = jnp.where(jnp.eye(x.shape[1], dtype=bool)[None], products, 0)
     return narrow(x.dtype, jnp.einsum("bts,bt->bs", products, wide(dy)))
 
 
@@ -55,9 +56,9 @@ def spectrum(real, imaginary):
 def _waves(bins, dtype):
     """The cosines and the sines of each frequency at each time, with their weights, over the length."""
     length = 2 * bins - 1
-    angles = 2 * jnp.pi * jnp.outer(jnp.arange(bins), jnp.arange(length)) / length
-    weights = jnp.where(jnp.arange(bins) == 0, 1, 2) / length
-    return (weights[:, None] * jnp.cos(angles)).astype(dtype), (weights[:, None] * jnp.sin(angles)).astype(dtype)
+    angles = 2 * np.pi * np.outer(np.arange(bins), np.arange(length)) / length
+    weights = np.where(np.arange(bins) == 0, 1, 2)[:, None] / length
+    return jnp.asarray(weights * np.cos(angles), dtype), jnp.asarray(weights * np.sin(angles), dtype)
 
 
 def spectrum_fwd(real, imaginary):
@@ -149,8 +150,8 @@ MISTAKES = {
     "running product: the first zero has none": _product(
         edited(running_product_bwd, lambda x, dy, dx: (jnp.where(x == 0, 0, dx),)), ("conditional",)
     ),
-    "running product: its own step is left out": _product(
-        partial(running_product_bwd, own=False), ("reduction", "conditional", "added term", "path", "derivative")
+    "running product: of its own step alone": _product(
+        partial(running_product_bwd, alone=True), ("derivative",)
     ),
     "running product: summed from the start": _product(_from_the_start, ("derivative",)),
     "spectrum: the last frequency counts once": _spectrum(
@@ -180,8 +181,8 @@ MISTAKES = {
     "distances: y's is not negated": _distances(
         edited(distances_bwd, lambda r, d, dx, dy: (dx, -dy)), ("sign",)
     ),
-    "distances: a sum for the difference": _distances(edited(distances_bwd, _by_the_sum), ("added term", "value", "input", "derivative")),
-    "distances: the nearest has none": _distances(
+    "distances: a sum for the difference": _distances(edited(distances_bwd, _by_the_sum), ("input",)),
+    "distances: those to the first are left out": _distances(
         lambda r, d: distances_bwd(r, d.at[:, 0].set(0)), ("reduction",)
     ),
 }

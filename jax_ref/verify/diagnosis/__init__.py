@@ -28,6 +28,7 @@ from jax_ref.verify.diagnosis import (
     primitive_gradients,
     reductions,
     substitutions,
+    value_factors,
     wrong_axes,
 )
 from jax_ref.verify.diagnosis.contributions import Contributions, contributions
@@ -47,12 +48,13 @@ ORDER: tuple[Callable[[str, list[Seen], Context], Iterator[Explanation]], ...] =
     substitutions.explanations,
     other_cotangents.explanations,
     jacobian.explanations,
-    other_statistics.fixed,
+    value_factors.explanations,
     primitive_gradients.derivatives,
     conditional.at_repeated,
-    other_statistics.of_input,
+    other_statistics.explanations,
     wrong_axes.explanations,
     other_values.explanations,
+    value_factors.fixed,
     conditional.beyond_threshold,
 )
 """What is tried, the simplest and the cheapest first; a family of both kinds has two generators."""
@@ -69,7 +71,8 @@ def context_of(sides: Sides, clock: Clock) -> Context:
     shares = functools.partial(contributions_at, sides)
     values = functools.partial(other_values.gradients, sides.reference)
     sums = functools.partial(wrong_axes.shares, sides.reference)
-    return Context(sides, clock, *map(functools.cache, (mistaken, shares, values, sums)))
+    each = functools.partial(value_factors.values, sides.reference)
+    return Context(sides, clock, *map(functools.cache, (mistaken, shares, values, sums, each)))
 
 
 def contributions_at(sides: Sides, seen: Seen) -> Contributions:

@@ -91,6 +91,8 @@ def _of_diagonals(shape: tuple[int, ...]) -> Iterator[Condition]:
             (f"on {of}", i == j),
             (f"above {of}", i < j),
             (f"below {of}", i > j),
+            (f"next to {of}, above", i == j - 1),
+            (f"next to {of}, below", i == j + 1),
             (f"on {of} and above", i <= j),
             (f"on {of} and below", i >= j),
         ):

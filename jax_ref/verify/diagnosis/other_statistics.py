@@ -1,13 +1,12 @@
-"""Constants in place of statistics, and statistics in place of constants.
+"""Statistics in place of constants.
 
 A normalisation in evaluation mode takes its mean and its variance from arguments, which are constants to its
-input; in training mode they are its input's own. A backward written for the other mode has terms too many, or
-the right terms with numbers of its own.
+input; in training mode they are its input's own. A backward written for training has terms too many.
 """
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -35,10 +34,8 @@ def _variance(x: Any, mean: Any, axes: tuple[int, ...]) -> Any:
 STATISTICS = {"mean": lambda x, mean, axes: jnp.mean(x, axes), "variance": _variance}
 """By name, a statistic of an array, about a mean, over some axes."""
 
-BASES = ("the right one", "what it is with every statistic taken for a constant")
 
-
-def of_input(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
+def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
     """Arguments that are constants to the input are taken for statistics of it."""
     first, reference = seen[0], context.reference
     leaves = reference.leaves(first.point.args)
@@ -104,39 +101,3 @@ def _with_statistics(
         return jax.vjp(output, leaves[path])[1](d_output)[0]
 
     return seldom(cotangent)
-
-
-def fixed(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
-    """It is multiplied by numbers that are the same wherever it was looked at, one for each entry of an axis.
-
-    It takes several points to show it.
-    """
-    first = seen[0]
-    same = [s for s in seen if s.cotangents[path].exact.shape == first.cotangents[path].exact.shape]
-    if len(same) < 2:
-        return
-
-    def with_constants(s: Seen) -> Array | None:
-        every = list(context.mistaken(s, True))
-        return context.mistaken(s, True)[every[-1]].get(path) if every else None
-
-    bases: dict[str, Callable[[Seen], Array | None]] = dict(
-        zip(BASES, (lambda s: s.cotangents[path].exact, with_constants), strict=True)
-    )
-    for name, base in bases.items():
-        known = base(first)
-        for axis in range(np.ndim(known)) if known is not None else ():
-            others = tuple(a for a in range(np.ndim(known)) if a != axis)
-            with np.errstate(all="ignore"):
-                numbers = np.sum(known * first.cotangents[path].actual, others, keepdims=True) / np.sum(
-                    known * known, others, keepdims=True
-                )
-            if not np.all(np.isfinite(numbers)) or np.ptp(numbers) <= 1e-6 * np.max(np.abs(numbers)):
-                continue
-
-            def predicted(s: Seen, base: Any = base, numbers: Array = numbers) -> Array | None:
-                found = base(s)
-                return None if found is None else found * numbers
-
-            text = f"it is {name} times constants, one for each entry of axis {axis}: are they captured?"
-            yield Explanation("statistic", text, predicted)

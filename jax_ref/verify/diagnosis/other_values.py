@@ -45,7 +45,10 @@ class Place(NamedTuple):
 
 
 class Values(NamedTuple):
-    """A value at each turn, or a single one, by its numbers in the program; and what it is, in words."""
+    """A value at each turn, or a single one, by its numbers in the program; and what it is, in words.
+
+    Of the number one there are none.
+    """
 
     numbers: tuple[int, ...]
     text: str
@@ -134,6 +137,8 @@ def _mistakes(program: Program, leaves: list[tuple[str, Any]]) -> list[Mistake]:
             used = [s.outputs[0] if of is None else s.inputs[of] for s in place.steps]
             if not all(isinstance(x, int) for x in used) or not shape_of[used[0]]:
                 continue
+            if step.name in BILINEAR:
+                found[place.key, by, of] = Mistake(place, by, of, Values((), "1"))
             for instead in values:
                 numbers = instead.numbers * (len(used) if len(instead.numbers) == 1 else 1)
                 alike = len(numbers) == len(used) and shape_of[numbers[0]] == shape_of[used[0]]
@@ -220,8 +225,9 @@ def _of_all(reference: Reference) -> Any:
         run(program, leaves, noted)
         at: dict[tuple[int, ...], list[tuple[int, Mistake, Any]]] = {}
         for number, mistake in enumerate(mistakes):
-            for step, instead in zip(mistake.place.steps, mistake.instead.numbers, strict=True):
-                at.setdefault(step.outputs, []).append((number, mistake, values[instead]))
+            instead = [values[n] for n in mistake.instead.numbers] or [1.0] * len(mistake.place.steps)
+            for step, value in zip(mistake.place.steps, instead, strict=True):
+                at.setdefault(step.outputs, []).append((number, mistake, value))
         floating = [is_floating(x) for x in leaves]
 
         def gradient(chosen: jax.Array) -> Any:

@@ -57,6 +57,13 @@ def _instead_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tup
         yield f"each entry of the cotangent of {where} is taken for their mean", mean
         total = lambda d: np.full_like(d, d.astype(np.float64).sum())  # noqa: E731
         yield f"each entry of the cotangent of {where} is taken for their sum", total
+    for a, b in itertools.combinations(range(d.ndim), 2):
+        if d.shape[a] == d.shape[b] > 1:
+            i, j = np.indices(d.shape, sparse=True)[a], np.indices(d.shape, sparse=True)[b]
+            for side, used in (("on", i == j), ("off", i != j), ("up to", i >= j), ("from", i <= j)):
+                of = f"{side} the diagonal of axes {a} and {b}"
+                text = f"of the cotangent of {where} only what is {of} is used"
+                yield text, lambda d, used=used: d * used.astype(d.dtype)
 
 
 def _instead(leaf: Any) -> Iterator[tuple[str, Change]]:
@@ -70,11 +77,18 @@ def _instead(leaf: Any) -> Iterator[tuple[str, Change]]:
     elif is_floating(leaf):
         yield "= 1: is it forgotten?", np.ones_like
         yield "= 0: is it forgotten?", np.zeros_like
+        yield "negated", np.negative
         for a, b in itertools.combinations(range(leaf.ndim), 2):
             if leaf.shape[a] == leaf.shape[b]:
                 yield f"with axes {a} and {b} exchanged", lambda x, a=a, b=b: np.swapaxes(x, a, b)
         for axes in (axes for count in (1, 2) for axes in itertools.combinations(range(leaf.ndim), count)):
+            for by in (1, -1):
+                yield f"shifted by {by} along {', '.join(map(str, axes))}", _rolled(axes, by)
             yield f"reversed along {', '.join(map(str, axes))}", lambda x, axes=axes: np.flip(x, axes)
+
+
+def _rolled(axes: tuple[int, ...], by: int) -> Change:
+    return lambda x: np.roll(x, (by,) * len(axes), axes)
 
 
 def _with_argument(which: int, change: Change) -> Callable[[Point], Point]:
