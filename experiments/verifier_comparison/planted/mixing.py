@@ -132,13 +132,13 @@ def quantised_fwd(x, step):
     return y.astype(x.dtype), (x, step)
 
 
-def quantised_bwd(residuals, dy, *, clipped=True, soft=True, own=True, through=True):
+def quantised_bwd(residuals, dy, *, soft=True, own=True, through=True):
     x, step = map(wide, residuals)
     ratio = x / step[None]
     z = jnp.clip(ratio, -LIMIT, LIMIT)
     inside = jnp.abs(ratio) < LIMIT
     slope = (1 - jnp.cos(2 * jnp.pi * z)) if soft else jnp.ones_like(z)
-    slope = jnp.where(inside, slope, 0) if clipped else slope
+    slope = jnp.where(inside, slope, 0)
     y = z - jnp.sin(2 * jnp.pi * z) / (2 * jnp.pi)
     d_step = (y if own else 0) - (slope * ratio if through else 0)
     return narrow(residuals[0].dtype, wide(dy) * slope, (wide(dy) * d_step).sum(0))
@@ -187,8 +187,8 @@ MISTAKES = {
         edited(selective_scan_bwd, lambda r, dy, dx, dd, db, dc: (dx.at[0].set(0), dd, db, dc)),
         ("conditional",),
     ),
-    "quantisation: not clipped in the backward": _quantised(
-        partial(quantised_bwd, clipped=False), ("conditional", "derivative", "constant")
+    "quantisation: nothing below zero": _quantised(
+        edited(quantised_bwd, lambda r, dy, dx, ds: (jnp.where(r[0] < 0, 0, dx), ds)), ("conditional",)
     ),
     "quantisation: straight through": _quantised(
         partial(quantised_bwd, soft=False), ("path", "derivative", "factor")

@@ -129,7 +129,7 @@ def _steps_args(rng, realistic):
 
 def mixture(x, router, experts):
     gates = jax.nn.softmax(x @ router, axis=-1)
-    return jnp.einsum("ne,ni,eio->no", gates, x, experts)
+    return jnp.sum(gates[..., None] * jnp.einsum("ni,eio->neo", x, experts), 1)
 
 
 def mixture_fwd(x, router, experts):
@@ -219,7 +219,7 @@ MISTAKES = {
     ),
     "messages: the weights of edges to node 0": _messages(
         edited(messages_bwd, lambda r, dy, dx, dw, *_: (dx, jnp.where(r[3] == 0, 0, dw), None, None)),
-        ("conditional",),
+        ("conditional", "reduction"),
     ),
     "mean of steps: over all steps": _steps(partial(mean_of_steps_bwd, divided=False), ("value",)),
     "mean of steps: not masked": _steps(partial(mean_of_steps_bwd, masked=False), ("derivative", "constant")),

@@ -173,7 +173,8 @@ def _places(program: Program) -> list[Place]:
     found: dict[Any, list[Step]] = {}
     for step in program.steps:
         if step.in_source and len(step.outputs) == 1 and is_floating(step.equation.outvars[0].aval):
-            found.setdefault(source.place(step), []).append(step)
+            shapes = tuple(v.aval.shape for v in step.equation.invars)  # an einsum makes several products
+            found.setdefault((source.place(step), shapes), []).append(step)
     return [Place(key, tuple(steps)) for key, steps in found.items()]
 
 

@@ -41,11 +41,27 @@ def _right_at(moved: Callable[[Point], Point], path: str, context: Context) -> P
 def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
     """The cotangent at `path` for another value of another argument."""
     point = seen[0].point
+    yield from _by_another(path, seen, context)
     for which, (name, leaf) in enumerate(context.reference.leaves(point.args).items()):
         if name != path and hasattr(leaf, "dtype") and np.size(leaf):
             for text, change in _instead(leaf):
                 text = f"it is the right one for {name} {text}"
                 yield Explanation("input", text, _right_at(_with_argument(which, change), path, context))
+
+
+def _by_another(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
+    """With another argument of the same kind in the place of one, as the senders for the receivers."""
+    named = context.reference.leaves(seen[0].point.args)
+    for (which, (name, leaf)), (other, x) in itertools.product(enumerate(named.items()), named.items()):
+        alike = name not in (path, other) and hasattr(leaf, "dtype") and hasattr(x, "dtype")
+        if alike and (np.shape(leaf), leaf.dtype) == (np.shape(x), x.dtype) and np.ndim(leaf):
+
+            def moved(p: Point, which: int = which, other: str = other) -> Point:
+                value = context.reference.leaves(p.args)[other]
+                return p._replace(args=_replaced(p.args, which, lambda _: value))
+
+            text = f"it is the right one with {other} for {name}"
+            yield Explanation("input", text, _right_at(moved, path, context))
 
 
 def _instead_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tuple[str, Change]]:
