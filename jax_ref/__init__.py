@@ -7,3 +7,5 @@ what is needed to compare a hand-written backward with their derivative.
 from jax_ref import models, ops, verify
 
 __all__ = ["models", "ops", "verify"]
+
+__version__ = "0.1.0"

@@ -12,3 +12,5 @@ from manual_bp import models, ops
 from manual_bp.bridge import differentiable
 
 __all__ = ["differentiable", "models", "ops"]
+
+__version__ = "0.1.0"

@@ -67,7 +67,7 @@ class _Differentiable:
         self._op, self._signature = op, inspect.signature(op.fwd)
         self._call = _custom_vjp(op)
         self.__name__ = self.__qualname__ = name = _name(op)
-        self.__doc__ = f"`{name}.fwd` without its residuals, differentiated by `{name}.bwd`."
+        self.__doc__ = _doc(op, name, self._signature)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         name, parameters = self.__name__, self._signature.parameters
@@ -125,6 +125,17 @@ def _name(op: Op) -> str:
     if inspect.ismodule(op):
         return op.__name__.rpartition(".")[2]
     return getattr(op.fwd, "__name__", type(op).__name__).strip("_").removesuffix("_fwd")
+
+
+def _doc(op: Op, name: str, signature: inspect.Signature) -> str:
+    """The docstrings of the op and of its `fwd`, how it is called, and which options it has."""
+    own = op.__doc__ if op.__doc__ != type(op).__doc__ else None  # an object without one has its class's
+    own, of_fwd = inspect.cleandoc(own or ""), inspect.cleandoc(op.fwd.__doc__ or "")
+    plain = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    options = ", ".join(str(p) for p in plain if _is_static(p)) or "none"
+    call = f"{name}({', '.join(str(p) for p in plain if not _is_static(p))})\nStatic options: {options}."
+    bridge = f"This is `{name}.fwd` without its residuals, differentiated by `{name}.bwd`."
+    return "\n\n".join(filter(None, [own, "" if of_fwd in own else of_fwd, call, bridge]))
 
 
 def _is_static(parameter: inspect.Parameter) -> bool:

@@ -1,7 +1,7 @@
 r"""Losses by name, and their mean over a batch.   Axes: B leading, any number of them.
 
     cost  = (1/B) sum_b loss(y_b, t_b)                              (1)
-    dy_b  = (1/B) dloss/dy_b                                        (2)
+    dy_b  = (dcost/B) dloss/dy_b                                    (2)
 
 The 1/B is a part of the mean and stands here alone: the losses have one value per example and know none.
 """
@@ -24,9 +24,13 @@ LOSSES: dict[str, Any] = {
 """Ops with one value per example, of an output and targets."""
 
 
-def mean(name: str, y: Float[Array, "..."], targets: Array) -> tuple[Float[Array, ""], Float[Array, "..."]]:
+def mean(
+    name: str, y: Float[Array, "..."], targets: Array, dcost: Float[Array, ""] | float = 1.0
+) -> tuple[Float[Array, ""], Float[Array, "..."]]:
     """The mean of the loss `name` over all examples, in the dtype of `y`, and the cotangent of `y`.
 
+    `dcost` is the cotangent of the mean: 1 for a gradient. A larger one is loss scaling, by which the small
+    cotangents of float16 do not vanish; all cotangents behind it are as many times as large.
     Raises `ValueError` for an unknown name or a batch without examples; what the loss itself refuses is told
     by it.
     """
@@ -34,7 +38,7 @@ def mean(name: str, y: Float[Array, "..."], targets: Array) -> tuple[Float[Array
     losses, res = LOSSES[name].fwd(y, targets)
     checks.option("losses.mean", "the shape of y", y.shape, losses.size > 0, "at least one example")
     cost = jnp.mean(losses, dtype=accumulator(losses.dtype)).astype(losses.dtype)  # (1)
-    dy = LOSSES[name].bwd(res, jnp.full_like(losses, 1 / losses.size))  # (2)
+    dy = LOSSES[name].bwd(res, jnp.full_like(losses, dcost / losses.size))  # (2)
     if isinstance(dy, tuple):  # floating point targets have a cotangent too, which nobody needs
         dy = dy[0]
     return cost, dy

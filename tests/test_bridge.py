@@ -2,6 +2,8 @@
 
 import inspect
 import pickle
+import pydoc
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ import jax_ref
 from manual_bp import differentiable
 from manual_bp.models import mlp
 from manual_bp.ops import activations, dense, softmax, softmax_cross_entropy
+from tests.cases import CASES, MODELS
 from tests.close import close
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(7, 5)))
@@ -51,6 +54,23 @@ def test_second_derivatives_come_from_differentiating_bwd():
     ours = jax.grad(lambda z: jnp.sum(jax.grad(loss(differentiable(activations.gelu)))(z) ** 2))(X)
     plain = jax_ref.ops.activations.gelu
     close(ours, jax.grad(lambda z: jnp.sum(jax.grad(loss(plain))(z) ** 2))(X), 1e-12)
+
+
+def test_hessians_work_and_forward_mode_of_the_function_itself_does_not():
+    """Forward over reverse differentiates `bwd`, which is plain JAX."""
+    ours, theirs = differentiable(softmax), jax_ref.ops.softmax.apply
+
+    def second_order(f):
+        def loss(x):
+            return jnp.sum(jnp.sin(3 * f(x)))
+
+        return jax.jit(lambda x, v: (jax.hessian(loss)(x), jax.jvp(jax.grad(loss), (x,), (v,))))
+
+    x, v = X[0], X[1]
+    close(second_order(ours)(x, v), second_order(theirs)(x, v), 1e-12)
+    for forward in (lambda: jax.jvp(ours, (x,), (v,)), lambda: jax.jacfwd(ours)(x)):
+        with pytest.raises(TypeError, match="can't apply forward-mode autodiff"):
+            forward()
 
 
 class _Pair(NamedTuple):
@@ -123,10 +143,48 @@ def test_inside_an_equinox_module():
     close(ours, eqx.filter_value_and_grad(plain)(model, X, labels), 1e-12)
 
 
-def test_signature_and_name_are_those_of_fwd():
-    assert cross_entropy.__name__ == "softmax_cross_entropy"
-    assert differentiable(activations.sigmoid).__name__ == "sigmoid"
-    assert list(inspect.signature(cross_entropy).parameters)[:3] == ["logits", "targets", "weights"]
+ALL = {name: case.op for name, case in (CASES | MODELS).items()}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_it_introduces_itself_as_its_op(name):
+    """Name, place and signature are those of the op; its docstring is the op's own, with every option."""
+    op, member = ALL[name], name.rpartition(".")[2]
+    function = differentiable(op)
+    assert function.__name__ == function.__qualname__ == member
+    assert function.__module__ == op.fwd.__module__
+    assert inspect.signature(function) == inspect.signature(op.fwd)
+    own = op.__doc__ if op.__doc__ != type(op).__doc__ else op.fwd.__doc__
+    assert inspect.cleandoc(own or "no docstring") in (function.__doc__ or "")
+    options = [p for p in inspect.signature(op.fwd).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    *_, said = re.findall(r"^Static options: (.*)\.$", function.__doc__ or "", flags=re.M)
+    assert said == (", ".join(f"{p.name}={p.default!r}" for p in options) or "none")
+    page = pydoc.plain(pydoc.render_doc(function))
+    assert "Method resolution order" not in page
+    assert inspect.cleandoc(own or "").partition("\n")[0] in page
+
+
+@pytest.mark.parametrize("member", activations.MEMBERS)
+def test_help_of_an_activation_shows_its_row_of_the_table(member):
+    page = pydoc.plain(pydoc.render_doc(activations.MEMBERS[member]))
+    assert "Method resolution order" not in page
+    shown = " ".join(page.split())
+    a, slope, saved = re.findall(
+        r"a = f\(z\) = (.*) dz = f'\(z\) da, f'\(z\) = (.*) saved: (.*) The letters", shown
+    )[0]
+    row = next(line for line in (activations.__doc__ or "").splitlines() if line.split()[:1] == [member])
+    assert " ".join(row.split()).startswith(f"{member} {a} {slope} {saved} (")
+
+
+def test_a_pair_without_a_docstring_has_that_of_its_fwd():
+    def fwd(x, *, by=2):
+        """Twice x."""
+        return by * x, ()
+
+    doc = differentiable(_Pair(fwd, lambda res, dy, *, by=2: by * dy)).__doc__
+    assert doc is not None
+    assert doc.startswith("Twice x.")
+    assert "Static options: by=2." in doc
 
 
 def _pair(fwd, bwd):

@@ -2,8 +2,12 @@
 
 import ast
 import importlib
+import importlib.metadata
 import inspect
 import pkgutil
+import re
+import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -23,6 +27,11 @@ def modules(package: ModuleType) -> dict[str, ModuleType]:
     walk = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     return {package.__name__: package} | {m.name: importlib.import_module(m.name) for m in walk}
 
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PACKAGES = {"manual_bp": [], "jax_ref": [], "experiments": ["experiments"], "tests": ["test"]}
+"""Each package, and the extras that are installed where it is used."""
 
 MODULES = modules(manual_bp) | modules(jax_ref)
 
@@ -129,3 +138,50 @@ def test_every_public_name_has_a_docstring(name):
 def tree(name: str) -> ast.Module:
     """The syntax tree of a module's source."""
     return ast.parse(Path(inspect.getfile(MODULES[name])).read_text(encoding="utf-8"))
+
+
+def declared(extras: list[str]) -> set[str]:
+    """The distributions that the project asks for, with those of some extras."""
+    found, optional = set(), PROJECT["optional-dependencies"]
+    for requirement in [*PROJECT["dependencies"], *(r for extra in extras for r in optional[extra])]:
+        ((name, of_itself),) = re.findall(r"^([\w.-]+)(?:\[(.*?)\])?", requirement)
+        found |= declared(of_itself.split(",")) if name == PROJECT["name"] else {name}
+    return found
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level packages that a file imports, but for Python's own and ours."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            found.add((node.module or "").partition(".")[0])
+    return found - set(sys.stdlib_module_names) - set(PACKAGES)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_is_imported_is_declared(package):
+    distributions = importlib.metadata.packages_distributions()
+    wanted: dict[str, set[str]] = {}
+    for path in (ROOT / package).rglob("*.py"):
+        own = ["strategies"] if path.name == "strategies.py" else []
+        for name in imported(path):
+            if not declared(PACKAGES[package] + own) & set(distributions.get(name, [name])):
+                wanted.setdefault(name, set()).add(str(path.relative_to(ROOT)))
+    assert not wanted, f"imported, and not among the requirements in pyproject.toml: {wanted}"
+
+
+def test_strategies_say_what_they_need(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    monkeypatch.delitem(sys.modules, "jax_ref.verify.strategies", raising=False)
+    with pytest.raises(
+        ModuleNotFoundError, match=r"strategies needs Hypothesis: pip install .*\[strategies\]"
+    ):
+        importlib.import_module("jax_ref.verify.strategies")
+
+
+def test_both_packages_have_the_one_version():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", manual_bp.__version__)
+    assert jax_ref.__version__ == manual_bp.__version__
+    assert PROJECT["dynamic"] == ["version"], "it is read from manual_bp/__init__.py"

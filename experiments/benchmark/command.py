@@ -4,36 +4,34 @@
 
 Each row times the forward and the backward pass of both sides, jitted, in float32, taking turns in
 one process and writing their outputs to memory that is there. Ratios are hand-written / opponent: below 1
-the hand-written side is faster or smaller.
+the hand-written side is faster or smaller. A second table has the time without jit, of tracing and of
+compilation, against `jax.grad`.
 Before a row is timed, both sides must give the same numbers. `rows` says what they compute,
-`experiments.common.timing` how they are timed.
+`experiments.common.timing` how they are timed, `table` how it is shown.
 """
 
 import difflib
-import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-from experiments.benchmark import pytorch, rows
+from experiments.benchmark import overhead, pytorch, rows, table
+from experiments.benchmark.result import Result
 from experiments.benchmark.rows.row import Row
-from experiments.common import run_folder, timing
-from experiments.common.errors import UserError
+from experiments.common import command_line, run_folder, timing
+from experiments.common.errors import UserError, shown
+from experiments.common.options import Count
 from jax_ref.verify import tolerance
 
 AGREEMENT = 1e-4
 """Largest relative distance of two leaves: float32 rounding, grown through a hundred steps."""
-
-WIDTH = 230
-"""Columns of the table where the output is not a terminal."""
 
 
 @dataclass(frozen=True)
@@ -44,36 +42,19 @@ class Options:
     """Only rows whose name contains this."""
     json: Path | None = None
     """File to write the rows to."""
-    rounds: int = 21
+    rounds: Count = 21
     """Turns that each side takes; more are slower and steadier."""
-
-
-class Result(NamedTuple):
-    """One row: `ms` and `torch_ms` per forward and backward pass, or per step of training.
-
-    `memory_ratio` is `None` where the opponent needs no memory and the hand-written side does,
-    `matmul_share` where there is no matrix product, `torch_ms` where there is no PyTorch.
-    """
-
-    name: str
-    size: str
-    opponent: str
-    time_ratio: float
-    memory_ratio: float | None
-    ms: float
-    opponent_ms: float
-    temp_bytes: int
-    opponent_temp_bytes: int
-    compile_s: float
-    matmul_share: float | None
-    torch_ms: float | None
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the benchmark that the command line asks for."""
-    options = tyro.cli(Options, prog="python -m experiments.benchmark", args=args)
-    if options.rounds < 1:
-        raise UserError(f"--rounds was {options.rounds}; it has to be at least 1.")
+    options = command_line.parse(
+        Options,
+        prog="python -m experiments.benchmark",
+        description="Time hand-written backward passes against the best of what a JAX user would write.",
+        examples=("", "--filter activations.gelu --rounds 51", "--filter mlp --json rows.json"),
+        args=args,
+    )
     chosen = select(options.filter, rows.rows())
     if options.json is not None:
         check_writable(options.json)
@@ -84,10 +65,13 @@ def main(args: Sequence[str] | None = None) -> None:
         row = make()
         if row.matmul_flops is not None:  # again, as other work may have slowed it the first time
             peak = max(peak, timing.matmul_peak(options.rounds))
-        results += measure(name, row, options.rounds, peak)
-    show(results, peak)
+        beside = overhead.measure(row, options.rounds)
+        for result in measure(name, row, options.rounds, peak):
+            against_grad = result.opponent == overhead.AGAINST
+            results.append(result._replace(overhead=beside if against_grad else None))
+    table.show(results, peak)
     if options.json is not None:
-        run_folder.write_json(options.json, [result._asdict() for result in results])
+        run_folder.write_json(options.json, [result.to_json() for result in results])
 
 
 def select(text: str, rows: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +79,7 @@ def select(text: str, rows: dict[str, Any]) -> dict[str, Any]:
     chosen = {name: row for name, row in rows.items() if text in name}
     if not chosen:
         near = difflib.get_close_matches(text, rows, n=1, cutoff=0)[0]
-        raise UserError(f"--filter {text!r} matches no row; the nearest is {near!r}.")
+        raise UserError(f"--filter {shown(repr(text))} matches no row; the nearest is {near!r}.")
     return chosen
 
 
@@ -158,47 +142,11 @@ def ratio_of_bytes(ours: int, theirs: int) -> float | None:
     return ours / theirs
 
 
-def show(results: Sequence[Result], peak: float) -> None:
-    """Print the table."""
-    table = Table(
-        title="hand-written / opponent, forward and backward, float32",
-        caption=f"jax {jax.__version__} on {jax.default_backend()}; "
-        f"matrix-multiply peak {peak / 1e9:.0f} GFLOP/s; memory is temporary memory",
-    )
-    for column in ("name", "size", "opponent"):
-        table.add_column(column, overflow="fold")
-    for column in ("time", "memory", "ms", "MB", "compile s", "matmul share", "torch ms"):
-        table.add_column(column, justify="right")
-    for r in results:
-        table.add_row(
-            r.name,
-            r.size,
-            r.opponent,
-            f"{r.time_ratio:.3f}",
-            f"{r.temp_bytes} B" if r.memory_ratio is None else f"{r.memory_ratio:.3f}",
-            f"{r.ms:.3f} / {r.opponent_ms:.3f}",
-            f"{r.temp_bytes / 1e6:.2f} / {r.opponent_temp_bytes / 1e6:.2f}",
-            f"{r.compile_s:.2f}",
-            "" if r.matmul_share is None else f"{r.matmul_share:.2f}",
-            "" if r.torch_ms is None else f"{r.torch_ms:.3f}",
-        )
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH
-    console.print(table)
-
-
 def check_writable(path: Path) -> None:
     """Raise `UserError` unless a file can be written at `path`."""
     if path.exists() and not path.is_file():
         raise UserError(f"--json {path}: not a file.")
     try:
-        _beside(path).touch()
-        _beside(path).unlink()
+        tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise UserError(f"--json {path}: cannot write there ({error.strerror}).") from error
-
-
-def _beside(path: Path) -> Path:
-    """The temporary file of this process in the folder of `path`."""
-    return path.with_name(f".{path.name}.{os.getpid()}")

@@ -5,6 +5,12 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
+LONG = 80
+"""Characters up to which a text of the user's is shown whole."""
+
+LISTED = 300
+"""Characters up to which all names that an option can be are listed."""
+
 
 class UserError(Exception):
     """A mistake of the user's, told in one sentence, which is one line that any terminal shows."""
@@ -33,4 +39,14 @@ def choose(option: str, value: str, known: Iterable[str]) -> str:
         return value
     near = difflib.get_close_matches(value, names, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? It can be" if near else "it can be"
-    raise UserError(f"{option} was {value!r}; {hint} {', '.join(names)}.")
+    listed = ", ".join(names)
+    if len(listed) > LISTED:
+        some = difflib.get_close_matches(value, names, n=5, cutoff=0)
+        listed = f"{', '.join(some)}, or another of {len(names)}"
+    raise UserError(f"{option} was {shown(repr(value))}; {hint} {listed}.")
+
+
+def shown(text: str) -> str:
+    """A text of the user's as a sentence holds it: in one line, printable, and not long."""
+    text = text if text and text.isprintable() else repr(text)
+    return text if len(text) <= LONG else f"{text[: LONG // 2]}... ({len(text)} characters)"

@@ -7,17 +7,16 @@ To add one is to add its folder: `__init__` (the question, the equations and `ST
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
-import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from experiments.common import commands, run_folder
+from experiments.common import command_line, commands, memory, run_folder
 from experiments.common.console import say
-from experiments.common.errors import UserError
+from experiments.common.options import Seed
 
 Figures = dict[str, Any]
 """What was measured, as JSON can hold it: no NaN, no arrays."""
@@ -27,7 +26,9 @@ Figures = dict[str, Any]
 class Settings:
     """What every study can be told."""
 
-    seed: int = 0
+    group: ClassVar[str] = "every study"
+
+    seed: Seed = 0
     """Seed of everything that is drawn."""
     out: Path | None = None
     """Where the figures and the picture go; by default a new folder in runs/."""
@@ -53,25 +54,30 @@ class Study(NamedTuple):
 
 def run(study: Study, args: Sequence[str] | None = None) -> int:
     """Run a study in float64 by its command line."""
-    settings = tyro.cli(
+    settings = command_line.parse(
         study.settings,
         prog=f"python -m experiments.{study.name}",
         description=commands.question(study.name),
+        examples=["", study.small, "--seed 1 --out runs/mine"],
         args=args,
     )
-    if settings.seed < 0:
-        raise UserError(f"--seed was {settings.seed}; expected at least 0.")
-    folder = run_folder.prepare(settings.out, study.name, resume=False, overwrite=settings.overwrite)
+    reserved = run_folder.reserved(settings.out, study.name, resume=False, overwrite=settings.overwrite)
+    with reserved as make_folder:
+        return _into(make_folder(), study, settings)
+
+
+def _into(folder: Path, study: Study, settings: Settings) -> int:
     jax.config.update("jax_enable_x64", True)
     console = Console()
-    figures = study.measure(settings)
+    with memory.told("The study"):
+        figures = study.measure(settings)
     console.print(study.table(figures))
     run_folder.write_json(
         folder / run_folder.FIGURES,
         {"settings": run_folder.jsonable(dataclasses.asdict(settings)), "jax": jax.__version__, **figures},
     )
     picture = study.draw(figures)
-    run_folder.write_whole(folder / run_folder.PICTURE, lambda part: picture.savefig(part, dpi=120))
+    run_folder.write_whole(folder / run_folder.PICTURE, lambda file: picture.savefig(file, dpi=120))
     for line in (
         f"Figures: {folder / run_folder.FIGURES}",
         f"Picture: {folder / run_folder.PICTURE}",

@@ -40,6 +40,32 @@ def take_turns(calls: Sequence[Call], rounds: int) -> np.ndarray:
     return seconds
 
 
+def take_turns_building(
+    functions: Sequence[Callable[..., Any]], args: tuple[Any, ...], rounds: int
+) -> np.ndarray:
+    """Seconds that it takes to trace each function, and to lower and compile it: (rounds, functions, 2)."""
+    turns = list(enumerate(functions))
+    seconds = np.zeros((rounds, len(functions), 2))
+    for number in range(rounds):
+        for i, function in turns if number % 2 == 0 else reversed(turns):
+            seconds[number, i] = build(function, args)
+    return seconds
+
+
+def build(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[float, float]:
+    """Seconds to trace a function, and to lower and compile it, as in a process that has done neither before.
+
+    JAX keeps what it has traced of its own functions, too, and would trace the next function that uses them
+    in less time: all caches are emptied.
+    """
+    jax.clear_caches()
+    start = time.perf_counter()
+    traced = jax.jit(lambda *args: function(*args)).trace(*args)
+    middle = time.perf_counter()
+    traced.lower().compile()
+    return middle - start, time.perf_counter() - middle
+
+
 def matmul_peak(rounds: int) -> float:
     """Floating point operations per second of the fastest square product in float32."""
     best = 0.0

@@ -1,6 +1,7 @@
 """Training and the answers of all checks, for every right gradient and every mistake."""
 
 import dataclasses
+import itertools
 import math
 import operator
 import os
@@ -15,8 +16,9 @@ from jaxtyping import Array, Float
 from rich.console import Console
 from rich.progress import track
 
-from experiments.common import study
+from experiments.common import memory, study
 from experiments.common.errors import UserError, choose
+from experiments.common.options import Count
 from experiments.mistakes import author, checks, ours, places, training
 from experiments.mistakes.author import Cost
 from experiments.mistakes.places import Place
@@ -37,11 +39,11 @@ class Settings(study.Settings):
 
     only: tuple[str, ...] = ()
     """Names of the mistakes to plant; by default all."""
-    steps: int = 3000
+    steps: Count = 3000
     """Steps of training."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Examples of a batch, in training and in the checks."""
-    repeats: int = 3
+    repeats: Count = 3
     """Networks from different initialisations; each check has one try at each, in each place."""
 
 
@@ -88,6 +90,9 @@ def measure(settings: Settings) -> study.Figures:
     for option in ("steps", "batch_size", "repeats"):
         if (value := getattr(settings, option)) < 1:
             raise UserError(f"--{option.replace('_', '-')} was {value}; expected at least 1.")
+    drawn = settings.batch_size * (settings.steps + settings.repeats)
+    networks = settings.repeats * sum((i + 1) * o for i, o in itertools.pairwise(training.WIDTHS))
+    memory.require("What --batch-size, --steps and --repeats ask for", 8 * (drawn + networks))
     setup = training.set_up(
         settings.seed, repeats=settings.repeats, batch_size=settings.batch_size, steps=settings.steps
     )

@@ -31,7 +31,7 @@ def report(right: Cost, author: Author, place: Place) -> verify.Report:
 
 def complains(found: verify.Report, dtype: str) -> bool:
     """Whether a leaf is beyond its bound in this dtype; what is found otherwise counts in both."""
-    beyond = {leaf.dtype for leaf in found.leaves if leaf.ratio > 1}
+    beyond = {leaf.dtype for leaf in found.leaves if leaf.ratio > 1 and leaf.verdict == "wrong"}
     return dtype in beyond if beyond else not found.ok
 
 

@@ -3,14 +3,16 @@
 import dataclasses
 from functools import partial
 from itertools import pairwise
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments import data
-from experiments.common import errors, study, timing
+from experiments.common import errors, memory, study, timing
 from experiments.common.errors import UserError
+from experiments.common.options import Count, OneOf
 from experiments.one_gradient import growth
 from experiments.one_gradient.growth import LAYERS, WIDTH
 from experiments.one_gradient.ways import HEADS, difference, ways
@@ -25,21 +27,21 @@ ROUTES = 300_000
 class Settings(study.Settings):
     """What this study can be told."""
 
-    head: str = "cross_entropy"
-    """cross_entropy (with softmax) or quadratic (with sigmoid)."""
-    hidden: tuple[int, ...] = (6, 5)
+    head: Annotated[str, OneOf(HEADS)] = "cross_entropy"
+    """Output and cost: softmax with cross_entropy, sigmoid with quadratic."""
+    hidden: tuple[Count, ...] = (6, 5)
     """Widths of the hidden layers, of sigmoids, between 64 inputs and 10 outputs."""
-    examples: int = 8
+    examples: Count = 8
     """Digits that the cost averages over."""
-    path_widths: tuple[int, ...] = (4, 8, 16, 24, 32, 48, 64)
+    path_widths: tuple[Count, ...] = (4, 8, 16, 24, 32, 48, 64)
     """Widths of networks of three layers that the path form is timed on."""
-    index_widths: tuple[int, ...] = (4, 6, 8, 12)
+    index_widths: tuple[Count, ...] = (4, 6, 8, 12)
     """The same for the index form."""
-    vector_widths: tuple[int, ...] = (4, 16, 64, 128, 256, 512, 1024)
+    vector_widths: tuple[Count, ...] = (4, 16, 64, 128, 256, 512, 1024)
     """The same for the vector form."""
-    depths: tuple[int, ...] = (2, 4, 6, 7, 8)
+    depths: tuple[Count, ...] = (2, 4, 6, 7, 8)
     """Numbers of layers of networks of width four that the path form and the vector form are timed on."""
-    rounds: int = 7
+    rounds: Count = 7
     """Times that each is timed; the fastest counts, as other work on the machine only slows."""
 
 
@@ -95,6 +97,8 @@ def _check(settings: Settings, widths: tuple[int, ...], examples: int) -> None:
         sizes, name = getattr(settings, option), option.replace("_", "-")
         if len(sizes) < 2 or sizes[0] < 1 or any(b <= a for a, b in pairwise(sizes)):
             raise UserError(f"--{name} was {sizes}; expected two positive numbers or more, in rising order.")
+    widest = max(*settings.vector_widths, *settings.index_widths, *widths)
+    memory.require(f"A network with layers of {widest} neurons", 2 * 8 * widest**2)
     wide, deep = (settings.path_widths[-1],) * (LAYERS + 1), (WIDTH,) * (settings.depths[-1] + 1)
     for option, shape in {"hidden": widths, "path-widths": wide, "depths": deep}.items():
         routes = paths.count(shape, 1, output=HEADS[settings.head].notes["output"])

@@ -1,7 +1,9 @@
 """All paths from one weight of a network to the loss of an iris, and their sum: (1) to (4)."""
 
 import dataclasses
+import itertools
 from functools import partial
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float
 from sklearn.datasets import load_iris
 
-from experiments.common import study
+from experiments.common import memory, study
 from experiments.common.errors import UserError, choose
+from experiments.common.options import Count, OneOf
 from jax_ref import textbook
 from manual_bp.models import mlp
 from manual_bp.textbook import columns, four_equations, functions, paths
@@ -23,18 +26,18 @@ MOST_PATHS = 100_000
 class Settings(study.Settings):
     """What this study can be told."""
 
-    weight: tuple[int, int, int] = (1, 2, 3)
+    weight: tuple[Count, Count, Count] = (1, 2, 3)
     """The layer of the weight, the neuron that it leads to and the neuron that it comes from."""
-    widths: tuple[int, ...] = (4, 3, 3, 3)
+    widths: tuple[Count, ...] = (4, 3, 3, 3)
     """Width of every layer, from the inputs (the first of the 4 features) to the outputs (3 classes)."""
-    example: int = 1
+    example: Count = 1
     """Of scikit-learn's irises, with standardised features: 1 to 50 are setosa, up to 100 versicolor."""
-    activation: str = "sigmoid"
-    """Activation of the hidden layers: identity, relu, sigmoid or tanh."""
-    output: str = "softmax"
-    """Function of the last layer: identity, sigmoid, softmax or tanh."""
-    cost: str = "cross_entropy"
-    """cross_entropy, mean_squares or quadratic."""
+    activation: Annotated[str, OneOf(functions.ACTIVATIONS)] = "sigmoid"
+    """Activation of the hidden layers."""
+    output: Annotated[str, OneOf(functions.OUTPUTS)] = "softmax"
+    """Function of the last layer."""
+    cost: Annotated[str, OneOf(functions.COSTS)] = "cross_entropy"
+    """Cost of the outputs."""
 
 
 def check(settings: Settings) -> None:
@@ -51,6 +54,7 @@ def check(settings: Settings) -> None:
         raise UserError(f"--weight was {weight}; expected {expected}, where --widths is {shown}.")
     if (number := paths.count(widths, layer, output=settings.output)) > MOST_PATHS:
         raise UserError(f"--weight was {weight}, with {number:,} paths; expected {MOST_PATHS:,} at most.")
+    memory.require(f"--widths {shown}", 2 * 8 * sum(i * o for i, o in itertools.pairwise(widths)))
     most = 50 * min(3, widths[-1])  # the classes follow on each other
     if not 1 <= settings.example <= most:
         raise UserError(f"--example was {settings.example}; expected 1 to {most}, where --widths is {shown}.")

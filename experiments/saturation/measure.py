@@ -1,13 +1,17 @@
 """One neuron and networks on real data, from both starts and with both costs."""
 
 import dataclasses
+import itertools
 from functools import partial
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
 from experiments import data
-from experiments.common import errors, study
+from experiments.common import errors, memory, study
+from experiments.common.options import Count, OneOf
+from experiments.data import SOURCES
 from experiments.saturation import network, neuron
 from experiments.saturation.costs import COSTS
 
@@ -27,9 +31,9 @@ class Settings(study.Settings):
     """Steps of the one neuron."""
     neuron_rate: float = 0.15
     """The one neuron's learning rate, with both costs."""
-    data: str = "digits"
-    """What the network learns: digits, or mnist, which takes far longer."""
-    hidden: tuple[int, ...] = (30,)
+    data: Annotated[str, OneOf(SOURCES)] = "digits"
+    """What the network learns; mnist takes far longer."""
+    hidden: tuple[Count, ...] = (30,)
     """Width of every hidden layer of the network."""
     output_bias: float = 8.0
     """Output biases of the bad start."""
@@ -52,6 +56,9 @@ def measure(settings: Settings) -> study.Figures:
             raise errors.UserError(f"--{option.replace('_', '-')} was {value}; expected {low} to {high}.")
     if any(width < 1 for width in settings.hidden):
         raise errors.UserError(f"--hidden was {settings.hidden}; expected positive widths.")
+    widths = (x.shape[1], *settings.hidden, classes)
+    weights = settings.inits * sum(i * o for i, o in itertools.pairwise(widths))
+    memory.require(f"--hidden {' '.join(map(str, settings.hidden))}", 2 * 8 * weights)
     x, t = jnp.asarray(x, jnp.float64), jax.nn.one_hot(jnp.asarray(y), classes, dtype=jnp.float64)
     keys = jax.random.split(jax.random.key(settings.seed + 1), settings.inits)
     train = partial(
@@ -61,7 +68,6 @@ def measure(settings: Settings) -> study.Figures:
         number=settings.epochs,
     )
     runs = {cost: jax.jit(jax.vmap(partial(train, cost=cost), (0, 0, None, None))) for cost in COSTS}
-    widths = (x.shape[1], *settings.hidden, classes)
     networks = network.starts(jax.random.key(settings.seed), settings.inits, widths, settings.output_bias)
     descend = partial(neuron.figures, rate=settings.neuron_rate, number=settings.neuron_epochs)
     return {

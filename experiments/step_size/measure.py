@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments import data
 from experiments.common import errors, study
+from experiments.common.options import Count
 from experiments.step_size import smooth
 from experiments.step_size.kinks import kinks
 from experiments.step_size.loss import SCALES
@@ -16,11 +17,11 @@ from experiments.step_size.loss import SCALES
 class Settings(study.Settings):
     """What this study can be told."""
 
-    examples: int = 32
+    examples: Count = 32
     """Digits that the loss with sigmoid averages over."""
-    directions: int = 200
+    directions: Count = 200
     """Random directions; with relu each of them has its own network and digits."""
-    batch_sizes: tuple[int, ...] = (1, 4, 16, 64, 256, 1024)
+    batch_sizes: tuple[Count, ...] = (1, 4, 16, 64, 256, 1024)
     """Numbers of digits that the loss with relu averages over."""
     kink_steps: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
     """Steps of the central differences with relu, in float64."""

@@ -13,7 +13,8 @@ class Engine(NamedTuple):
     """One way to differentiate a model; `state` is None for a model that has none."""
 
     value_and_grad: Callable[..., Any]
-    """`value_and_grad(params, state, batch) -> ((loss, state), grads)`."""
+    """`value_and_grad(params, state, batch, **scaling) -> ((loss, state), grads)`; `dcost`, an array, is the
+    cotangent of the loss instead of 1."""
     apply: Callable[..., Any]
     """`apply(params, state, *inputs, **static)`, the output."""
 
@@ -36,15 +37,25 @@ def manual(recipe: Recipe) -> Engine:
 
 def autodiff(recipe: Recipe) -> Engine:
     """The engine that leaves it to `jax.value_and_grad`."""
-    value_and_grad = jax.value_and_grad(recipe.reference.loss, has_aux=recipe.state is not None)
+    has_aux = recipe.state is not None
+    plain = jax.value_and_grad(recipe.reference.loss, has_aux=has_aux)
+
+    def value_and_grad(params: Any, *rest: Any, dcost: Any = None, **static: Any) -> Any:
+        if dcost is None:
+            return plain(params, *rest, **static)
+        loss = functools.partial(recipe.reference.loss, **static)
+        cost, pull, *aux = jax.vjp(lambda params: loss(params, *rest), params, has_aux=has_aux)
+        (grads,) = pull(dcost.astype(cost.dtype))
+        return ((cost, *aux) if has_aux else cost), grads
+
     return _engine(recipe, value_and_grad, recipe.reference.apply)
 
 
 def _engine(recipe: Recipe, value_and_grad: Callable[..., Any], apply: Callable[..., Any]) -> Engine:
-    def with_state(params: Any, state: Any, batch: Any) -> Any:
+    def with_state(params: Any, state: Any, batch: Any, **scaling: Any) -> Any:
         if recipe.state is not None:
-            return value_and_grad(params, state, batch, **recipe.static)
-        loss, grads = value_and_grad(params, batch, **recipe.static)
+            return value_and_grad(params, state, batch, **recipe.static, **scaling)
+        loss, grads = value_and_grad(params, batch, **recipe.static, **scaling)
         return (loss, None), grads
 
     def applied(params: Any, state: Any, *inputs: Any, **static: Any) -> Any:

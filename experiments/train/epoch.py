@@ -7,16 +7,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from experiments.train import loss_scale
 from experiments.train.engines import Engine
+from experiments.train.loss_scale import LossScale
 from experiments.train.recipe import Recipe
 
 
 class State(NamedTuple):
-    """What training changes: the params, the optimiser's state, and the model's own."""
+    """What training changes: the params, the optimiser's state, the model's own, and in float16 the scale."""
 
     params: Any
     opt_state: Any
     model: Any
+    scale: LossScale | None = None
 
 
 def make_round(
@@ -40,9 +43,19 @@ def make_round(
 
         def step(state: State, drawn: tuple[jax.Array, jax.Array]) -> tuple[State, jax.Array]:
             batch = recipe.batch(arrays, *drawn)
-            (loss, model), grads = engine.value_and_grad(state.params, state.model, batch)
+            if state.scale is None:
+                (loss, model), grads = engine.value_and_grad(state.params, state.model, batch)
+                return updated(state, grads, model), loss
+            s = state.scale.scale
+            (loss, model), grads = engine.value_and_grad(state.params, state.model, batch, dcost=s)
+            good = loss_scale.finite(grads)
+            after = updated(state, loss_scale.unscaled(grads, s), model)
+            kept = loss_scale.chosen(good, after, state)  # a skipped step changes nothing but the scale
+            return kept._replace(scale=loss_scale.adjusted(state.scale, good)), loss
+
+        def updated(state: State, grads: Any, model: Any) -> State:
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-            return State(optax.apply_updates(state.params, updates), opt_state, model), loss
+            return State(optax.apply_updates(state.params, updates), opt_state, model, state.scale)
 
         return jax.lax.scan(step, state, (rows, keys))
 

@@ -5,54 +5,53 @@ is.
 """
 
 import argparse
-import dataclasses
-import math
+import inspect
 import sys
+from contextlib import suppress
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import jax
-import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from experiments.common import run_folder
+from experiments.common import command_line, interruption, memory, run_folder
 from experiments.common.console import say
 from experiments.common.errors import UserError, choose
-from experiments.train import interrupt, models, picture, progress, settings
+from experiments.train import figures, models, picture, progress, settings
 from experiments.train.checkpoint import Checkpoints
+from experiments.train.divergence import what_is_not_finite
+from experiments.train.history import History, Records
 from experiments.train.lockstep import Lockstep
+from experiments.train.resume import resumed
 
 DEFAULT = "mlp"
 """The model that is trained if none is named."""
-
-History = list[dict[str, Any]]
 
 
 def main() -> int:
     """Parse the command line and run the job; 130 if it was interrupted, 1 if it diverged."""
     model = models.module(choose("--model", named(sys.argv[1:]), models.names()))
-    given = tyro.cli(model.Settings, prog="python -m experiments.train")
+    given = command_line.parse(
+        model.Settings,
+        prog="python -m experiments.train",
+        description=inspect.getdoc(model.Settings) or "",
+        examples=settings.EXAMPLES,
+    )
     settings.check(given)
     jax.config.update("jax_enable_x64", given.dtype == "float64")
-    console = Console()
-    dataset = model.load(given)
-    recipe = model.recipe(given, dataset)
-    folder = run_folder.prepare(
+    reserved = run_folder.reserved(
         given.out,
         f"{given.source}-{given.model}",
         resume=given.resume,
         overwrite=given.overwrite,
     )
-    both = Lockstep(given, recipe, dataset.train, dataset.test)
-    checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS)
-    try:
-        history = resumed(both, checkpoints) if given.resume else []
-        interrupted = run(both, history, checkpoints, console)
-    finally:
-        checkpoints.close()
-    return finish(both, history, interrupted, folder, console)
+    with reserved as make_folder:
+        dataset = model.load(given)
+        with memory.told("The run"):
+            both = Lockstep(given, model.recipe(given, dataset), dataset.train, dataset.test)
+        with interruption.deferred():  # a round in flight owns the buffers of the states
+            return train(both, make_folder(), Console())
 
 
 def named(arguments: list[str]) -> str:
@@ -62,94 +61,103 @@ def named(arguments: list[str]) -> str:
     return parser.parse_known_args(arguments)[0].model
 
 
-def resumed(both: Lockstep, checkpoints: Checkpoints) -> History:
-    """Put the states of the last checkpoint in place and return its history."""
-    if checkpoints.latest() is None:
-        raise UserError("--out has no complete checkpoint to resume from.")
-    record = checkpoints.record()
-    now, then = both.fingerprint(), record["fingerprint"]
-    for name in now:
-        if now[name] != then.get(name):
-            raise UserError(
-                f"The checkpoint is of other settings: its {name} was {then.get(name)}, now it is "
-                f"{now[name]}."
-            )
-    if len(record["history"]) > both.settings.epochs:
-        raise UserError(
-            f"--epochs was {both.settings.epochs}; the checkpoint has {len(record['history'])} "
-            f"{both.settings.unit}s already."
-        )
-    both.states = checkpoints.states(both.states)
-    return record["history"]
+def train(both: Lockstep, folder: Path, console: Console) -> int:
+    """Run the rounds that are left, write what came out into the folder, and return the exit code."""
+    checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS)
+    history = History(folder / run_folder.CHECKPOINTS / run_folder.HISTORY)
+    records: Records = []
+    try:
+        if both.settings.resume:
+            records = resumed(both, checkpoints, history)
+        diverged = run(both, records, history, checkpoints, console)
+    except UserError:  # a round could not be kept; those before it could
+        if records:
+            with suppress(UserError):
+                write(both, records, None, folder, console)
+        raise
+    finally:
+        checkpoints.close()
+    write(both, records, diverged, folder, console)
+    return finish(both, len(records), diverged, folder, console)
 
 
-def run(both: Lockstep, history: History, checkpoints: Checkpoints, console: Console) -> bool:
-    """Run the rounds that are left, extending `history`; whether the user interrupted them."""
+def run(
+    both: Lockstep,
+    records: Records,
+    history: History,
+    checkpoints: Checkpoints,
+    console: Console,
+) -> dict[str, Any] | None:
+    """Run the rounds that are left, extending `records` by those that are kept; return one that diverged."""
     rounds, unit = both.settings.epochs, both.settings.unit
+    if both.recipe.note:
+        say(console, both.recipe.note)
     table = progress.Table(console, unit, list(both.states), both.recipe.shown, both.parts)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                TimeRemainingColumn())  # fmt: skip
-    with interrupt.deferred() as interruption, Progress(*columns, console=console) as bar:
-        task = bar.add_task(f"{unit}s", total=rounds, completed=len(history))
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(f"{unit}s", total=rounds, completed=len(records))
         table.heading()
-        for number in range(len(history) + 1, rounds + 1):
+        for number in range(len(records) + 1, rounds + 1):
             record = both.run_round(number)
-            if not all(math.isfinite(e["train_loss"]) for e in record["engines"].values()):
-                say(console, f"Training diverged in {unit} {number}: the loss is not finite.")
-                break
-            history.append(record)
-            kept = {"fingerprint": both.fingerprint(), "history": history}
-            checkpoints.save(number, both.states, kept)
             table.row(record)
+            if (what := what_is_not_finite(record, both.states)) is not None:
+                before = f"; what follows is of {unit} {number - 1}" if records else ""
+                say(console, f"Training diverged in {unit} {number}: {what} is not finite{before}.")
+                return record
+            keep(number, both, record, history, checkpoints)
+            records.append(record)
             bar.advance(task)
-            if interruption.requested and number < rounds:
-                return True
-    return False
+            if interruption.requested():
+                break
+    return None
 
 
-def finish(both: Lockstep, history: History, interrupted: bool, folder: Path, console: Console) -> int:
-    """Write figures and picture, say what came out and where it is, and return the exit code."""
+def keep(
+    number: int, both: Lockstep, record: dict[str, Any], history: History, checkpoints: Checkpoints
+) -> None:
+    """Add a round to the history and keep the states after it."""
+    try:
+        mark = history.append(record)
+    except OSError as error:
+        raise UserError(f"{history.path} cannot be written: {error.strerror or error}.") from None
+    checkpoints.save(number, both.states, {"fingerprint": both.fingerprint(), "history": mark})
+
+
+def write(
+    both: Lockstep, records: Records, diverged: dict[str, Any] | None, folder: Path, console: Console
+) -> None:
+    """Write figures and picture, and say what came out and where it is."""
     given, recipe = both.settings, both.recipe
-    if not history:
-        raise UserError(f"No {given.unit} was completed; try a smaller --learning-rate.")
-    metrics = {
-        "settings": run_folder.jsonable(dataclasses.asdict(given)),
-        "parts": both.parts,
-        "engines": {
-            name: last
-            | {
-                "us_per_step": median(r["engines"][name]["us_per_step"] for r in history),
-                "compile_s": both.compile_s[name],
-            }
-            for name, last in history[-1]["engines"].items()
-        },
-        "max_gradient_difference": max(
-            (d for r in history for d in r["gradient_difference"] or []), default=None
-        ),
-        "parameter_distance": history[-1]["parameter_distance"],
-        "epochs_done": len(history),
-        "interrupted": interrupted,
-        "jax": jax.__version__,
-        "history": history,
-    }
-    run_folder.write_json(folder / run_folder.FIGURES, metrics)
-    title = f"{given.source}, {recipe.title}, {given.dtype}"
+    interrupted = interruption.requested() and len(records) < given.epochs
+    metrics = figures.of(both, records, diverged, interrupted)
+    run_folder.write_json(folder / run_folder.FIGURES, figures.finite(metrics))
+    say(console, progress.summary(metrics, recipe.shown, given.unit))
+    say(console, f"Figures: {folder / run_folder.FIGURES}")
     run_folder.write_whole(
         folder / run_folder.PICTURE,
-        lambda part: picture.draw(
-            part,
-            history,
-            title=title,
+        lambda file: picture.draw(
+            file,
+            metrics["history"],
+            title=f"{given.source}, {recipe.title}, {given.dtype}",
             unit=given.unit,
             shown=recipe.shown,
             parts=both.parts,
             dtype=given.dtype,
         ),
     )
-    say(console, progress.summary(metrics, recipe.shown))
-    say(console, f"Figures: {folder / run_folder.FIGURES}\nPicture: {folder / run_folder.PICTURE}")
-    if interrupted:
-        rest = given.epochs - len(history)
-        say(console, f"Interrupted with {rest} {given.unit}s left; --out {folder} --resume goes on.")
-        return 130
-    return 0 if len(history) == given.epochs else 1
+    say(console, f"Picture: {folder / run_folder.PICTURE}")
+
+
+def finish(both: Lockstep, done: int, diverged: dict[str, Any] | None, folder: Path, console: Console) -> int:
+    """Say how the run ended and return its exit code."""
+    given = both.settings
+    if (number := interruption.take()) is not None:
+        rest = given.epochs - done
+        goes_on = f"{rest} {given.unit}s left; --out {folder} --resume goes on"
+        say(console, f"Interrupted with {goes_on if rest else f'all {done} {given.unit}s done'}.")
+        return 128 + number
+    if diverged is not None:
+        say(console, "Try a smaller --learning-rate.")
+        return 1
+    return 0

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from experiments.common.errors import UserError
-from experiments.train import agreement, epoch, optimizers, rates
+from experiments.train import agreement, demand, epoch, loss_scale, optimizers, rates
 from experiments.train.engines import ENGINES
 from experiments.train.parts import parts
 from experiments.train.recipe import Recipe
@@ -34,6 +34,7 @@ class Lockstep:
         def init(key: jax.Array) -> Any:
             return recipe.init(jax.random.fold_in(key, 0))  # the rounds fold in 1, 2, ...
 
+        demand.check(settings, recipe, self.train, self.steps)
         params = init(self.key)
         self.parts = list(parts(params, recipe.stacked))
         factors = rates.read(settings.rates, params, recipe.stacked)
@@ -49,7 +50,8 @@ class Lockstep:
         def start(key: jax.Array) -> epoch.State:
             params = init(key)
             model = None if recipe.state is None else recipe.state(params)
-            return epoch.State(params, optimizer.init(params), model)
+            scale = loss_scale.start() if settings.dtype == "float16" else None
+            return epoch.State(params, optimizer.init(params), model, scale)
 
         names = list(ENGINES) if settings.engine == "both" else [settings.engine]
         engines = {name: ENGINES[name](recipe) for name in names}
@@ -89,6 +91,7 @@ class Lockstep:
                 "train_loss": float(np.asarray(losses, np.float64).mean()),
                 **{metric: float(value) for metric, value in metrics.items()},
                 "us_per_step": us_per_step,
+                **_scaling(state.scale),
             }
         states = list(self.states.values())
         first, last = states[0], states[-1]
@@ -114,3 +117,8 @@ class Lockstep:
             apart.add("epochs")  # nothing depends on how many there will be
         settings = {k: v for k, v in dataclasses.asdict(self.settings).items() if k not in apart}
         return {**settings, **self.recipe.identity, "data and rates": self.checksum}
+
+
+def _scaling(scale: loss_scale.LossScale | None) -> dict[str, Any]:
+    """The loss scale after a round, and how many steps have been skipped for an overflow so far."""
+    return {} if scale is None else {"loss_scale": float(scale.scale), "skipped_steps": int(scale.skipped)}

@@ -5,7 +5,7 @@ from typing import Any
 
 import optax
 
-from experiments.common.errors import choose
+from experiments.common.errors import UserError, choose
 from experiments.train.rates import scale_by
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
@@ -27,6 +27,9 @@ SCHEDULES = {
     "cosine": lambda rate, steps: optax.cosine_decay_schedule(rate, steps),
 }
 
+MOST_STEPS = 2**31 - 1
+"""What Optax counts to."""
+
 
 def build(
     name: str,
@@ -38,6 +41,8 @@ def build(
     rates: Any | None,
 ) -> optax.GradientTransformation:
     """The optimiser of the settings; `rates` multiplies its step, weight by weight."""
+    if steps > MOST_STEPS:
+        raise UserError(f"--epochs has {steps:,} steps in all; expected at most {MOST_STEPS:,}.")
     make = OPTIMIZERS[choose("--optimizer", name, OPTIMIZERS)]
     rate = SCHEDULES[choose("--schedule", schedule, SCHEDULES)](learning_rate, steps)
     if name in DECOUPLED:

@@ -2,8 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax.numpy as jnp
 import matplotlib
@@ -25,7 +24,7 @@ History = list[dict[str, Any]]
 
 
 def draw(
-    path: Path,
+    file: BinaryIO,
     history: History,
     *,
     title: str,
@@ -43,7 +42,8 @@ def draw(
     figure.suptitle(title)
     axes = iter(grid.flat)
     _by_engine(ax := next(axes), history, {"train_loss": 0.4, "test_loss": 1.0})
-    ax.set(title="Loss", ylabel=shown["test_loss"].axis, yscale="log", xlabel=unit)
+    ax.set(title="Loss", ylabel=shown["test_loss"].axis, xlabel=unit)
+    _logarithmic(ax)
     for name, metric in others.items():
         _by_engine(ax := next(axes), history, {name: 1.0})
         ax.set(title=metric.title.capitalize(), ylabel=metric.axis, xlabel=unit)
@@ -57,7 +57,7 @@ def draw(
         ax.set(title=f"Sample after {unit} {history[-1]['epoch']}")
     for ax in axes:
         ax.set_axis_off()
-    figure.savefig(path, dpi=120)
+    figure.savefig(file, format="png", dpi=120)
     plt.close(figure)
 
 
@@ -69,6 +69,7 @@ def _by_engine(ax: Axes, history: History, keys: dict[str, float]) -> None:
             part = key.partition("_")[0]
             ax.plot(
                 _numbers(history), values, line, color=colour, alpha=alpha,
+                marker=_marker(history), markersize=9 if engine == "manual" else 5,
                 linewidth=3 if engine == "manual" else 1.5, label=f"{label}, {part}",
             )  # fmt: skip
     ax.legend()
@@ -80,16 +81,17 @@ def _by_part(ax: Axes, history: History, values: np.ndarray, parts: Sequence[str
     if len(parts) > FEW:
         positive = np.where(values > 0, values, np.nan)
         edges = np.arange(len(history) + 1) + 0.5, np.arange(len(parts) + 1) - 0.5
-        mesh = ax.pcolormesh(*edges, positive.T, norm=LogNorm())
+        norm = LogNorm() if np.any(np.isfinite(positive)) else None
+        mesh = ax.pcolormesh(*edges, positive.T, norm=norm)
         every = -(-len(parts) // 20)
         ax.set_yticks(range(0, len(parts), every), parts[::every], fontsize=7)
         ax.invert_yaxis()
         ax.figure.colorbar(mesh, ax=ax, label=label)
     else:
-        marker = "o" if len(history) == 1 else None
         for name, line in zip(_labels(parts), values.T, strict=True):
-            ax.plot(_numbers(history), line, marker=marker, label=name)
-        ax.set(ylabel=label, yscale="log")
+            ax.plot(_numbers(history), line, marker=_marker(history), label=name)
+        ax.set(ylabel=label)
+        _logarithmic(ax)
         ax.legend()
         _whole_numbers(ax)
 
@@ -121,10 +123,22 @@ def _labels(parts: Sequence[str]) -> list[str]:
     ]
 
 
+def _marker(history: History) -> str | None:
+    """A mark at each round while they are few: one of them alone makes no line."""
+    return "o" if len(history) <= 5 else None
+
+
+def _logarithmic(ax: Axes) -> None:
+    """A logarithmic axis, if anything can be shown on one."""
+    values = np.concatenate([np.asarray(line.get_ydata(), np.float64) for line in ax.lines])
+    if np.any(np.isfinite(values) & (values > 0)):
+        ax.set_yscale("log")
+
+
 def _numbers(history: History) -> list[int]:
     return [record["epoch"] for record in history]
 
 
 def _whole_numbers(ax: Axes) -> None:
     ax.grid(alpha=0.3)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -83,7 +83,7 @@ def _time(microseconds: float) -> str:
     return f"{microseconds:.1f}" if microseconds < 1000 else f"{microseconds:.0f}"
 
 
-def summary(metrics: Record, shown: Mapping[str, Metric]) -> str:
+def summary(metrics: Record, shown: Mapping[str, Metric], unit: str) -> str:
     """The outcome in a few sentences."""
     parts = []
     for name, e in metrics["engines"].items():
@@ -95,4 +95,13 @@ def summary(metrics: Record, shown: Mapping[str, Metric]) -> str:
             f"{metrics['max_gradient_difference']:.1e} of a layer's norm, the trained parameters by "
             f"{metrics['parameter_distance']:.1e}."
         )
+    parts.append(_of_speed(len(metrics["history"]), len(metrics["engines"]), unit))
     return "\n".join(parts)
+
+
+def _of_speed(rounds: int, engines: int, unit: str) -> str:
+    if rounds == 1:
+        return f"The time per step is that of {unit} 1, which warms up."
+    which = f"the median of {unit}s 2 to {rounds}" if rounds > 2 else f"that of {unit} 2"
+    turns = "; the engines take turns at going first" if engines == 2 else ""
+    return f"The time per step is {which}{turns}."

@@ -73,5 +73,7 @@ class Recipe:
     """Fields of the params whose leaves hold several layers, along their leading axis."""
     identity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What must be the same, beside the settings, for a checkpoint to be gone on from: JSON values."""
+    note: str = ""
+    """What is said of the settings before the first round; nothing if empty."""
     probe: int = 1024
     """Rows of the batch at which the gradients of the engines are compared, or all if there are fewer."""

@@ -1,56 +1,99 @@
 """Settings of the main job that every model has; those of one model alone are beside its recipe."""
 
 import dataclasses
-import math
 from pathlib import Path
+from typing import Annotated, ClassVar
 
-from experiments.common.errors import UserError, choose
+from experiments.common.errors import UserError
+from experiments.common.options import Between, Count, OneOf, Rate, Seed
+from experiments.train import models
 from experiments.train.engines import ENGINES
 from experiments.train.optimizers import OPTIMIZERS, SCHEDULES
 
-DTYPES = ("bfloat16", "float32", "float64")
+DTYPES = ("bfloat16", "float16", "float32", "float64")
+
+EXAMPLES = (
+    "",
+    "--data mnist --widths 784 300 10 --out runs/mnist",
+    "--engine manual --optimizer sgd --learning-rate 0.1",
+    "--dtype bfloat16 --epochs 60 --seed 1",
+    "--out runs/mnist --data mnist --widths 784 300 10 --resume",
+)
+"""Options of a command line each, shown by `--help`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a run can be told, whatever the model; models name data, add options, and have other defaults."""
+class Data:
+    """What is learned."""
+
+    group: ClassVar[str] = "data"
 
     data: str
     """The data set."""
     data_dir: Path | None = None
     """A folder with your own data. Overrides --data."""
-    model: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Network:
+    """What learns it; a model adds its own options."""
+
+    group: ClassVar[str] = "model"
+
+    model: Annotated[str, OneOf(models.names())]
     """The network. Its own options are listed with --model NAME --help."""
-    engine: str = "both"
-    """manual, autodiff, or both from one initialisation in lockstep."""
-    optimizer: str = "adamw"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """How it learns."""
+
+    group: ClassVar[str] = "training"
+
+    engine: Annotated[str, OneOf([*ENGINES, "both"])] = "both"
+    """What differentiates; both start from one initialisation and go in lockstep."""
+    optimizer: Annotated[str, OneOf(OPTIMIZERS)] = "adamw"
     """An optimiser of Optax."""
-    learning_rate: float = 5e-3
+    learning_rate: Rate = 5e-3
     """Learning rate at the start."""
-    schedule: str = "cosine"
-    """constant, or cosine: down to zero over all epochs."""
-    weight_decay: float = 0.1
+    schedule: Annotated[str, OneOf(SCHEDULES)] = "cosine"
+    """How the learning rate goes on; cosine falls to zero over all epochs."""
+    weight_decay: Annotated[float, Between(0, 1e38)] = 0.1
     """Decoupled with adamw and lion (their own), an L2 term of the gradient with the others."""
     rates: str = "uniform"
-    """A factor on the learning rate of every weight: uniform, inverse_fan_in, layers:1,0.1,... or an
-    .npz file with an array for each param (layers.0.w, ...). 0 freezes a weight."""
-    batch_size: int = 32
+    """A factor on the learning rate of every weight: uniform, inverse_fan_in, layers:1,0.1,... or an .npz
+    file with an array for each param (layers.0.w, ...). 0 freezes a weight."""
+    batch_size: Count = 32
     """Examples per step."""
-    epochs: int = 30
+    epochs: Count = 30
     """Passes over the training data; with --round-steps, rounds of so many steps."""
-    round_steps: int | None = None
-    """Steps after which the run is evaluated and kept, its batches drawn with replacement; by default a
-    pass over the training data."""
-    seed: int = 0
+    round_steps: Count | None = None
+    """Steps after which the run is evaluated and kept, its batches drawn with replacement; by default a pass
+    over the training data."""
+    seed: Seed = 0
     """Seed of the initialisation and of the order of the examples."""
-    dtype: str = "float32"
-    """float32, float64 or bfloat16; params and optimiser stay in float32 at least."""
+    dtype: Annotated[str, OneOf(DTYPES)] = "float32"
+    """What the model computes in; params and optimiser stay in float32 at least, and with float16 the loss is
+    scaled so that small gradients do not vanish."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where it is written."""
+
+    group: ClassVar[str] = "output"
+
     out: Path | None = None
     """Where the picture, the figures and the checkpoints go; by default a new folder in runs/."""
     resume: bool = False
     """Go on from the last checkpoint in --out."""
     overwrite: bool = False
     """Replace the run that is in --out."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(Output, Training, Network, Data):  # dataclasses count from the last base
+    """What a run can be told, whatever the model; models name data, add options, and have other defaults."""
 
     @property
     def unit(self) -> str:
@@ -64,21 +107,7 @@ class Settings:
 
 
 def check(settings: Settings) -> None:
-    """Raise `UserError` for an unknown name or an impossible number."""
-    choose("--engine", settings.engine, [*ENGINES, "both"])
-    choose("--optimizer", settings.optimizer, OPTIMIZERS)
-    choose("--schedule", settings.schedule, SCHEDULES)
-    choose("--dtype", settings.dtype, DTYPES)
-    for option in ("batch_size", "epochs", "round_steps"):
-        value = getattr(settings, option)
-        if value is not None and value < 1:
-            raise UserError(f"--{option.replace('_', '-')} was {value}; expected at least 1.")
-    if not (settings.learning_rate > 0 and math.isfinite(settings.learning_rate)):
-        raise UserError(f"--learning-rate was {settings.learning_rate}; expected a positive number.")
-    if not (settings.weight_decay >= 0 and math.isfinite(settings.weight_decay)):
-        raise UserError(f"--weight-decay was {settings.weight_decay}; expected at least 0.")
-    if settings.seed < 0:
-        raise UserError(f"--seed was {settings.seed}; expected at least 0.")
+    """Raise `UserError` for options that do not go together."""
     if settings.resume and settings.out is None:
         raise UserError("--resume needs --out, the folder of the run to go on with.")
     if settings.resume and settings.overwrite:

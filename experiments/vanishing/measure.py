@@ -1,18 +1,21 @@
 """Bands of (4) and (5) over the draws, for every network at initialisation and for some in training."""
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import numpy as np
 
 from experiments import data
-from experiments.common import study
+from experiments.common import memory, study
 from experiments.common.errors import UserError, choose
+from experiments.common.options import Between, Count, OneOf
+from experiments.data import SOURCES
 from experiments.vanishing import book
 from experiments.vanishing.bands import band
 from experiments.vanishing.networks import INITIALIZATIONS, networks, shallower
 from experiments.vanishing.norms import COSTS, first_examples, initial_norms, training_norms
-from manual_bp.ops import activations
+from manual_bp.ops.activations import MEMBERS
 
 TRAINED_DEPTH, TRAINED_DRAWS = 4, 10
 """Hidden layers of the networks that are trained, and their number."""
@@ -25,29 +28,29 @@ PARTNERS = {"sigmoid": "fan_in", "tanh": "glorot", "relu": "he"}
 class Settings(study.Settings):
     """What this study can be told."""
 
-    data: str = "digits"
-    """digits (comes with scikit-learn), or mnist (fetched once), which adds the numbers of Nielsen's book."""
-    depths: tuple[int, ...] = (2, 4, 6, 8, 10)
+    data: Annotated[str, OneOf(SOURCES)] = "digits"
+    """The data set; mnist, which is fetched once, adds the numbers of Nielsen's book."""
+    depths: tuple[Annotated[int, Between(2, 1000)], ...] = (2, 4, 6, 8, 10)
     """Numbers of hidden layers."""
-    activations: tuple[str, ...] = ("sigmoid", "tanh", "relu")
+    activations: tuple[Annotated[str, OneOf(MEMBERS)], ...] = ("sigmoid", "tanh", "relu")
     """Activations of the hidden layers."""
-    initializations: tuple[str, ...] = INITIALIZATIONS
-    """Some of unit_normal, fan_in, glorot, he and near_zero."""
-    cost: str = "cross_entropy"
-    """cross_entropy or quadratic, of sigmoid outputs."""
-    draws: int = 100
+    initializations: tuple[Annotated[str, OneOf(INITIALIZATIONS)], ...] = INITIALIZATIONS
+    """Initialisations of the networks."""
+    cost: Annotated[str, OneOf(COSTS)] = "cross_entropy"
+    """Cost of the sigmoid outputs."""
+    draws: Count = 100
     """Initialisations of every network."""
-    width: int = 30
+    width: Count = 30
     """Neurons of a hidden layer."""
-    examples: int = 1000
+    examples: Count = 1000
     """Training examples, from the first on."""
-    epochs: int = 60
+    epochs: Count = 60
     """Passes over the examples, for the networks of four hidden layers that are trained."""
 
 
 def check(settings: Settings) -> None:
     """Raise `UserError` for an unknown name or an impossible number."""
-    for option, known in (("activations", activations.MEMBERS), ("initializations", INITIALIZATIONS)):
+    for option, known in (("activations", MEMBERS), ("initializations", INITIALIZATIONS)):
         for name in getattr(settings, option) or [""]:
             choose(f"--{option}", name, known)
     choose("--cost", settings.cost, COSTS)
@@ -67,6 +70,8 @@ def measure(settings: Settings) -> study.Figures:
     batch = first_examples(dataset, settings.examples)
     depths = sorted(set(settings.depths))
     hidden = [settings.width] * max(*depths, TRAINED_DEPTH)
+    weights = settings.draws * settings.width * max(len(hidden) * settings.width, settings.examples)
+    memory.require(f"--draws {settings.draws} with --width {settings.width}", 8 * weights)
     widths = (batch[0].shape[1], *hidden, dataset.classes)
     initial = {activation: {} for activation in settings.activations}
     training = {}

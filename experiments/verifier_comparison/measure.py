@@ -10,6 +10,7 @@ from rich.progress import track
 
 from experiments.common import study
 from experiments.common.errors import UserError
+from experiments.common.options import Count
 from experiments.verifier_comparison import checks
 from experiments.verifier_comparison.checks import CHECKS, Answer, Case
 from experiments.verifier_comparison.planted.collection import MISTAKES, ORIGINALS
@@ -22,7 +23,7 @@ class Settings(study.Settings):
 
     only: str = ""
     """Text that the names of the mistakes and of the right pairs contain; by default all."""
-    draws: int = 3
+    draws: Count = 3
     """Times that the arguments of each pair are drawn."""
     realistic: bool = False
     """Arguments of realistic sizes instead of small ones."""

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import tyro
 
-from experiments.common import commands, run_folder
+from experiments.common import command_line, commands, run_folder
 from experiments.common.errors import UserError, choose
 from experiments.worked_example import autodiff, markdown, text
 from experiments.worked_example.network import Example
@@ -55,10 +54,11 @@ class Settings:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Write the example out; 1 if a line is not what JAX says."""
-    settings = tyro.cli(
+    settings = command_line.parse(
         Settings,
         prog="python -m experiments.worked_example",
         description=commands.question("worked_example"),
+        examples=("", "--notation matrix_form --head cross_entropy", "--markdown example.md"),
         args=args,
     )
     example, page = example_of(settings), settings.markdown
@@ -77,7 +77,7 @@ def main(args: Sequence[str] | None = None) -> int:
         print(text.text(title, beside, sheet, truth, closing))
     else:
         content = markdown.markdown(title, beside, sheet, truth, closing)
-        run_folder.write_whole(page, lambda part: part.write_text(content, encoding="utf-8"))
+        run_folder.write_whole(page, lambda file: file.write(content.encode()))
         print(f"Markdown: {page}\n{closing}")
     return 1 if wrong(sheet, truth) else 0
 

@@ -4,16 +4,18 @@
     report = verify.check_op(op, *args, reference=f, **static)     # an object with fwd and bwd
     report = verify.check_function(g, *args, reference=f)          # a ready custom_vjp function
     report = verify.check_jvp(g, *args, reference=f)               # a ready custom_jvp function
-    report = verify.check_value_and_grad(vg, params, batch, reference=loss)                   # a whole model
-    verify.assert_gradients(fwd, bwd, *args, reference=f)          # any of the three; raises with the report
+    report = verify.check_value_and_grad(g, params, batch, reference=loss)  # the gradient of a model
+    verify.assert_gradients(fwd, bwd, *args, reference=f)          # the first three; raises with the report
+    python -m jax_ref.verify module:name --example module:args     # without a file of tests
 
 `api` brings what it is given to one form, a `subject` and `options`; `runner` runs the `checks` on it, and a
-`session` keeps what was seen. `points` says where it is checked, `oracle` what is right there, and
-`comparison` how far a cotangent is from that and how far it may be. `report` tells what was found, in the
-words of `findings`; `diagnosis` looks for what a wrong cotangent is instead, among others by changing single
-steps of the reference, which `program` lists. `trees` and `structure` are about pytrees, `strategies` for
-Hypothesis. Imports go one way: api, report, diagnosis and runner, checks, session, comparison, points and
-program, trees.
+`session` keeps what was seen; `attempts` tells what raises, and `clock` when the time is over. `points` says
+where it is checked, `oracle` what is right there, and `comparison` how far a cotangent is from that and how
+far it may be. `report` tells what was found, in the words of `findings`; `diagnosis` looks for what a wrong
+cotangent is instead, among others by changing single steps of the reference, which `program` lists.
+`second_order` does the same for the gradient of the gradient. `trees` and `structure` are about pytrees,
+`strategies` for Hypothesis. Imports go one way: api, report, diagnosis and runner, checks, attempts, session,
+comparison, points and program, trees.
 """
 
 from jax_ref.verify import oracle

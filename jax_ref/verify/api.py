@@ -149,7 +149,12 @@ def _run(make: Callable[[Static], Subject], args: tuple[PyTree, ...], asked: Map
     static, given = _apart(examples, asked.get("static_argnums", ()))
     what = make(static)
     prepared = [_prepared(example, what) for example in given]
-    _in_domain(options, prepared, what)
+    of_user = 1 if args else 0
+    given = prepared[:of_user] if _is_strategy(asked.get("examples", ())) else prepared
+    names = what.names(len(prepared[0]))
+    _known_domain(options.domain, labelled(prepared[0], names))
+    _in_domain(options.domain, given, names)
+    prepared = [*given, *(domain.within(options.domain, args, names) for args in prepared[len(given) :])]
     clock = Clock(options.time_limit)
     prepared, notes = _in_dtypes(prepared, asked.get("dtypes", ()), what)
     try:
@@ -187,7 +192,7 @@ def _number(name: str, value: Any, what: str, holds: Callable[[Any], bool]) -> N
 
 
 def _examples(args: tuple[PyTree, ...], examples: Any) -> list[Any]:
-    if not isinstance(examples, Sequence):
+    if _is_strategy(examples):
         from jax_ref.verify import strategies  # Hypothesis is there if one of its strategies is
 
         examples = strategies.drawn(examples, STRATEGY_EXAMPLES)
@@ -198,6 +203,10 @@ def _examples(args: tuple[PyTree, ...], examples: Any) -> list[Any]:
         if not isinstance(example, tuple | list):
             raise TypeError(f"verify: an example was {kind(example)}; expected a tuple of arguments")
     return given
+
+
+def _is_strategy(examples: Any) -> bool:
+    return not isinstance(examples, Sequence)
 
 
 def _apart(examples: list[Any], static_argnums: Any) -> tuple[Static, list[tuple[PyTree, ...]]]:
@@ -248,27 +257,26 @@ def _with_static(error: TypeError, what: Subject, example: tuple[PyTree, ...]) -
     return error
 
 
-def _in_domain(options: Options, examples: list[tuple[PyTree, ...]], what: Subject) -> None:
-    inside = options.domain
-    if inside is None:
+def _known_domain(inside: Any, leaves: Mapping[str, Any]) -> None:
+    if inside is None or callable(inside):
         return
     if not isinstance(inside, Mapping):
-        if not callable(inside):
-            raise TypeError(
-                f"verify: domain was {inside!r}; expected intervals by path, as {{'x': (0, jnp.inf)}}, or a "
-                "function of the arguments"
-            )
-        return
-    names = what.names(len(examples[0]))
-    known = labelled(examples[0], names)
+        raise TypeError(
+            f"verify: domain was {inside!r}; expected intervals by path, as {{'x': (0, jnp.inf)}}, or a "
+            "function of the arguments"
+        )
     for path, interval in inside.items():
-        if not domain.names_a_leaf(path, known):
-            _choice("domain", path, list(known))
+        if not domain.names_a_leaf(path, leaves):
+            _choice("domain", path, list(leaves))
         if not isinstance(interval, tuple | list) or len(interval) != 2 or not interval[0] < interval[1]:
             raise ValueError(
                 f"verify: domain[{path!r}] was {interval!r}; expected (low, high) with low < high"
             )
-    for example in examples:
+
+
+def _in_domain(inside: Any, examples: list[tuple[PyTree, ...]], names: tuple[str, ...]) -> None:
+    """What a user gives is not moved: it must be valid."""
+    for example in examples if isinstance(inside, Mapping) else ():
         problem = domain.outside(inside, example, names)
         if problem:
             raise ValueError(f"verify: {problem}; expected an example of the domain")

@@ -82,7 +82,12 @@ def _raised(session: Session, point: Point, error: Exception) -> None:
 
     of_reference, of_forward = _error(reference), _error(forward)
     if point.name == EXAMPLE and of_reference:
-        raise error
+        if str(error).startswith("verify:"):
+            raise error
+        raise TypeError(f"verify: the reference raises at the example: {told(of_reference)}") from error
+    if point.name == EXAMPLE and of_forward:
+        session.findings.append(Finding("raises", "", f"fwd raises at the example: {told(of_forward)}", args))
+        return
     if of_reference or of_forward:
         who = "the reference" if of_reference and not subject.own_forward else "fwd"
         raising = told(of_reference or of_forward or error)
@@ -148,5 +153,5 @@ def _misshapen(session: Session, point: Point, seen: Seen) -> list[Finding]:
     return [
         Finding(f.kind if f.kind == "forward" else "batch", f.path, f"for {point.name} {f.text}", args)
         for f in (*other, *found)
-        if f.path not in named
+        if f.path not in named and not session.mistaken(f.path)  # what is wrong anyhow is told in other words
     ]

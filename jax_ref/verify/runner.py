@@ -16,7 +16,7 @@ from jax_ref.verify.oracle import x64_for
 from jax_ref.verify.points import batches, domain, integers
 from jax_ref.verify.points.climb import climb
 from jax_ref.verify.points.ladder import AT_KINKS, spread
-from jax_ref.verify.points.point import Point, cotangent
+from jax_ref.verify.points.point import EXAMPLE, Point, cotangent
 from jax_ref.verify.program import rules
 from jax_ref.verify.program.raised import told
 from jax_ref.verify.session import Session
@@ -173,7 +173,7 @@ def _tried(session: Session, points: list[Point]) -> list[Seen]:
             f"not tried at {places}: kinks are looked for in float64, which the reference refuses"
         )
         points = [p for p in points if p.name not in AT_KINKS]
-    valid = [points[0], *(domain.at(inside, p, session.names) for p in points[1:])] if points else []
+    valid = [p if p.name == EXAMPLE else domain.at(inside, p, session.names) for p in points]
     usable = [p for p in valid if inside is None or domain.is_usable(p)]
     return [seen for p in usable if (seen := attempts.seen_at(session, p, _evaluate))]
 

@@ -11,13 +11,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 from jaxtyping import DTypeLike, PyTree
 
 from jax_ref.verify.points import inputs
 from jax_ref.verify.report.reproduce import Text, literal
 from jax_ref.verify.trees import dtype_of, is_floating
+
+try:
+    from hypothesis import HealthCheck, Phase, given, settings
+    from hypothesis import strategies as st
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "jax_ref.verify.strategies needs Hypothesis: pip install 'manual-bp[strategies]'", name=error.name
+    ) from None
 
 Shape = tuple[int, ...]
 

@@ -4,7 +4,7 @@ r"""Multi-layer perceptron.   Axes: B leading, I features in, O features out; k 
     a^k  = f(z^k)   for k < L,  y = g(z^L)                          (2)
     cost = (1/B) sum_b loss(y_b, t_b)                               (3)
 
-    dy   = (1/B) dloss/dy                                           (4)
+    dy   = (dcost/B) dloss/dy                                       (4)
     dz^L = g'(z^L) dy,   dz^k = f'(z^k) da^k                        (5)
     dw^k, db^k, da^(k-1) = the backward of (1) for dz^k             (6)
 
@@ -120,14 +120,19 @@ def value_and_grad(
     activation: str = "relu",
     output_activation: str = "identity",
     loss: str = "softmax_cross_entropy",
+    dcost: Float[Array, ""] | float = 1.0,
 ) -> tuple[Float[Array, ""], Params]:
-    """The mean loss over a batch `(x, targets)` and its gradient by the params."""
+    """The mean loss over a batch `(x, targets)` and its gradient by the params, times `dcost`.
+
+    `dcost` is the cotangent of the mean loss, with which the backward begins: 1 for the gradient. In float16
+    a large one keeps small cotangents from vanishing.
+    """
     x, targets = batch
     checks.choice("mlp", "loss", loss, losses.LOSSES)
     checks.option("mlp", "batch", jnp.shape(x), math.prod(jnp.shape(x)[:-1]) > 0, "at least one example")
     static: dict[str, Any] = {"activation": activation, "output_activation": output_activation}
     y, res = fwd(params, x, **static)
-    cost, dy = losses.mean(loss, y, targets)  # (3), (4)
+    cost, dy = losses.mean(loss, y, targets, dcost)  # (3), (4)
     dparams, _ = bwd(params, res, dy, **static)
     return cost, dparams
 

@@ -40,11 +40,20 @@ from manual_bp.normal import tail_and_density
 from manual_bp.precision import wide
 
 
-class Activation(NamedTuple):
-    """A pair: `fwd(z, **static) -> (a, residuals)` and `bwd(residuals, da, **static) -> dz`."""
-
+class _Pair(NamedTuple):
     fwd: Callable[..., tuple[Array, Any]]
     bwd: Callable[..., Array]
+
+
+class Activation(_Pair):
+    """A pair: `fwd(z, **static) -> (a, residuals)` and `bwd(residuals, da, **static) -> dz`.
+
+    Unlike a plain NamedTuple, each has a docstring of its own.
+    """
+
+    def __repr__(self) -> str:
+        """The two functions' names, without their places in memory."""
+        return f"Activation({self.fwd.__name__}, {self.bwd.__name__})"
 
 
 Z = Float[Array, "*B"]
@@ -300,3 +309,25 @@ def _hard_tanh_bwd(res: Masked, da: Z) -> Z:
 hard_tanh = Activation(_hard_tanh_fwd, _hard_tanh_bwd)
 
 MEMBERS = {name: pair for name, pair in globals().items() if isinstance(pair, Activation)}
+
+
+def _describe(table: str) -> None:
+    """Give each member its row of the table above as a docstring, for `help`."""
+    lines = table.splitlines()
+    header = next(line for line in lines if line.split()[:1] == ["member"])
+    starts = [header.index(column) for column in ("a =", "f'(z)", "saved")]
+    for line in lines:
+        name, _, _ = line.strip().partition(" ")
+        if name in MEMBERS:
+            a, slope, saved = (line[i:j].strip() for i, j in zip(starts, [*starts[1:], None], strict=True))
+            MEMBERS[name].__doc__ = f"""{MEMBERS[name].fwd.__doc__}
+
+    a = f(z) = {a}
+    dz = f'(z) da,    f'(z) = {slope}
+    saved: {saved.rpartition("(")[0].strip()}
+
+The letters, and what holds at kinks and infinities, are in help(manual_bp.ops.activations)."""
+
+
+if __doc__:  # there is none under python -OO
+    _describe(__doc__)

@@ -7,8 +7,9 @@ r"""Logarithm of the softmax over one axis.   Axes: i, j run over `axis`; every 
 With a mask the maximum and both sums run over the allowed entries; the others have y = -inf and a zero
 gradient, and a row that allows nothing is zero with a zero gradient.
 
-Saved: x, the mask, and per row m and the log of the sum. From y itself e^y would have only the digits of
-y: none after the point for y = -100 in bfloat16.
+Saved: x, the mask, and per row m and the sum. e^(y_i) is e^(x_i - m) over the sum, and XLA takes that
+exponential from the forward pass where both are in one program; from y itself it would have only the digits
+of y: none after the point for y = -100 in bfloat16.
 """
 
 from typing import NamedTuple
@@ -22,12 +23,12 @@ from manual_bp.precision import wide
 
 
 class Residuals(NamedTuple):
-    """The inputs, and m and log sum e^(x - m), which have length 1 along the axis."""
+    """The inputs, and m and sum e^(x - m), which have length 1 along the axis."""
 
     x: Float[Array, "*B"]
     mask: Bool[Array, "..."] | None
     maximum: Float[Array, "..."]
-    log_sum: Float[Array, "..."]
+    total: Float[Array, "..."]
 
 
 def fwd(
@@ -37,20 +38,19 @@ def fwd(
     softmax.check("log_softmax", x, mask, axis)
     x_ = wide(x)
     m, total = softmax.statistics(x_, mask, axis)
-    log_sum = jnp.log(total)
-    y = (x_ - m) - log_sum  # (1)
+    y = softmax.below(x_, mask, m) - jnp.log(total)  # (1)
     if mask is not None:
-        allowed = jnp.broadcast_to(mask, x.shape)
-        y = jnp.where(allowed, y, jnp.where(jnp.any(allowed, axis, keepdims=True), -jnp.inf, 0))
-    return y.astype(x.dtype), Residuals(x, mask, m, log_sum)
+        y = jnp.where(jnp.any(jnp.broadcast_to(mask, x.shape), axis, keepdims=True), y, 0)
+    return y.astype(x.dtype), Residuals(x, mask, m, total)
 
 
 def bwd(res: Residuals, dy: Float[Array, "*B"], *, axis: int = -1) -> Float[Array, "*B"]:
     """The cotangent of `x`."""
-    x, mask, m, log_sum = res
+    x, mask, m, total = res
     checks.cotangent("log_softmax", "dy", dy, x)
-    allowed = True if mask is None else jnp.broadcast_to(mask, x.shape)
-    dy_ = jnp.where(allowed, wide(dy), 0)
-    p = jnp.exp((wide(x) - m) - log_sum)
-    dx = jnp.where(allowed, dy_ - p * jnp.sum(dy_, axis, keepdims=True), 0)  # (2)
+    dy_ = wide(dy)
+    if mask is not None:
+        dy_ = jnp.where(jnp.broadcast_to(mask, x.shape), dy_, 0)
+    e = jnp.exp(softmax.below(wide(x), mask, m))
+    dx = dy_ - e * (jnp.sum(dy_, axis, keepdims=True) / total)  # (2)
     return dx.astype(x.dtype)

@@ -11,6 +11,10 @@ subtracts two nearly equal numbers and what is left of them is rounding; in (3) 
 With a mask the maximum and the sum run over the allowed entries, the others have p = 0, and a row that
 allows nothing is zero with a zero gradient.
 
+The divisor in the code is max(sum, x_i - m). That is the sum, as the sum is at least 1 and x_i - m at most 0;
+but it differs from entry to entry as far as XLA can see, which so computes (1) in one loop over the rows. By
+the sum itself it makes three: up to the sum, the reciprocal of the sum, the product with it.
+
 Saved: p.  Bridle 1990, doi:10.1007/978-3-642-76153-9_28.
 """
 
@@ -28,9 +32,8 @@ def fwd(
     check("softmax", x, mask, axis)
     x_ = wide(x)
     m, total = statistics(x_, mask, axis)
-    p = jnp.exp(x_ - m) / total  # (1)
-    if mask is not None:
-        p = jnp.where(jnp.broadcast_to(mask, x.shape), p, 0)
+    d = below(x_, mask, m)
+    p = jnp.exp(d) / jnp.maximum(total, d)  # (1)
     p = p.astype(x.dtype)
     return p, p
 
@@ -51,11 +54,18 @@ def statistics(
     if mask is None:
         m = jnp.max(x, axis, keepdims=True, initial=-jnp.inf)  # of an axis without entries too
         return m, jnp.sum(jnp.exp(x - m), axis, keepdims=True)
-    mask = jnp.broadcast_to(mask, x.shape)
-    some = jnp.any(mask, axis, keepdims=True)
-    m = jnp.where(some, jnp.max(jnp.where(mask, x, -jnp.inf), axis, keepdims=True, initial=-jnp.inf), 0)
-    total = jnp.sum(jnp.where(mask, jnp.exp(x - m), 0), axis, keepdims=True)
+    allowed = jnp.broadcast_to(mask, x.shape)
+    some = jnp.any(allowed, axis, keepdims=True)
+    m = jnp.where(some, jnp.max(jnp.where(allowed, x, -jnp.inf), axis, keepdims=True, initial=-jnp.inf), 0)
+    total = jnp.sum(jnp.exp(below(x, mask, m)), axis, keepdims=True)
     return m, jnp.where(some, total, 1)
+
+
+def below(
+    x: Float[Array, "*B"], mask: Bool[Array, "..."] | None, m: Float[Array, "..."]
+) -> Float[Array, "*B"]:
+    """x_i - m, and -inf for what is not allowed."""
+    return x - m if mask is None else jnp.where(jnp.broadcast_to(mask, x.shape), x - m, -jnp.inf)
 
 
 def check(op: str, x: Array, mask: Array | None, axis: int) -> None:

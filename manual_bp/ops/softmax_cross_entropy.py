@@ -102,7 +102,7 @@ def bwd(
     mass = jnp.sum(q, -1, keepdims=True) if distribution else 1.0
     if z_loss:
         mass += 2 * z_loss * (m + jnp.log(total))
-    dlogits = times(dl_w, (mass / total) * jnp.exp(x - m) - q)  # (4)
+    dlogits = jnp.where(dl_w == 0, 0, dl_w * (mass / total) * jnp.exp(x - m) - dl_w * q)  # (4)
     cotangents = [dlogits.astype(logits.dtype)]
     if distribution:
         dtargets = times(dl_w * (1 - label_smoothing), jnp.log(total) - (x - m))  # (5)

@@ -3,10 +3,15 @@
 import json
 import re
 
+import jax
+import jax.numpy as jnp
 import pytest
+from jax.core import Tracer
 
-from experiments.benchmark import command
+from experiments.benchmark import command, overhead, table
 from experiments.benchmark import rows as benchmark_rows
+from experiments.benchmark.result import Result
+from experiments.benchmark.rows.row import Alone
 from experiments.common import errors, timing
 
 SMALL = benchmark_rows.rows(scale=0.01)
@@ -14,6 +19,8 @@ SMALL = benchmark_rows.rows(scale=0.01)
 NUMBERS = ("time_ratio", "ms", "opponent_ms", "compile_s")
 KEYS = {"name", "size", "opponent", "memory_ratio", "temp_bytes", "opponent_temp_bytes",
         "matmul_share", "torch_ms", *NUMBERS}  # fmt: skip
+BESIDE = {f"{side}{what}_ms" for side in ("", "opponent_") for what in ("eager", "trace", "compile")}
+BESIDE |= {"eager_ratio", "trace_ratio", "compile_ratio"}
 
 
 def exit_code(*args: str) -> int | str | None:
@@ -45,22 +52,73 @@ def test_writes_the_rows(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(timing, "PEAK_SIZES", (8,))
     path = tmp_path / "rows.json"
     path.write_text("old")
-    assert exit_code("--filter", "relu", "--rounds", "3", "--json", str(path)) is None
+    assert exit_code("--filter", "relu", "--rounds", "2", "--json", str(path)) is None
     assert list(tmp_path.iterdir()) == [path]
 
     rows = json.loads(path.read_text())
     names = {name for name in SMALL if "relu" in name}
     assert {row["name"] for row in rows} == names
-    table = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for row in rows:
-        assert set(row) == KEYS
-        assert row["name"] in table
+        assert set(row) == KEYS | BESIDE
+        assert row["name"] in printed
+        beside = [row[key] for key in BESIDE]
+        against_grad = row["opponent"] == "jax.grad"
+        assert all(x is not None and x > 0 if against_grad else x is None for x in beside)
         assert all(isinstance(row[key], float) and row[key] > 0 for key in NUMBERS)
         assert all(isinstance(row[key], int) for key in ("temp_bytes", "opponent_temp_bytes"))
         assert isinstance(row["torch_ms"], float | None)
         assert row["matmul_share"] is None
         assert row["memory_ratio"] == 1.0
     assert len({(row["name"], row["opponent"]) for row in rows}) == len(rows)
+
+
+def test_each_trace_begins_with_nothing_kept():
+    """Also of a jitted function inside, as JAX's own are: else whoever comes second has less to trace."""
+    traced = []
+
+    @jax.jit
+    def inside(x):
+        traced.append(x)
+        return x + 1
+
+    timing.take_turns_building([lambda x: inside(x)] * 2, (jnp.ones(3),), rounds=2)
+    assert len(traced) == 4
+
+
+def test_without_jit_is_without_jit_and_a_model_is_one_step(monkeypatch):
+    monkeypatch.setattr(timing, "BLOCK", 0)
+    row, given = SMALL["mlp.784-30-10"](), []
+    assert row.alone is not None
+    _, (x, labels) = row.alone.args
+    assert x.shape == row.args[1][0].shape[1:]
+    assert labels.shape == row.args[1][1].shape[1:]
+
+    def noted(x):
+        given.append(isinstance(x, Tracer))
+        return x
+
+    overhead.measure(row._replace(alone=Alone((x,), noted, noted)), rounds=1)
+    assert given.count(False) >= 2
+    assert given.count(True) == 2
+
+
+def test_tables_fit_100_columns_and_break_no_name(capsys):
+    """With the longest names and numbers that there are."""
+    one = Result("", "1024x1024 1024", "", 12.345, 0.123, 123.4, 1234.5, 10**7, 10**8, 1.0, 0.5, 123.4,
+                 overhead.Overhead(*[0.12, 123.4, 1234.5] * 3))  # fmt: skip
+    results = [
+        one._replace(name=name, opponent=opponent)
+        for name, make in SMALL.items()
+        if "cross_entropy" in name or "layer" in name
+        for opponent in make().opponents
+    ]
+    table.show(results, 1e9)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    for result in results:
+        assert sum(line.split()[:1] == [result.name] for line in lines) > 1
+        assert any(line.strip().startswith(f"{result.opponent} ") for line in lines)
 
 
 def test_ratio_of_bytes():

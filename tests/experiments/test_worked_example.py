@@ -178,14 +178,14 @@ def test_markdown_has_the_same_lines(tmp_path, capsys):
         (["--notation", "four_equation"], r"--notation was 'four_equation'; did you mean 'four_equations'\?"),
         (["--head", "softmax"], "--head was 'softmax'"),
         (["--activation", "relu"], "--activation was 'relu'"),
-        (["--inputs", "nan", "1"], "--inputs was nan 1; expected -10 to 10"),
+        (["--inputs", "nan", "1"], "--inputs was nan; expected a number"),
         (["--learning-rate", "-1"], "--learning-rate was -1; expected 0 to 10"),
         (
             ["--head", "cross_entropy", "--targets", "1", "1"],
             "--targets was 1 1; cross_entropy expects prob",
         ),
         (["--markdown", "/nowhere/at/all.md"], "/nowhere/at/all.md cannot be written"),
-        (["--markdown", ""], "--markdown was '.'; expected a file"),
+        (["--markdown", ""], "--markdown was ''; expected a path"),
         (["--markdown", "/"], "--markdown was '/'; expected a file"),
     ],
 )

@@ -14,6 +14,7 @@ from manual_bp.ops import (
     activations,
     dense,
     huber,
+    layer_norm,
     log_softmax,
     sigmoid_cross_entropy,
     softmax,
@@ -145,6 +146,12 @@ def _huber_without_delta(c, dloss, *, delta=1.0):
     return huber.bwd(c, dloss, delta=0.5)
 
 
+def _spread_taken_for_a_constant(params, res, dy, **options):
+    dparams, _ = layer_norm.bwd(params, res, dy, **options)
+    u = jnp.broadcast_to(params.g, dy.shape) * dy
+    return dparams, (res.scale * (u - u.mean(-1, keepdims=True))).astype(dy.dtype)
+
+
 def _positive_weight_forgotten(res, dloss):
     cotangents = sigmoid_cross_entropy.bwd(res, dloss)
     if res.pos_weight is None:
@@ -217,6 +224,7 @@ MISTAKES = {
     "cotangent ignored": _of("squared_error", squared_error, _cotangent_ignored),
     "cotangent without its sign": _of("squared_error", squared_error, _cotangent_without_sign),
     "threshold of another delta": _of("huber", huber, _huber_without_delta),
+    "spread of a row taken for a constant": _of("layer_norm", layer_norm, _spread_taken_for_a_constant),
     "positive weight forgotten": _of(
         "sigmoid_cross_entropy", sigmoid_cross_entropy, _positive_weight_forgotten
     ),

@@ -14,6 +14,7 @@ from manual_bp.ops import (
     activations,
     dense,
     huber,
+    layer_norm,
     log_softmax,
     sigmoid_cross_entropy,
     softmax,
@@ -32,6 +33,7 @@ def _without_runtime_types():
 
 X = jnp.ones((7, 5))
 W = dense.Params(jnp.ones((5, 3)), jnp.ones(3))
+NORM = layer_norm.Params(jnp.ones(5), jnp.ones(5))
 LABELS = jnp.zeros(7, int)
 A_LIST: Any = [1.0] * 5
 A_TEXT: Any = "0.1"
@@ -161,6 +163,16 @@ BAD = [
      "mlp: loss was 'cross_entropy'; did you mean 'softmax_cross_entropy'?"),
     (lambda: mlp.value_and_grad(NET, (X[:0], LABELS[:0])), ValueError,
      "mlp: batch was (0, 5); expected at least one example"),
+    (lambda: layer_norm.fwd(NORM, X[:, :4]), ValueError,
+     "layer_norm: params.g has shape (5,); expected (4,), as x has shape (7, 4)"),
+    (lambda: layer_norm.fwd(NORM._replace(b=jnp.ones(4)), X), ValueError,
+     "layer_norm: params.b has shape (4,); expected (5,), the shape of params.g"),
+    (lambda: layer_norm.fwd(NORM, X.astype(jnp.float32), eps=-1e-5), ValueError,
+     "layer_norm: eps was -1e-05; expected a number of at least 0"),
+    (lambda: layer_norm.fwd(jax.tree.map(lambda p: p.astype(jnp.float32), NORM), X), TypeError,
+     "layer_norm: x has dtype float64; expected float32, that of params.g, or a narrower one"),
+    (lambda: layer_norm.bwd(NORM, layer_norm.fwd(NORM, X)[1], X[:1]), ValueError,
+     "layer_norm: dy has shape (1, 5); expected (7, 5), the shape of the output it belongs to"),
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from jax_ref.verify import oracle
 from jax_ref.verify.subject import of_op
 from manual_bp.ops import (
     huber,
+    layer_norm,
     log_softmax,
     sigmoid_cross_entropy,
     softmax,
@@ -62,6 +63,18 @@ def test_yes_and_no_that_are_certain_and_right_cost_nothing():
         assert np.array_equal(dt, [[INF, -INF]])
     loss, _ = sigmoid_cross_entropy.fwd(-x, t)
     assert loss == INF
+
+
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("value", [0.0, -3.0, 1e30])
+def test_a_row_without_variance_is_the_bias(value, dtype):
+    """Its gradient is that of a shift by the mean, times eps^(-1/2)."""
+    params = layer_norm.Params(jnp.ones(4, dtype), jnp.arange(4, dtype=dtype))
+    y, residuals = layer_norm.fwd(params, jnp.full((2, 4), value, dtype), eps=1 / 64)
+    dparams, dx = layer_norm.bwd(params, residuals, jnp.array([[1, 0, 0, -1]] * 2, dtype), eps=1 / 64)
+    assert np.array_equal(y, [[0, 1, 2, 3]] * 2)
+    assert np.array_equal(dx, [[8, 0, 0, -8]] * 2)
+    assert np.array_equal(jnp.stack(jax.tree.leaves(dparams)), [[0, 0, 0, 0], [2, 0, 0, -2]])
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0, 3.0])

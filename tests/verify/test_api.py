@@ -65,6 +65,9 @@ BAD = {
     "no arguments were given": lambda: verify.check(fwd, bwd),
     "level was 'thorogh'; did you mean 'thorough'": lambda: verify.check(fwd, bwd, X, W, B, level="thorogh"),
     "kinks was 'left'; expected one of undecided, autodiff": lambda: verify.check(fwd, bwd, X, kinks="left"),
+    "precision was 'al'; expected one of everywhere, example, report": lambda: verify.check(
+        fwd, bwd, X, precision="al"
+    ),
     "skip was 'batch'; did you mean 'batches'": lambda: verify.check(fwd, bwd, X, skip={"batch": "x"}),
     "skip.'batches'. was ''; expected the reason": lambda: verify.check(fwd, bwd, X, skip={"batches": ""}),
     "skip was .'batches'.; expected a part and the reason": lambda: verify.check(

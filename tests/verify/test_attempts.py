@@ -210,6 +210,33 @@ def test_the_users_own_line_is_named(name, where):
     assert hint in told if hint else not any(h in told.partition("TypeError: dot")[0] for h in hints), told
 
 
+def failing(x):
+    def host(x):
+        raise RuntimeError("the device is gone")
+
+    return jax.pure_callback(host, jax.ShapeDtypeStruct(x.shape, x.dtype), x, vmap_method="sequential")
+
+
+@jax.custom_jvp
+def failing_reference(x):
+    return failing(x)
+
+
+failing_reference.defjvp(lambda x, t: (failing(*x), t[0]))
+
+
+def test_what_raises_when_it_runs_at_the_example():
+    told = r"RuntimeError: the device is gone \(`raise RuntimeError"
+    with pytest.raises(
+        TypeError, match=f"the reference raises at the example: .*{told}|differentiate.*{told}"
+    ):
+        verify.check(saved, back, X, reference=failing_reference)
+    forward = verify.check(lambda x: (failing(x), x), back, X, reference=square, skip=VALUES_ALONE)
+    assert re.search(f"fwd raises at the example: .*{told}", forward.findings[0].text)
+    backward = verify.check(saved, lambda x, d: (failing(x),), X, reference=square, skip=VALUES_ALONE)
+    assert re.search(f"raises at example.*: .*{told}", backward.findings[0].text)
+
+
 COMPLEX = {
     "all": lambda x: jax.lax.complex(x, x),
     "a part": lambda x: (x, jax.lax.complex(x, x)),

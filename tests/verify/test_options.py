@@ -2,14 +2,16 @@
 
 import functools
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from jax_ref import verify
-from jax_ref.verify import api
+from jax_ref.verify import api, strategies
 from jax_ref.verify.clock import Clock
 from jax_ref.verify.points import domain
 
@@ -71,8 +73,14 @@ DOMAINS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("wrong", [False, True])
-@pytest.mark.parametrize("name", DOMAINS)
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        *((name, False) for name in DOMAINS),
+        ("positive", True),
+        *(pytest.param(name, True, marks=pytest.mark.slow) for name in DOMAINS if name != "positive"),
+    ],
+)
 def test_no_point_is_outside_of_the_domain(name, wrong):
     inside, x, reference, back, holds = DOMAINS[name]
     seen = []
@@ -106,6 +114,18 @@ def test_a_domain_of_a_tree_covers_its_leaves():
     args = ({"scale": np.array([-2.0]), "deep": {"w": np.array([-3.0])}}, np.array([-1.0]))
     moved = domain.within({"p": (0, np.inf), "p['deep']": (0, 1)}, args, ("p", "x"))
     assert [float(x[0]) for x in jax.tree.leaves(moved)] == [0.999, 2.0, -1.0]
+
+
+def test_what_a_strategy_draws_is_taken_inside():
+    seen = []
+    report = verify.check(
+        lambda x: (spying(jnp.log, seen)(x), x), lambda x, d: (d / x,), POSITIVE, reference=jnp.log,
+        examples=st.tuples(strategies.floats((4, 3), np.float64)), domain={"x": (0, jnp.inf)}, level="quick",
+    )  # fmt: skip
+    jax.effects_barrier()
+    assert report.ok, str(report)
+    assert len({arg.tobytes() for (arg,) in seen}) > 10
+    assert all(np.all(arg > 0) for (arg,) in seen)
 
 
 def newton(steps, a):
@@ -151,6 +171,27 @@ def test_after_the_time_limit_it_says_what_was_not_tried():
     ), str(report)
     assert report.tried.startswith("1 point, ")
     assert "time_limit=0.001" in report.findings[0].line
+
+
+def test_the_last_line_says_what_was_tried():
+    args, jitted = X.astype(np.float32), r"called twice, without jit and vmap"
+    asked: list[tuple[Any, str]] = [
+        (
+            {},
+            rf"\d+ points, \d+ cotangents, batch sizes 1, 4 and 9, float32 and float64, {jitted}, .* s",
+        ),
+        (
+            {"level": "quick"},
+            "2 points, 9 cotangents, no other batch size, float32 and float64, no transform, .* s",
+        ),
+        ({"dtypes": [jnp.bfloat16, jnp.float64], "level": "quick"}, ".* bfloat16 and float64, .* s"),
+    ]
+    for options, line in asked:
+        report = verify.check(
+            lambda x: (x * x, x), lambda x, d: (2 * x * d,), args, reference=jnp.square, **options
+        )  # fmt: skip
+        assert re.fullmatch(line, report.tried), report.tried
+        assert str(report).splitlines()[-1] == f"tried: {report.tried}"
 
 
 def test_what_is_being_done_is_shown_on_a_terminal_alone(monkeypatch, capsys):

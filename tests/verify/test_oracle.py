@@ -108,10 +108,19 @@ FINITE = {
     "overflow of float16 alone": (tanh_of_cube, at_once, "bfloat16", []),
     "both overflow": (jax.nn.softplus, exp_ratio, "float32", ["not finite"]),
     "the true value is beyond the range": (lambda x: x * x, lambda x, d: (2 * x * d,), "float16", []),
+    "NaN by an output beyond the range": (
+        lambda x: jnp.sqrt(1 + x**4),
+        lambda x, d: (d * (2 * x**3) / jnp.sqrt(1 + x**4),),
+        "float16",
+        [],
+    ),
     "the true gradient is beyond the range": (
         lambda x: 1e4 * x, lambda x, d: (1e4 * d,), "float16", [],
     ),
 }  # fmt: skip
+
+
+UNKNOWN = ("NaN by an output beyond the range",)
 
 
 @pytest.mark.parametrize("name", FINITE)
@@ -121,6 +130,7 @@ def test_it_is_finite_where_the_true_gradient_is(name):
         lambda x: (function(x), x), back, X.astype(dtype), reference=function, skip=VALUES_ALONE
     )
     assert [f.kind for f in report.findings] == kinds, str(report)
+    assert any("overflows in its dtype" in note for note in report.notes) is (name in UNKNOWN)
 
 
 def log_of_sum(x):
@@ -168,3 +178,19 @@ def test_none_is_right_where_the_gradient_is_zero(dtype):
     report = verify.check(pair, lambda t, d: ({"a": None, "b": d["y"]}, 0 * t), x, t, **asked)
     assert [(f.kind, f.path) for f in report.findings] == [("structure", "x['a']")]
     assert "the cotangent is None, which JAX takes for zero" in report.findings[0].text
+
+
+def direction(x):
+    square = jnp.sum(x * x, -1, keepdims=True)
+    return x * jnp.where(square > 0, lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
+
+
+def test_a_jump_is_no_tie():
+    def back(x, d):
+        y, square = direction(x), jnp.sum(x * x, -1, keepdims=True)
+        over = jnp.where(square > 0, lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
+        return (over * (d - y * jnp.sum(d * y, -1, keepdims=True)),)
+
+    x = np.array([[1.0, 2.0], [0.0, 0.0], [-1.0, 0.5]])
+    report = verify.check(lambda x: (direction(x), x), back, x, reference=direction, skip=VALUES_ALONE)
+    assert report.ok, str(report)

@@ -56,6 +56,10 @@ UNNAMED: set[str] = {
 """Mistakes that are found, and not called what they are: `gradient`, "no simple change makes it right"."""
 
 
+OF_DIGITS = {"slope in float16", "input saved in bfloat16"}
+"""Mistakes that are none in a dtype as short as theirs."""
+
+
 def arguments(name, dtype, seed=0, realistic=False):
     return oracle.cast(ORIGINALS[name].args(np.random.default_rng(seed), realistic), dtype)
 
@@ -92,6 +96,14 @@ def test_a_mistake_is_caught_and_named(name):
 @pytest.mark.parametrize("name", [name for name, planted in MISTAKES.items() if planted.float32])
 def test_a_mistake_is_caught_in_float32(name):
     assert not report_on(name, jnp.float32).ok
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("name", [name for name, planted in MISTAKES.items() if planted.float32])
+def test_a_mistake_is_caught_in_few_digits(name, dtype):
+    """All but those of digits that are no fewer than the dtype's own."""
+    assert not report_on(name, dtype).ok or name in OF_DIGITS
 
 
 @pytest.mark.slow

@@ -143,14 +143,15 @@ def product(x, w):
     return x @ w
 
 
-def in_chunks(number):
-    """The weights' cotangent summed over chunks of the batch, in the dtype of the weights."""
+def in_chunks(number, dtype=None):
+    """The weights' cotangent summed over chunks of the batch, in a dtype or in that of the weights."""
 
     def back(residuals, dy):
         x, w = residuals
         chunks = (a.reshape(number, -1, a.shape[-1]) for a in (x, dy))
-        add = lambda total, at: (total + (at[0].T @ at[1]).astype(w.dtype), None)  # noqa: E731
-        return dy @ w.T, lax.scan(add, jnp.zeros_like(w), tuple(chunks))[0]
+        narrow = dtype or w.dtype
+        add = lambda total, at: (total + (at[0].T @ at[1]).astype(narrow), None)  # noqa: E731
+        return dy @ w.T, lax.scan(add, jnp.zeros(w.shape, narrow), tuple(chunks))[0].astype(w.dtype)
 
     return back
 
@@ -166,10 +167,20 @@ ACCUMULATED = {
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("offset", [0.0, 1.0])
 def test_a_sum_in_few_digits_is_found(how, dtype, offset):
+    back, expected = ACCUMULATED[how]
+    report = of_product(back, dtype, offset)
+    assert [(f.kind, f.path) for f in report.findings] == expected, str(report)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_sum_in_a_dtype_of_its_own_is_found(dtype):
+    report = of_product(in_chunks(64, jnp.bfloat16), dtype, 0.0)
+    assert {f.path for f in report.findings} == {"w"}, str(report)
+
+
+def of_product(back, dtype, offset):
     rng = np.random.default_rng(0)
     x, w = (rng.normal(size=(256, 6)) + offset).astype(dtype), rng.normal(size=(6, 5)).astype(dtype)
-    back, expected = ACCUMULATED[how]
     pair = lambda x, w: (x @ w, (x, w))  # noqa: E731
     asked = {"reference": product, "skip": VALUES_ALONE | {"batches": "chunks divide this one"}}
-    report = verify.check(pair, back, x, w, **asked)
-    assert [(f.kind, f.path) for f in report.findings] == expected, str(report)
+    return verify.check(pair, back, x, w, **asked)

@@ -8,10 +8,10 @@ their rows from a `Draw`.
 from collections.abc import Callable
 from functools import partial
 
-from experiments.benchmark.rows import elementwise, linear, losses, models, softmax
+from experiments.benchmark.rows import elementwise, linear, losses, models, norms, softmax
 from experiments.benchmark.rows.row import Draw, Row
 
-FAMILIES = (elementwise, softmax, losses, linear, models)
+FAMILIES = (elementwise, softmax, norms, losses, linear, models)
 
 
 def rows(scale: float = 1.0) -> dict[str, Callable[[], Row]]:

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 import jax_ref
-from experiments.benchmark.rows.row import Draw, Function, Row
+from experiments.benchmark.rows.row import Alone, Draw, Function, Row
 from manual_bp import models
 
 LEARNING_RATE = 0.1
@@ -26,6 +26,7 @@ def _mlp(draw: Draw, widths: tuple[int, ...], batch: int, steps: int) -> Row:
     labels = draw.rng.integers(0, widths[-1], (steps, batch), np.int32)
     loss = jax_ref.models.mlp.loss
     products = [batch * i * o for i, o in pairwise(widths)]
+    first = jnp.asarray(x[0]), jnp.asarray(labels[0])
     return Row(
         f"{'-'.join(map(str, widths))} batch {batch} steps {steps}",
         (params, (jnp.asarray(x), jnp.asarray(labels))),
@@ -37,6 +38,7 @@ def _mlp(draw: Draw, widths: tuple[int, ...], batch: int, steps: int) -> Row:
         },
         steps,
         2 * (3 * sum(products) - products[0]),  # z, dw and da of each layer; nobody needs the first da
+        Alone((params, first), models.mlp.value_and_grad, jax.value_and_grad(loss)),
     )
 
 

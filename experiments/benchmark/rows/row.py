@@ -14,10 +14,19 @@ from jax_ref.verify.subject import of_op
 Function = Callable[..., Any]
 
 
+class Alone(NamedTuple):
+    """One of a row's steps by itself: its arguments, the hand-written function and that of `jax.grad`."""
+
+    args: tuple[Any, ...]
+    by_hand: Function
+    by_grad: Function
+
+
 class Row(NamedTuple):
     """The hand-written function, each opponent's, and the arguments they are timed on.
 
-    A call is `steps` steps, each with `matmul_flops` floating point operations in matrix products.
+    A call is `steps` steps, each with `matmul_flops` floating point operations in matrix products. Where
+    there is more than one, they are one program, and `alone` is a step without it.
     """
 
     size: str
@@ -26,6 +35,7 @@ class Row(NamedTuple):
     opponents: dict[str, Function]
     steps: int = 1
     matmul_flops: int | None = None
+    alone: Alone | None = None
 
 
 class Draw:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,12 @@ import numpy as np
 import jax_ref
 import manual_bp
 from experiments import data
-from experiments.common.errors import UserError, choose
+from experiments.common import memory
+from experiments.common.errors import UserError
+from experiments.common.options import Count, OneOf
+from experiments.data import SOURCES
 from experiments.data.splits import Dataset, Split, check_labels
+from experiments.train import models
 from experiments.train import settings as common
 from experiments.train.recipe import ACCURACY, LOSS, Model, Recipe
 from manual_bp.initializers import INITIALIZERS
@@ -26,30 +30,28 @@ from manual_bp.precision import accumulator
 class Settings(common.Settings):
     """Train one network by hand-written gradients and by jax.grad, and compare the two."""
 
-    data: str = "digits"
-    """digits (comes with scikit-learn) or mnist (fetched once into a cache folder)."""
+    group: ClassVar[str] = "model"
+
+    data: Annotated[str, OneOf(SOURCES)] = "digits"
+    """The data set: digits comes with scikit-learn, mnist is fetched once into a cache folder."""
     data_dir: Path | None = None
     """A folder with your own IDX files, named as MNIST's, gzipped or not. Overrides --data."""
-    model: str = "mlp"
+    model: Annotated[str, OneOf(models.names())] = "mlp"
     """The network. Its own options are listed with --model NAME --help."""
-    widths: tuple[int, ...] = ()
+    widths: tuple[Count, ...] = ()
     """Width of every layer, input and output included; by default one hidden layer of 100."""
-    activation: str = "relu"
+    activation: Annotated[str, OneOf(activations.MEMBERS)] = "relu"
     """Activation of the hidden layers."""
-    output_activation: str = "identity"
+    output_activation: Annotated[str, OneOf(activations.MEMBERS)] = "identity"
     """Activation of the last layer; the cross-entropies take logits, so leave it for them."""
-    loss: str = "softmax_cross_entropy"
+    loss: Annotated[str, OneOf(LOSSES)] = "softmax_cross_entropy"
     """Loss; those that need it get the labels one-hot."""
-    initializer: str = "he"
-    """glorot, he or near_zero."""
+    initializer: Annotated[str, OneOf(INITIALIZERS)] = "he"
+    """How the weights begin; biases begin with zero."""
 
 
 def load(settings: Settings) -> Dataset:
-    """The data set of the settings, its images as rows, once the names in the settings are known."""
-    choose("--activation", settings.activation, activations.MEMBERS)
-    choose("--output-activation", settings.output_activation, activations.MEMBERS)
-    choose("--loss", settings.loss, LOSSES)
-    choose("--initializer", settings.initializer, INITIALIZERS)
+    """The data set of the settings, its images as rows."""
     return data.rows(data.load(settings.data, settings.data_dir, jnp.dtype(settings.dtype)))
 
 
@@ -66,7 +68,7 @@ def recipe(settings: Settings, dataset: Dataset) -> Recipe:
 
     def arrays(split: Split) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Features, targets and labels."""
-        targets = split.y if labelled else np.eye(widths[-1])[split.y].astype(dtype)
+        targets = split.y if labelled else one_hot(split.y, widths[-1], dtype)
         return jnp.asarray(split.x.astype(dtype)), jnp.asarray(targets), jnp.asarray(split.y)
 
     def batch(arrays: Any, rows: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -90,7 +92,25 @@ def recipe(settings: Settings, dataset: Dataset) -> Recipe:
         metrics=metrics,
         shown={"test_loss": LOSS, "test_accuracy": ACCURACY},
         identity={"widths": list(widths)},
+        note=spare_outputs(widths[-1], dataset.classes),
     )
+
+
+def spare_outputs(outputs: int, classes: int) -> str:
+    """What is said of a network that has more outputs than there are classes."""
+    if outputs <= classes:
+        return ""
+    return f"--widths ends with {outputs} outputs for {classes} classes: {outputs - classes} are never right."
+
+
+def one_hot(labels: np.ndarray, classes: int, dtype: np.dtype) -> np.ndarray:
+    """A row for each label: 1 in its place, 0 elsewhere."""
+    memory.require(
+        f"A one-hot row of {classes} outputs for each label", len(labels) * classes * dtype.itemsize
+    )
+    rows = np.zeros((len(labels), classes), dtype)
+    rows[np.arange(len(labels)), labels] = 1
+    return rows
 
 
 def widths_for(settings: Settings, dataset: Dataset) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from jaxtyping import DTypeLike
 
 from jax_ref.verify.comparison import allowances, kinks, shrinking, smoothness, ties, tolerance
 from jax_ref.verify.comparison.compare import Compared, Key, Seen, compare
+from jax_ref.verify.comparison.sides import Sides
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.points.ladder import AT_KINKS
 from jax_ref.verify.points.point import EXAMPLE, Point
@@ -24,6 +25,7 @@ Found = dict[Key, Compared]
 
 OVERFLOWS = "the reference overflows, and the pair does not"
 NOT_FINITE = "the derivative by the reference is not finite"
+BEYOND = "the output overflows in its dtype, by the reference as well"
 INVALID = "the output is not the reference's for these integers, which may be none that it takes"
 """Reasons why a point, or some of its entries, could not be judged."""
 
@@ -50,9 +52,9 @@ def evaluate(session: Session, point: Point) -> Evaluation:
     def looked_at(point: Point, digits: DTypeLike) -> Found:
         return _without_overflow(point, compare(sides, point, digits))
 
-    found, finer = looked_at(point, np.float64), looked_at(wider, np.float32) if wider else {}
-    tied = _ties(session, point, found | finer)
-    found, finer = _at_ties(found, tied), _at_ties(finer, tied)
+    before, finer = looked_at(point, np.float64), looked_at(wider, np.float32) if wider else {}
+    tied = _ties(session, point, before | finer)
+    found, finer = _at_ties(before, tied), _at_ties(finer, tied)
     if wider and finer.keys() == found.keys():
         finer = allowances.added(sides, wider, rng, finer)
         if any(c.wrong for c in finer.values()):  # its own digits tell better what it is instead
@@ -63,17 +65,25 @@ def evaluate(session: Session, point: Point) -> Evaluation:
         right = {key: c for key, c in found.items() if not finer[key].wrong}
         found = found | allowances.for_digits(sides, point, rng, right)
     else:
-        wider = None
-        found, _, undecided = _at_kinks(session, point, allowances.added(sides, point, rng, found))
+        wider, short = None, _as_short(sides, found)
+        found, excused, undecided = _at_kinks(session, point, allowances.added(sides, point, rng, found))
         rounded = shrinking.rounded(sides, point, rng, found)
+        short = {key: c for key, c in _as_right(short, excused).items() if not found[key].wrong}
+        short = allowances.for_digits(sides, point, rng, short)
+        found, rounded = found | short, rounded | {key for key, c in short.items() if c.wrong}
     found, finer = (_as_asked(each, session.options.rtol) for each in (found, finer))
     outputs, seen = (_seen(part, point, found, wider, finer, rounded) for part in ("output", "cotangent"))
-    return Evaluation(outputs, seen, undecided, tied, _unjudged(point, found))
+    return Evaluation(outputs, seen, undecided, tied, _unjudged(point, before, found))
 
 
 def _as_asked(found: Found, rtol: float) -> Found:
     """What was found, with the distance that the user says both sides may be apart allowed."""
     return {key: c._replace(bound=max(c.bound, rtol * tolerance.size(c.exact))) for key, c in found.items()}
+
+
+def _as_short(sides: Sides, found: Found) -> Found:
+    """What has fewer digits than float32, and an oracle with more."""
+    return {} if sides.reference.resolution.own else allowances.short(found)
 
 
 def is_forward_wrong(evaluation: Evaluation) -> bool:
@@ -167,11 +177,15 @@ def _overflows(found: Found) -> bool:
     return any(np.any(_overflow(c)) for key, c in found.items() if key.part == "output")
 
 
-def _unjudged(point: Point, found: Found) -> list[str]:
-    """Why there is something that could not be judged, if there is."""
+def _unjudged(point: Point, before: Found, found: Found) -> list[str]:
+    """Why there is something that could not be judged, if there is; `before` is without allowances."""
     exact = [c.exact for key, c in found.items() if key.part == "cotangent" and c.exact.size]
     unknown = bool(exact) and not any(np.any(np.isfinite(x)) for x in exact)
-    reasons = {OVERFLOWS: not point.given and _overflows(found), NOT_FINITE: unknown}
+    reasons = {
+        OVERFLOWS: not point.given and _overflows(before),
+        NOT_FINITE: unknown,
+        BEYOND: any(np.any(np.isnan(c.exact) & ~np.isnan(before[key].exact)) for key, c in found.items()),
+    }
     return [reason for reason, holds in reasons.items() if holds]
 
 

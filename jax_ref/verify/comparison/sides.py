@@ -12,17 +12,14 @@ from jax_ref.verify.comparison import resolution
 from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.oracle import wide, x64_for
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.program.compiled import seldom
+from jax_ref.verify.program.compiled import is_small, soon_compiled
+from jax_ref.verify.program.raised import message, own_line
 from jax_ref.verify.structure import match
 from jax_ref.verify.subject import Subject
 from jax_ref.verify.trees import dtype_of, floats, widened
 
 Gradient = tuple[PyTree, dict[str, Any]]
 """The output, and the cotangents of the floating leaves by path."""
-
-
-SMALL = 10_000
-"""The most numbers at a point for which compiling takes longer than running without optimisation."""
 
 
 class Programs(NamedTuple):
@@ -34,12 +31,7 @@ class Programs(NamedTuple):
     def __call__(self, args: tuple[PyTree, ...], d_output: PyTree) -> Any:
         """The soon compiled one at a small point in float64: in a narrow dtype the user's rounding counts."""
         wide = all(x.dtype == np.float64 for x in floats((args, d_output)))
-        return (self.soon if wide and is_small(args, d_output) else self.optimized)(args, d_output)
-
-
-def is_small(args: tuple[PyTree, ...], d_output: PyTree) -> bool:
-    """Whether compiling takes longer than running."""
-    return sum(np.size(x) for x in floats((args, d_output))) <= SMALL
+        return (self.soon if wide and is_small((args, d_output)) else self.optimized)(args, d_output)
 
 
 class Sides(NamedTuple):
@@ -90,7 +82,7 @@ class Sides(NamedTuple):
 
     def _joined(self, point: Point) -> bool:
         """Whether the program of both is run: it runs longer, which counts where the point is large."""
-        return is_small(point.args, point.d_output) and self.digits(point) == np.float64
+        return is_small((point.args, point.d_output)) and self.digits(point) == np.float64
 
     def _both(self, point: Point) -> tuple[Gradient, Gradient]:
         with wide():
@@ -134,7 +126,9 @@ def _by_autodiff(reference: Reference, what: str) -> Programs:
         try:
             return reference.differentiated(args, d_output)
         except Exception as error:  # of the user's code, or of JAX for what has no derivative
-            raise TypeError(f"verify: JAX cannot differentiate {what}: {error}") from error
+            line = own_line(error)
+            where = f" ({line})" if line else ""
+            raise TypeError(f"verify: JAX cannot differentiate {what}: {message(error)}{where}") from error
 
     return _programs(autodiff)
 
@@ -147,4 +141,4 @@ def _both(by_hand: Programs, by_autodiff: Programs) -> Programs:
 
 
 def _programs(function: Callable[..., Any]) -> Programs:
-    return Programs(jax.jit(function), seldom(function))
+    return Programs(jax.jit(function), soon_compiled(function))

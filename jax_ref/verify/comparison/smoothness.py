@@ -9,10 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from jax_ref.verify.comparison import kinks
 from jax_ref.verify.comparison.sides import Sides
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.trees import floats, is_floating, widened
+
+STEP = 3 / 4
+"""The power of the machine epsilon that is the step: a kink is met nearly exactly, or not at all."""
 
 CHANGE = 1e-4
 """The least change of a leaf's derivative, relative to its largest entry, at which a kink may be near."""
@@ -23,7 +25,7 @@ def is_smooth(sides: Sides, point: Point) -> bool:
     args = widened(point.args)
     if not all(np.all(np.isfinite(x)) for x in floats(args)):
         return False
-    rng, step = np.random.default_rng(0), sides.reference.resolution.eps**kinks.STEP
+    rng, step = np.random.default_rng(0), sides.reference.resolution.eps**STEP
 
     def moved(x: Any, sign: int, signs: Any) -> Any:
         return x + sign * step * signs * np.maximum(1, np.abs(x)) if is_floating(x) else x

@@ -25,7 +25,7 @@ EXACT = 1e-10
 """How far the mean of both sides may be from the slope, as a share of the largest entry."""
 
 AGREE = 0.1
-"""How far apart the differences to both sides may be, as a share of their distance from autodiff."""
+"""How far the differences may be from the slope beside, as a share of its distance from autodiff's."""
 
 
 class Tie(NamedTuple):
@@ -50,7 +50,7 @@ def at(sides: Sides, point: Point, rng: np.random.Generator) -> dict[str, Tie]:
         known = np.isfinite(slope) & np.isfinite(mean)
         largest = float(np.max(np.abs(mean), initial=0.0, where=known))
         entries = np.flatnonzero(known & (off > spread + APART * largest))[: kinks.LIMIT]
-        smooth = _smooth(sides, wide, path, slope, entries) if entries.size else entries
+        smooth = _smooth(sides, wide, path, slope, mean, entries) if entries.size else entries
         if smooth.size:
             mask = np.isin(np.arange(slope.size), smooth).reshape(slope.shape)
             error = float(np.linalg.norm(spread[mask])) + EXACT * largest * float(np.sqrt(mask.sum()))
@@ -58,8 +58,15 @@ def at(sides: Sides, point: Point, rng: np.random.Generator) -> dict[str, Tie]:
     return found
 
 
-def _smooth(sides: Sides, point: Point, path: str, slope: np.ndarray, entries: np.ndarray) -> np.ndarray:
-    """Those of the entries along which the differences to both sides agree, and not with the slope."""
+def _smooth(
+    sides: Sides, point: Point, path: str, slope: np.ndarray, beside: np.ndarray, entries: np.ndarray
+) -> np.ndarray:
+    """Those of the entries along which the differences to both sides are the slope beside, and not that here.
+
+    At a jump of the function they are not: they are the larger the smaller the step.
+    """
     left, right, noise = kinks.one_sided(sides.reference, point, path, entries)
-    off = np.abs((left + right) / 2 - slope.ravel()[entries])
-    return entries[(np.abs(left - right) <= AGREE * off) & (off > noise)]
+    slope, beside = slope.ravel()[entries], beside.ravel()[entries]
+    off = np.abs(slope - beside)
+    apart = np.maximum(np.abs(left - beside), np.abs(right - beside))
+    return entries[(apart <= AGREE * off) & (off > noise)]

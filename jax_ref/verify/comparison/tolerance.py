@@ -49,12 +49,7 @@ def bound64(oracle: ArrayLike, d_output: ArrayLike, largest: float = 1.0) -> flo
 
 
 def bound(
-    oracle: ArrayLike,
-    autodiff_error: float,
-    dtype: DTypeLike,
-    d_output: ArrayLike,
-    largest: float = 1.0,
-    ulps: float = ULPS,
+    oracle: ArrayLike, autodiff_error: float, dtype: DTypeLike, d_output: ArrayLike, largest: float = 1.0
 ) -> float:
     """The largest distance from `oracle` allowed to a result in `dtype`, narrower than float64.
 
@@ -62,8 +57,8 @@ def bound(
     """
     info = jnp.finfo(dtype)
     underflow = float(info.smallest_normal) * np.sqrt(np.size(oracle))
-    units = ulps * float(info.eps) * size(oracle)
-    return 2 * autodiff_error + units + underflow + _rounding_of_the_oracle(d_output, largest)
+    ulps = ULPS * float(info.eps) * size(oracle)
+    return 2 * autodiff_error + ulps + underflow + _rounding_of_the_oracle(d_output, largest)
 
 
 def beyond(oracle: ArrayLike, dtype: DTypeLike) -> np.ndarray:

@@ -5,15 +5,34 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from jax_ref.verify.trees import floats
 
 PLAIN = {"xla_backend_optimization_level": 0}
 CPU = PLAIN | {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 """Options of XLA; not every version has those of the second."""
 
 
+SMALL = 10_000
+"""The most numbers in the arguments for which compiling takes longer than running without optimisation."""
+
+
 def seldom(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`jax.jit` for what is called a few times: it compiles three times as fast and runs slower."""
+    """`jax.jit` for what is called a few times: at small sizes it compiles three times as fast."""
+    soon, optimized = soon_compiled(function), jax.jit(function)
+    return lambda *args: (soon if is_small(args) else optimized)(*args)
+
+
+def soon_compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`jax.jit` without optimisation, which runs slower."""
     return jax.jit(function, compiler_options=dict(_known()))
+
+
+def is_small(args: PyTree) -> bool:
+    """Whether compiling takes longer than running."""
+    return sum(np.size(x) for x in floats(args)) <= SMALL
 
 
 @functools.cache

@@ -49,15 +49,18 @@ def report(session: Session, examples: list[tuple[PyTree, ...]]) -> Report:
     }
     context = diagnosis.context_of(session.sides, session.clock)
     leaves: list[Leaf] = []
+    told: set[tuple[str, str]] = set()
     findings, imprecise, notes = list(session.findings), list(session.imprecise), list(session.notes)
     for (path, dtype), shape in rows.items():
         evidence = _evidence(session, path, dtype)
-        named = path in {f.path for f in findings}
-        if not named and evidence.verdict == "wrong":
-            findings.append(_wrong(session, evidence, context))
-        elif not named and evidence.verdict == IMPRECISE:
-            at_fault = any(s.faulty(path, session.options.precision) for s in evidence.imprecise)
-            (findings if at_fault else imprecise).append(_imprecise(session, evidence))
+        named = path in {f.path for f in session.findings}
+        if not named and (path, evidence.verdict) not in told:  # in one of the dtypes is enough
+            told.add((path, evidence.verdict))
+            if evidence.verdict == "wrong":
+                findings.append(_wrong(session, evidence, context))
+            elif evidence.verdict == IMPRECISE:
+                at_fault = any(s.faulty(path, session.options.precision) for s in evidence.imprecise)
+                (findings if at_fault else imprecise).append(_imprecise(session, evidence))
         if evidence.verdict == "zero" and path not in session.absent:
             notes.append(f"degenerate: the gradient of {path} is zero wherever it was looked at")
         leaves.append(_row(evidence, shape, "wrong" if named else evidence.verdict))

@@ -4,21 +4,26 @@ import contextlib
 import io
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
-from experiments.common import errors
+from experiments.common import errors, interruption
 from experiments.train import job as main_job
 from experiments.train.checkpoint import Checkpoints
+from experiments.train.lockstep import Lockstep
+from tests.experiments.train.test_checkpoint import files_up_to
 
 ROOT = Path(__file__).parents[3]
 SMALL = ["--widths", "64", "8", "10", "--epochs", "4"]
@@ -31,11 +36,15 @@ def command(*arguments):
 
 def process(*arguments):
     """Run the main job as its user does, fully optimised."""
-    ours = ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")  # programs that are kept are not optimised
-    environment = {k: v for k, v in os.environ.items() if k not in ours}
     return subprocess.run(
-        command(*arguments), cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        command(*arguments), cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
     )
+
+
+def environment():
+    """The user's environment: our programs, which are kept, are not optimised."""
+    ours = ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")
+    return {k: v for k, v in os.environ.items() if k not in ours}
 
 
 class Done(NamedTuple):
@@ -69,9 +78,10 @@ def figures(folder):
 
 def params(folder):
     """The arrays of the last checkpoint of a run, by their names."""
-    manager = Checkpoints(folder / "checkpoints")
-    states = manager._manager.restore(manager.latest())["states"]
-    manager.close()
+    checkpoints = Checkpoints(folder / "checkpoints")
+    path = checkpoints.folder / str(checkpoints.numbers()[0]) / "states"
+    with warnings.catch_warnings(action="ignore"):
+        states = ocp.PyTreeCheckpointer().restore(path)
     return {jax.tree_util.keystr(k): np.asarray(v) for k, v in jax.tree_util.tree_leaves_with_path(states)}
 
 
@@ -129,9 +139,18 @@ def test_resumed_run_is_bit_identical(tmp_path):
 
     assert "its seed was 0, now it is 1" in refused("--seed", 1)
     assert "--epochs was 3; the checkpoint has 4 epochs already" in refused("--epochs", 3)
-    last = parts / "checkpoints" / "4" / "record" / "metadata"
-    last.write_text(last.read_text()[:20])
-    assert "checkpoints cannot be read" in refused()
+    for number in (4, 3):
+        record = parts / "checkpoints" / str(number) / "record.json"
+        text = record.read_text()
+        record.write_text(text[:20])
+        if number == 4:
+            done = run_job("--out", parts, *constant, "--resume")
+            assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
+            assert f"{parts / 'checkpoints' / '4'} is damaged" in done.stderr
+            assert "going on from epoch 3" in done.stderr
+            assert same(whole, parts)
+            (parts / "checkpoints" / "4" / "record.json").write_text(text[:20])
+    assert "There is no complete checkpoint to resume from: " in refused()
 
 
 def wait_for_epochs(process, folder, count):
@@ -171,6 +190,39 @@ def test_interrupted_or_killed_run_goes_on_as_if_nothing_had_been(how, tmp_path)
     assert not list(cut.glob(".*part*"))
 
 
+KILLS = 20
+
+
+@pytest.mark.slow
+def test_run_killed_at_twenty_random_moments_goes_on_as_if_nothing_had_been(tmp_path):
+    rng, kills = random.Random(0), 0
+    settings = ["--widths", 64, 8, 10, "--epochs", 400, "--engine", "manual"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert process("--out", whole, *settings).returncode == 0
+    while kills < KILLS:
+        kept = Checkpoints(cut / "checkpoints").numbers() if (cut / "checkpoints").exists() else []
+        again = ["--resume"] if kept else []
+        running = subprocess.Popen(
+            command("--out", cut, *settings, *again), cwd=ROOT,
+            env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        wait_for_epochs(running, cut, (kept or [0])[0] + 1)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(timeout=rng.uniform(0, 0.7))
+        running.kill()
+        _, error = running.communicate()
+        assert error == ""
+        kills += 1
+        if Checkpoints(cut / "checkpoints").numbers()[0] == 400:
+            break
+    done = process("--out", cut, *settings, "--resume")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert same(whole, cut)
+    assert kills >= KILLS / 2
+    losses = [[r["engines"]["manual"]["test_loss"] for r in figures(f)["history"]] for f in (whole, cut)]
+    assert losses[0] == losses[1]
+
+
 BAD = {
     "widths input": (["--widths", 63, 10], "--widths was 63 10; the first must be 64, the data's features"),
     "widths output": (["--widths", 64, 9], "with 9 outputs. The training label of example"),
@@ -178,8 +230,11 @@ BAD = {
     "batch": (["--batch-size", 2000], "--batch-size was 2000; the training data has only 1437 examples"),
     "no batch": (["--batch-size", 0], "--batch-size was 0; expected at least 1"),
     "epochs": (["--epochs", 0], "--epochs was 0; expected at least 1"),
-    "learning rate": (["--learning-rate", "nan"], "--learning-rate was nan; expected a positive number"),
-    "weight decay": (["--weight-decay", -1], "--weight-decay was -1.0; expected at least 0"),
+    "learning rate": (
+        ["--learning-rate", "nan"],
+        "--learning-rate was nan; expected a number",
+    ),
+    "weight decay": (["--weight-decay", -1], "--weight-decay was -1; expected at least 0"),
     "seed": (["--seed", -1], "--seed was -1; expected at least 0"),
     "optimizer": (["--optimizer", "adm"], "--optimizer was 'adm'; did you mean 'adam'"),
     "activation": (["--activation", "relou"], "--activation was 'relou'; did you mean 'relu'"),
@@ -226,13 +281,130 @@ def test_script_says_one_sentence_and_exits_with_2(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_diverged_run_says_so_and_keeps_what_was_done(tmp_path):
-    done = run_job(
-        "--out", tmp_path, *SMALL, "--optimizer", "sgd", "--learning-rate", 1e30, "--engine", "manual"
-    )
+def strict(folder):
+    """The figures of a run, if they are JSON as everybody reads it."""
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads((folder / "metrics.json").read_text(), parse_constant=refuse)
+
+
+SGD = ["--optimizer", "sgd", "--learning-rate", 1e30, "--engine", "manual"]
+DIVERGED = {
+    "in the first epoch": ([*SMALL, *SGD], 1, "manual's train loss is not finite"),
+    "in the last step": (["--batch-size", 1437, "--epochs", 1, *SGD], 1, "manual's test loss is not finite"),
+    "after some epochs": (
+        [*SMALL, *SGD, "--learning-rate", 1e8, "--batch-size", 1437, "--schedule", "constant"],
+        None,
+        "not finite",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DIVERGED)
+def test_diverged_run_says_so_and_keeps_what_was_done(name, tmp_path):
+    settings, epoch, what = DIVERGED[name]
+    done = run_job("--out", tmp_path, *settings)
+    assert (done.returncode, done.stderr) == (1, "")
+    found = strict(tmp_path)
+    number = found["diverged"]
+    assert number == epoch if epoch else number > 1
+    assert f"Training diverged in epoch {number}: " in done.stdout
+    assert what in done.stdout
+    assert "try a smaller --learning-rate" in done.stdout.lower()
+    assert found["epochs_done"] == number - 1
+    assert len(found["history"]) == number
+    assert None in found["history"][-1]["engines"]["manual"].values()
+    assert (tmp_path / "picture.png").exists()
+    assert all(np.isfinite(leaf).all() for leaf in params(tmp_path).values()) if number > 1 else True
+    numbers = {path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()}
+    assert numbers == ({str(n) for n in range(max(1, number - 2), number)})
+
+
+def test_params_that_overflow_in_the_last_step_are_not_kept(tmp_path):
+    def overflow(self, number):
+        record = run_round(self, number)
+        for name, state in self.states.items():
+            params = jax.tree.map(lambda p: p.at[(0,) * p.ndim].set(np.inf), state.params)
+            self.states[name] = state._replace(params=params)
+        return record
+
+    run_round = Lockstep.run_round
+    with mock.patch.object(Lockstep, "run_round", overflow):
+        done = run_job("--out", tmp_path, *SMALL, "--engine", "manual")
+    assert done.returncode == 1
+    assert "Training diverged in epoch 1: a param of manual is not finite." in done.stdout
+    assert not [path for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize(("fault", "at"), [("full", 1), ("full", 3), ("gone", 3)])
+def test_a_save_that_fails_is_one_sentence_and_what_was_kept_stays(fault, at, tmp_path):
+    def failing(self, number, *args):
+        if number == at and fault == "gone":
+            run.rename(tmp_path / "away")
+            run.mkdir()
+        with files_up_to(500) if number == at and fault == "full" else contextlib.nullcontext():
+            save(self, number, *args)
+
+    run, save = tmp_path / "run", Checkpoints.save
+    settings = [*SMALL, "--engine", "manual"]
+    with mock.patch.object(Checkpoints, "save", failing):
+        done = run_job("--out", run, *settings)
+    reason = "File too large" if fault == "full" else "No such file or directory"
     assert done.returncode == 2
-    assert "Training diverged in epoch 1" in done.stdout
-    assert "try a smaller --learning-rate" in done.stderr
+    assert done.stderr == f"error: {run / 'checkpoints' / str(at)} cannot be written: {reason}.\n"
+    assert (run / "metrics.json").exists() == (at > 1)
+    if at > 1:
+        assert figures(run)["epochs_done"] == 2
+    if fault == "full":
+        again = run_job("--out", run, *settings, *(["--resume"] if at > 1 else []))
+        assert again.returncode == 0, again.stderr
+        assert [record["epoch"] for record in figures(run)["history"]] == [1, 2, 3, 4]
+        assert {path.name for path in (run / "checkpoints").iterdir()} == {"3", "4", "history.jsonl"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [*range(0, 4000, 250), *range(4000, 60_000, 4000)])
+def test_a_process_with_a_limit_on_its_files_says_one_sentence(size, tmp_path):
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
+    job = "from experiments.common import errors; from experiments.train import job; errors.run(job.main)"
+    done = subprocess.run(
+        [sys.executable, "-c", limit + job, "--out", str(tmp_path / "run"), "--epochs", "8"],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_ctrl_c_in_the_loop_ends_it_after_the_round(tmp_path):
+    def asked(self, number):
+        if number == 2:
+            interruption.heed(signal.SIGTERM)
+        return run_round(self, number)
+
+    run_round = Lockstep.run_round
+    with mock.patch.object(Lockstep, "run_round", asked):
+        done = run_job("--out", tmp_path, *SMALL)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "")
+    assert f"Interrupted with 2 epochs left; --out {tmp_path} --resume goes on." in done.stdout
+    assert (figures(tmp_path)["epochs_done"], figures(tmp_path)["interrupted"]) == (2, True)
+
+
+def test_the_closing_speed_is_the_median_after_the_first_epoch(tmp_path):
+    for epochs, said in (
+        (1, "that of epoch 1, which warms up"),
+        (3, "the median of epochs 2 to 3"),
+    ):
+        done = run_job("--out", tmp_path / str(epochs), "--widths", 64, 10, "--epochs", epochs)
+        assert f"The time per step is {said}" in done.stdout
+        found = figures(tmp_path / str(epochs))
+        for engine, closing in found["engines"].items():
+            each = [record["engines"][engine]["us_per_step"] for record in found["history"]]
+            assert closing["us_per_step"] == np.median(each[1:] or each)
+            assert f"{engine}: test accuracy" in done.stdout
+    assert "the engines take turns at going first" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,34 @@
+"""What was measured of a row against one opponent."""
+
+from typing import Any, NamedTuple
+
+from experiments.benchmark.overhead import Overhead
+
+
+class Result(NamedTuple):
+    """One row: `ms` and `torch_ms` per forward and backward pass, or per step of training.
+
+    `memory_ratio` is `None` where the opponent needs no memory and the hand-written side does,
+    `matmul_share` where there is no matrix product, `torch_ms` where there is no PyTorch, `overhead` where
+    the opponent is another than `jax.grad`.
+    """
+
+    name: str
+    size: str
+    opponent: str
+    time_ratio: float
+    memory_ratio: float | None
+    ms: float
+    opponent_ms: float
+    temp_bytes: int
+    opponent_temp_bytes: int
+    compile_s: float
+    matmul_share: float | None
+    torch_ms: float | None
+    overhead: Overhead | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by their names, those of the overhead among them."""
+        fields = self._asdict()
+        beside = fields.pop("overhead")
+        return fields | (dict.fromkeys(Overhead._fields) if beside is None else beside._asdict())

@@ -1,0 +1,84 @@
+"""Command lines read into a dataclass of settings: one sentence for what is wrong, and help in groups."""
+
+import argparse
+import difflib
+import sys
+import textwrap
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NoReturn, TypeVar
+
+from experiments.common.errors import UserError, shown
+from experiments.common.fields import Field, fields
+
+Settings = TypeVar("Settings")
+
+WIDTH = 80
+"""Columns of the help."""
+
+
+def parse(
+    settings: type[Settings],
+    *,
+    prog: str,
+    description: str,
+    examples: Sequence[str] = (),
+    args: Sequence[str] | None = None,
+) -> Settings:
+    """The settings of a command line, by default this process's; a `UserError` says what is wrong with it."""
+    lines = ["examples:", *(f"  {prog} {example}".rstrip() for example in examples)]
+    parser = _Parser(
+        prog=prog,
+        usage="%(prog)s [options]",
+        description=textwrap.fill(description, WIDTH),
+        epilog="\n".join(lines) if examples else None,
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=22, width=WIDTH),
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    options = fields(settings)
+    groups = {title: parser.add_argument_group(title) for title in dict.fromkeys(f.group for f in options)}
+    for field in options:
+        is_flag = field.form.kind is bool
+        groups[field.group].add_argument(
+            field.option,
+            dest=field.name,
+            action=_Given,
+            field=field,
+            nargs=0 if is_flag else field.form.number or "+",
+            metavar=None if is_flag else field.form.metavar,
+            help=field.help.replace("%", "%%"),
+        )
+    given, strange = parser.parse_known_args(sys.argv[1:] if args is None else args)
+    if strange:
+        raise UserError(_strange(strange[0], [field.option for field in options]))
+    return settings(**vars(given))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}.")
+
+
+class _Given(argparse.Action):
+    """Reads the values of a field; of an option given again the last counts, so that a script can append."""
+
+    def __init__(self, *args: Any, field: Field, **words: Any) -> None:
+        super().__init__(*args, **words)
+        self.field = field
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        option, form = self.field.option, self.field.form
+        setattr(namespace, self.dest, True if form.kind is bool else form.read(option, values))
+
+
+def _strange(argument: str, known: Sequence[str]) -> str:
+    """What is said of an argument that no option takes."""
+    option = argument.partition("=")[0]
+    if not option.startswith("-") or not option.strip("-"):
+        return f"{shown(argument)} belongs to no option; --help lists them."
+    longer = [name for name in known if name.startswith(option)]
+    near = difflib.get_close_matches(option, known, n=1, cutoff=0.5)
+    if not longer and not near:
+        return f"{shown(option)} is no option; --help lists them."
+    return f"{shown(option)} is no option; did you mean {(longer or near)[0]}?"
