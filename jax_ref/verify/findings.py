@@ -136,6 +136,9 @@ class Report(NamedTuple):
             ("note", list(self.notes)),
         ):
             lines += [f"{title}: {item}" for item in items]
+        lines.append(
+            "words: jax_ref.verify.KINDS explains those in brackets, and jax_ref.verify.WORDS the others"
+        )
         lines += [f"tried: {self.tried}"] if self.tried else []
         return "\n".join(lines)
 

@@ -238,7 +238,7 @@ MISTAKES = {
     ),
     "mixture: x's not through the gates": _mixture(partial(mixture_bwd, router=False), ("path",)),
     "mixture: x's through the gates alone": _mixture(partial(mixture_bwd, through=False), ("path",)),
-    "mixture: the experts' without the gates": _mixture(edited(mixture_bwd, _without_gates), ("value",)),
+    "mixture: the experts' without the gates": _mixture(edited(mixture_bwd, _without_gates), ("derivative",)),
     "mixture: expert 2 learns nothing": _mixture(
         edited(mixture_bwd, lambda r, dy, dx, dw, de: (dx, dw, de.at[2].set(0))), ("conditional",)
     ),

@@ -35,7 +35,7 @@ class Threshold(NamedTuple):
 
 
 def where(named: dict[str, Any], wrong: Mask) -> Iterator[Condition]:
-    """Conditions without a threshold that could hold just where `wrong` does: positions, then values."""
+    """Conditions without a threshold that could hold just where `wrong` does, the most telling first."""
     if wrong.sum() == 1 and wrong.ndim:
         yield Condition(f"at one entry, {tuple(map(int, np.argwhere(wrong)[0]))}", wrong)
     for axis, size in enumerate(wrong.shape):
@@ -45,8 +45,6 @@ def where(named: dict[str, Any], wrong: Mask) -> Iterator[Condition]:
             mask = np.zeros(wrong.shape, bool)
             mask[(slice(None),) * axis + (index,)] = True
             yield Condition(f"in {which} of axis {axis}", mask)
-    yield from _of_blocks(wrong.shape)
-    yield from _of_diagonals(wrong.shape)
     for name, x in _values(named, wrong.shape):
         yield from _of_values(name, x, wrong)
     for path, leaf in named.items():
@@ -57,9 +55,11 @@ def where(named: dict[str, Any], wrong: Mask) -> Iterator[Condition]:
             ids, counts = np.unique(values, return_counts=True)
             repeated = ids[(counts > 1) & (ids >= 0) & (ids < wrong.shape[0])]
             yield Condition(REPEATED.format(path), _rows(repeated, wrong.shape))
-            named = _rows(ids[(ids >= 0) & (ids < wrong.shape[0])], wrong.shape)
-            yield Condition(f"in the rows that {path} does not name", ~named)
+            rows = _rows(ids[(ids >= 0) & (ids < wrong.shape[0])], wrong.shape)
+            yield Condition(f"in the rows that {path} does not name", ~rows)
             yield from _named_in_rows(path, values, wrong.shape)
+    yield from _of_blocks(wrong.shape)
+    yield from _of_diagonals(wrong.shape)  # last: of few entries there are many sides
 
 
 def _rows(which: np.ndarray, shape: tuple[int, ...]) -> Mask:

@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 
 from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.diagnosis.explanation import Context
+from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point, cotangent
 from jax_ref.verify.trees import float64, floats
 
@@ -148,7 +149,8 @@ def _with_size(point: Point, size: int, other: int, context: Context) -> Point |
 
     args: tuple[PyTree, ...] = jax.tree.map(leaf, point.args)
     try:
-        output = jax.eval_shape(context.reference.function, *args)
+        with wide():
+            output = jax.eval_shape(context.reference.function, *args)
     except Exception:  # whatever a user's function raises for a shape it cannot take
         return None
     return point._replace(args=args, d_output=cotangent(output, rng))
