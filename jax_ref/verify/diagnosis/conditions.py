@@ -89,10 +89,10 @@ def _of_diagonals(shape: tuple[int, ...]) -> Iterator[Condition]:
         of = f"the diagonal of axes {a} and {b}"
         for text, mask in (
             (f"on {of}", i == j),
-            (f"above {of}", i < j),
-            (f"below {of}", i > j),
             (f"next to {of}, above", i == j - 1),
             (f"next to {of}, below", i == j + 1),
+            (f"above {of}", i < j),
+            (f"below {of}", i > j),
             (f"on {of} and above", i <= j),
             (f"on {of} and below", i >= j),
         ):

@@ -11,7 +11,7 @@ import numpy as np
 
 from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.diagnosis import conditions
-from jax_ref.verify.diagnosis.explanation import Context, Explanation
+from jax_ref.verify.diagnosis.explanation import Context, Explanation, off_kinks
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.trees import is_floating, is_integer
 
@@ -26,6 +26,29 @@ def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Expl
         for stays, step in (("last", -1), ("first", 1)):
             text = OVERWRITTEN.format(conditions.REPEATED.format(name), stays)
             yield Explanation("conditional", text, _predicted(path, which, step, context))
+        if all(_only_at_repeated(s, path, name, context) for s in off_kinks(seen)):
+            yield from _in_a_step(path, seen[0], context)
+
+
+def _only_at_repeated(s: Seen, path: str, name: str, context: Context) -> bool:
+    """Whether only rows are wrong that an argument names more than once."""
+    c = s.cotangents[path]
+    ids = np.asarray(context.reference.leaves(s.point.args)[name])
+    found, counts = np.unique(ids, return_counts=True)
+    rows = np.arange(len(c.exact))[:, None] if c.exact.ndim else np.zeros((0, 1))
+    wrong = np.abs(c.actual - c.exact).reshape(len(rows), -1).max(1, initial=0) > c.bound
+    return bool(np.any(wrong)) and not np.any(wrong & ~np.isin(rows[:, 0], found[counts > 1]))
+
+
+def _in_a_step(path: str, first: Seen, context: Context) -> Iterator[Explanation]:
+    """What comes of it in a single step of the reference."""
+    for mistake in context.mistaken(first, False):
+        if mistake.row.name == "overwritten":
+
+            def predicted(s: Seen, mistake: Any = mistake) -> Any:
+                return context.mistaken(s, False).get(mistake, {}).get(path)
+
+            yield Explanation(mistake.row.kind, mistake.text, predicted)
 
 
 def _predicted(path: str, which: int, step: int, context: Context) -> Callable[[Seen], Any]:

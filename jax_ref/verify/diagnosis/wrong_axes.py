@@ -61,13 +61,15 @@ class Statistic(NamedTuple):
 class Change(NamedTuple):
     """Which statistic, the axes, the number of a value that is a factor within the sum, and its power.
 
-    Over the right axes it is a factor of the sum.
+    Over the right axes it is a factor of the sum. `alone` leaves out what comes back through other statistics,
+    which for the mean of a normalisation is nothing over the right axes, and not written by hand.
     """
 
     statistic: int
     axes: Axes
     factor: int | None = None
     power: int = 1
+    alone: bool = False
 
 
 class Shares(NamedTuple):
@@ -78,7 +80,7 @@ class Shares(NamedTuple):
 
     def difference(self, path: str, change: Change, scale: float) -> np.ndarray:
         """What a change, times a scale, adds to a cotangent."""
-        right = Change(change.statistic, self.statistics[change.statistic].axes)
+        right = Change(change.statistic, self.statistics[change.statistic].axes, alone=change.alone)
         return scale * self.by_change[change][path] - self.by_change[right][path]
 
 
@@ -114,7 +116,7 @@ def _fitting(
     by_axes: dict[Axes, dict[int, list[tuple[Change, float]]]] = {}
     for change in known.by_change:
         statistic = known.statistics[change.statistic]
-        if change != Change(change.statistic, statistic.axes):
+        if change != Change(change.statistic, statistic.axes, alone=change.alone):
             sizes = (np.prod([statistic.shape[a] for a in axes]) for axes in (statistic.axes, change.axes))
             of = by_axes.setdefault(change.axes, {}).setdefault(change.statistic, [])
             of += [(change, 1.0), (change, float(np.divide(*sizes)))] if change.axes else [(change, 1.0)]
@@ -239,7 +241,8 @@ def _changes(statistics: tuple[Statistic, ...]) -> list[Change]:
             alike = [o for o in statistics if (o.axes, o.shape) == (s.axes, s.shape)] if axes else []
             factors = dict.fromkeys(e.inputs[k] for o in alike for e, k in o.exits)
             changes += [Change(i, axes, k, power) for k in factors for power in POWERS]
-    return changes
+    alone = [change._replace(alone=True) for change in changes] if len(statistics) > 1 else []
+    return [*changes, *alone]
 
 
 @functools.lru_cache(maxsize=8)
@@ -253,7 +256,7 @@ def _of_all(reference: Reference) -> Any:
         wrong = []
         for i, statistic in enumerate(statistics):
             changes = [change for change in _changes(statistics) if change.statistic == i]
-            d_inputs = _d_inputs(program, leaves, d_output, statistic, changes)
+            d_inputs = _d_inputs(program, leaves, d_output, statistic, statistics, changes)
             wrong.append(_pulled(program, leaves, floating, statistic, statistics, d_inputs))
         return [jnp.concatenate(of_leaf) for of_leaf in zip(*wrong, strict=True)]
 
@@ -261,15 +264,18 @@ def _of_all(reference: Reference) -> Any:
 
 
 def _d_inputs(
-    program: Program, leaves: list[Any], d_output: PyTree, statistic: Statistic, changes: list[Change]
-) -> jax.Array:
+    program: Program, leaves: list[Any], d_output: PyTree, statistic: Statistic,
+    statistics: tuple[Statistic, ...], changes: list[Change],
+) -> jax.Array:  # fmt: skip
     """(changes, *shape): the cotangent of what the statistic is taken of, by each change."""
     values: dict[int, Any] = {}
     inputs_of: dict[tuple[int, ...], list[Any]] = {}
     exits = {e.outputs: _out(e) for e, _ in statistic.exits}
     operands = [e.inputs[k] for e, k in statistic.exits]
 
-    def with_added(added: dict[tuple[int, ...], Any], delta: Any) -> tuple[PyTree, list[Any]]:
+    others = {s.step.outputs for s in statistics} - {statistic.step.outputs}
+
+    def with_added(added: dict[Any, Any], delta: Any, alone: bool = False) -> tuple[PyTree, list[Any]]:
         mine: dict[int, Any] = {}
 
         def after(step: Step, inputs: list[Any], outputs: list[Any]) -> list[Any]:
@@ -277,6 +283,8 @@ def _d_inputs(
                 outputs = [outputs[0] + added[step.outputs]]
             if step.outputs == statistic.step.outputs:
                 outputs = [outputs[0] + delta]
+            if alone and step.outputs in others:
+                outputs = list(map(jax.lax.stop_gradient, outputs))
             mine.update(zip(step.outputs, outputs, strict=True))
             inputs_of[step.outputs] = inputs
             return outputs
@@ -289,8 +297,10 @@ def _d_inputs(
     none = jnp.zeros(statistic.step.equation.outvars[0].aval.shape, dtype)
     zeros = {outputs: jnp.zeros(shape, dtype) for outputs, shape in exits.items()}
     # the cotangents of what comes out of the exits, and how an operand there moves with the statistic
-    _, vjp = jax.vjp(lambda added: with_added(added, none)[0], zeros)
-    d_exits = vjp(d_output)[0]
+    d_exits = [
+        jax.vjp(lambda added, a=alone: with_added(added, none, a)[0], zeros)[1](d_output)[0]
+        for alone in (False, True)
+    ]
     _, moved = jax.vjp(lambda delta: with_added({}, delta)[1], none)
     with_added({}, none)
     keep = tuple(1 if a in statistic.axes else n for a, n in enumerate(statistic.shape))
@@ -298,13 +308,15 @@ def _d_inputs(
     for number, (step, k) in enumerate(statistic.exits):
         ones = [jnp.full_like(values[n], float(i == number)) for i, n in enumerate(operands)]
         slope = moved(ones)[0].reshape(keep)
-        terms.append((slope, _apart(step, k, inputs_of[step.outputs], d_exits[step.outputs])))
+        apart = [_apart(step, k, inputs_of[step.outputs], d[step.outputs]) for d in d_exits]
+        terms.append((slope, apart))
 
     def changed(change: Change) -> Any:
         factor = jnp.ones(keep, dtype) if change.factor is None else values[change.factor].reshape(keep)
         factor = factor**change.power
         total = jnp.zeros(statistic.shape, dtype)
-        for slope, entries in terms:
+        for slope, apart in terms:
+            entries = apart[change.alone]
             within = 1 / factor if change.axes != statistic.axes else jnp.ones_like(factor)
             total = total + slope * factor * jnp.sum(entries * within, change.axes, keepdims=True)
         return total
