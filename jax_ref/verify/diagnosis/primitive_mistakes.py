@@ -147,8 +147,9 @@ def _overwritten(back: Pullback) -> Any:
     (source,) = back.of_input(numbers)  # NaN where an index is out of range
     source = jnp.where(jnp.isnan(source), size, source).astype(jnp.int32).ravel()
     last = jnp.full(size, -1).at[source].max(jnp.arange(count), mode="drop")
-    written = jnp.where(last >= 0, back.d_output.ravel()[last], 0)
-    return written.reshape(back.x.shape)
+    written = jnp.where(last >= 0, back.d_output.ravel()[last], 0).reshape(back.x.shape)
+    reached = back.pulled(back.x, [jnp.ones_like(back.d_output)]) > 0  # not so where an index was clipped
+    return jnp.where(reached, written, 0)
 
 
 def _square(shape: tuple[int, ...]) -> bool:

@@ -61,8 +61,8 @@ class Statistic(NamedTuple):
 class Change(NamedTuple):
     """Which statistic, the axes, the number of a value that is a factor within the sum, and its power.
 
-    Over the right axes it is a factor of the sum. `alone` leaves out what comes back through other statistics,
-    which for the mean of a normalisation is nothing over the right axes, and not written by hand.
+    Over the right axes it is a factor of the sum. `alone` leaves out what comes back through other
+    statistics, which for the mean of a normalisation is nothing over the right axes, and not written by hand.
     """
 
     statistic: int
