@@ -72,7 +72,15 @@ def context_of(sides: Sides, clock: Clock) -> Context:
     values = functools.partial(other_values.gradients, sides.reference)
     sums = functools.partial(wrong_axes.shares, sides.reference)
     each = functools.partial(value_factors.values, sides.reference)
-    return Context(sides, clock, *map(functools.cache, (mistaken, shares, values, sums, each)))
+    return Context(
+        sides,
+        clock,
+        functools.cache(mistaken),
+        functools.cache(shares),
+        functools.cache(values),
+        functools.cache(sums),
+        functools.cache(each),
+    )
 
 
 def contributions_at(sides: Sides, seen: Seen) -> Contributions:

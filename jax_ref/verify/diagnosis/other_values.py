@@ -134,8 +134,9 @@ def _mistakes(program: Program, leaves: list[tuple[str, Any]]) -> list[Mistake]:
     for place in places:
         step = place.steps[0]
         for by, of in _needed(step, active):
-            used = [s.outputs[0] if of is None else s.inputs[of] for s in place.steps]
-            if not all(isinstance(x, int) for x in used) or not shape_of[used[0]]:
+            operands = [s.outputs[0] if of is None else s.inputs[of] for s in place.steps]
+            used = [x for x in operands if not isinstance(x, Constant)]
+            if len(used) < len(operands) or not shape_of[used[0]]:
                 continue
             if step.name in BILINEAR:
                 found[place.key, by, of] = Mistake(place, by, of, Values((), "1"))
@@ -188,9 +189,9 @@ def _values(program: Program, places: list[Place], leaves: list[tuple[str, Any]]
         what = f"the {called(first.name)}{f' in {at}' if at else ''}"
         yield Values(tuple(s.outputs[0] for s in place.steps), f"the value of {what}")
         for k in range(len(first.inputs)) if len(place.steps) > 1 else ():
-            taken = [s.inputs[k] for s in place.steps]
-            if all(isinstance(x, int) for x in taken) and len(set(taken)) == len(taken):
-                yield Values(tuple(taken), f"input {k + 1} of {what}")  # pyright: ignore[reportArgumentType]
+            taken = [x for s in place.steps if not isinstance(x := s.inputs[k], Constant)]
+            if len(set(taken)) == len(place.steps):
+                yield Values(tuple(taken), f"input {k + 1} of {what}")
 
 
 def _shapes(program: Program, leaves: list[tuple[str, Any]]) -> dict[int, tuple[int, ...]]:

@@ -72,7 +72,9 @@ def fixed(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation
             for power in (1, -1):
                 base = functools.partial(_times, of, context, text, power)
                 known = base(first)
-                for axis in range(len(shape)) if known is not None else ():
+                if known is None:
+                    continue
+                for axis in range(len(shape)):
                     numbers = _fitted(known, first.cotangents[path].actual, axis)
                     if numbers is None:
                         continue
@@ -98,11 +100,12 @@ def _times(
         return None if base is None or value is None else base * value**power
 
 
-def _fitted(known: Array | None, actual: Array, axis: int) -> Array | None:
+def _fitted(known: Array, actual: Array, axis: int) -> Array | None:
     """For each entry of an axis the number that `known` is to be multiplied by."""
-    others = tuple(a for a in range(np.ndim(known)) if a != axis)
+    others = tuple(a for a in range(known.ndim) if a != axis)
     with np.errstate(all="ignore"):
-        numbers = np.sum(known * actual, others, keepdims=True) / np.sum(known * known, others, keepdims=True)  # pyright: ignore
+        products, squares = (np.sum(known * x, others, keepdims=True) for x in (actual, known))
+        numbers = products / squares
     return numbers if np.all(np.isfinite(numbers)) else None
 
 

@@ -8,6 +8,7 @@ has not; for other axes that makes a difference, so that the statistic's own val
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -41,11 +42,19 @@ POWERS = (1, -1, 2, -2)
 """Powers of a statistic's values that are tried as factors within the sum."""
 
 
+class Exit(NamedTuple):
+    """A step, and its operand, and the number of that in the program."""
+
+    step: Step
+    operand: int
+    number: int
+
+
 class Statistic(NamedTuple):
     """A sum, and the operands at which what is made of it meets an array of the shape it is taken of."""
 
     step: Step
-    exits: tuple[tuple[Step, int], ...]
+    exits: tuple[Exit, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -117,9 +126,11 @@ def _fitting(
     for change in known.by_change:
         statistic = known.statistics[change.statistic]
         if change != Change(change.statistic, statistic.axes, alone=change.alone):
-            sizes = (np.prod([statistic.shape[a] for a in axes]) for axes in (statistic.axes, change.axes))
+            right, wrong = (
+                math.prod(statistic.shape[a] for a in axes) for axes in (statistic.axes, change.axes)
+            )
             of = by_axes.setdefault(change.axes, {}).setdefault(change.statistic, [])
-            of += [(change, 1.0), (change, float(np.divide(*sizes)))] if change.axes else [(change, 1.0)]
+            of += [(change, 1.0), (change, right / wrong)] if change.axes else [(change, 1.0)]
     for axes, of in sorted(by_axes.items(), key=lambda item: len(item[0])):
         terms = {i: np.stack([known.difference(path, *c).ravel() for c in of[i]]) for i in of}
         for count in range(1, len(of) + 1):
@@ -145,7 +156,7 @@ def _nearest(terms: list[np.ndarray], error: np.ndarray) -> tuple[int, ...]:
 
 
 def _factor(statistic: Statistic, change: Change) -> str:
-    made = next(e for e, k in statistic.exits if e.inputs[k] == change.factor)
+    made = next(e.step for e in statistic.exits if e.number == change.factor)
     square = "the square of " if abs(change.power) > 1 else ""
     how = "multiplied" if change.power > 0 else "divided"
     at = source.expression(made)
@@ -199,7 +210,7 @@ def _statistics(program: Program, floating: list[bool]) -> tuple[Statistic, ...]
             active |= set(step.outputs)
             if step.name == "reduce_sum" and step.in_source:
                 found.append(_followed(step, program.steps[at + 1 :]))
-    usable = [s for s in found if s.exits and all(_out(e) == s.shape for e, _ in s.exits)]
+    usable = [s for s in found if s.exits and all(_out(e.step) == s.shape for e in s.exits)]
     return tuple(usable) if len(usable) <= MOST else ()
 
 
@@ -213,7 +224,8 @@ def _followed(step: Step, later: tuple[Step, ...]) -> Statistic:
         if all(np.prod(shape, dtype=int) == size for shape in shapes):
             made |= set(other.outputs)
         else:
-            exits += [(other, k) for k, x in enumerate(other.inputs) if x in made and len(shapes) == 1]
+            taken = [(k, x) for k, x in enumerate(other.inputs) if not isinstance(x, Constant)]
+            exits += [Exit(other, k, x) for k, x in taken if x in made and len(shapes) == 1]
     return Statistic(step, tuple(exits))
 
 
@@ -234,12 +246,12 @@ def _changes(statistics: tuple[Statistic, ...]) -> list[Change]:
         subsets = [axes for n in range(len(s.shape) + 1) for axes in itertools.combinations(every, n)]
         for axes in subsets:
             if axes == s.axes:
-                changes += [Change(i, axes, e.inputs[k], power) for e, k in s.exits for power in POWERS]
+                changes += [Change(i, axes, e.number, power) for e in s.exits for power in POWERS]
             if axes == s.axes or any(s.shape[a] == 1 for a in axes):
                 continue
             changes.append(Change(i, axes))
             alike = [o for o in statistics if (o.axes, o.shape) == (s.axes, s.shape)] if axes else []
-            factors = dict.fromkeys(e.inputs[k] for o in alike for e, k in o.exits)
+            factors = dict.fromkeys(e.number for o in alike for e in o.exits)
             changes += [Change(i, axes, k, power) for k in factors for power in POWERS]
     alone = [change._replace(alone=True) for change in changes] if len(statistics) > 1 else []
     return [*changes, *alone]
@@ -270,8 +282,8 @@ def _d_inputs(
     """(changes, *shape): the cotangent of what the statistic is taken of, by each change."""
     values: dict[int, Any] = {}
     inputs_of: dict[tuple[int, ...], list[Any]] = {}
-    exits = {e.outputs: _out(e) for e, _ in statistic.exits}
-    operands = [e.inputs[k] for e, k in statistic.exits]
+    exits = {e.step.outputs: _out(e.step) for e in statistic.exits}
+    operands = [e.number for e in statistic.exits]
 
     others = {s.step.outputs for s in statistics} - {statistic.step.outputs}
 
@@ -305,7 +317,7 @@ def _d_inputs(
     with_added({}, none)
     keep = tuple(1 if a in statistic.axes else n for a, n in enumerate(statistic.shape))
     terms = []
-    for number, (step, k) in enumerate(statistic.exits):
+    for number, (step, k, _) in enumerate(statistic.exits):
         ones = [jnp.full_like(values[n], float(i == number)) for i, n in enumerate(operands)]
         slope = moved(ones)[0].reshape(keep)
         apart = [_apart(step, k, inputs_of[step.outputs], d[step.outputs]) for d in d_exits]
