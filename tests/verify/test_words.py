@@ -296,6 +296,18 @@ def test_an_output_whose_cotangent_is_ignored():
     assert found["x"] == ("cotangent ignored", "the cotangent of output[1] is not used")
 
 
+def test_wrong_at_ties_alone():
+    def largest(x):
+        return jnp.max(x, 1)
+
+    def bwd(x, d):
+        return (jnp.where(x == jnp.max(x, 1, keepdims=True), d[:, None], 0),)
+
+    kind, text = said(lambda x: (largest(x), x), bwd, RNG.normal(size=(6, 8)), reference=largest)["x"]
+    assert kind == "conditional"
+    assert text.startswith("it is wrong only where there are ties or zeros (right at the example")
+
+
 def test_nan_comes_of_a_zero():
     def scaled(x, gain):
         return x * gain[None]

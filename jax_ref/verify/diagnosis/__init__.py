@@ -56,6 +56,7 @@ ORDER: tuple[Callable[[str, list[Seen], Context], Iterator[Explanation]], ...] =
     other_values.explanations,
     value_factors.fixed,
     conditional.beyond_threshold,
+    conditional.at_kinks,
 )
 """What is tried, the simplest and the cheapest first; a family of both kinds has two generators."""
 

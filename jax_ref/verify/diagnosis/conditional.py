@@ -7,6 +7,7 @@ import numpy as np
 from jax_ref.verify.comparison.compare import Compared, Seen
 from jax_ref.verify.diagnosis import conditions
 from jax_ref.verify.diagnosis.explanation import Context, Explanation, off_kinks
+from jax_ref.verify.points.ladder import AT_KINKS
 
 Array = np.ndarray
 
@@ -73,6 +74,13 @@ def beyond_threshold(path: str, seen: list[Seen], context: Context) -> Iterator[
         if len(same) == len(found) and low < high:
             text = f"it is wrong only {text} {conditions.between(low, high)}"
             yield Explanation("conditional", text, lambda s: s.cotangents[path].actual)
+
+
+def at_kinks(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
+    """Right at the example and wherever else there are no more ties and zeros than there."""
+    if all(s.point.name in AT_KINKS for s in seen):
+        text = "it is wrong only where there are ties or zeros"
+        yield Explanation("conditional", text, lambda s: s.cotangents[path].actual)
 
 
 def _partly(path: str, seen: list[Seen]) -> list[Seen]:
