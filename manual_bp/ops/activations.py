@@ -22,11 +22,16 @@ option `slope` of leaky_relu and `alpha` of elu. At a kink the value is JAX's: r
 leaky_relu'(0) = 1, elu'(0) = k, hard_tanh'(-1) = hard_tanh'(1) = 1. At -inf and inf the values are the
 limits: z s(z) = 0 at -inf, and its slope 1 at inf, where the formulas have 0 times infinity.
 
+A formula of several operations is a function of its own under `jax.jit`, so that it is one loop over z where
+the caller has no `jit` either; by themselves, each operation reads and writes an array as large as z. What is
+checked and what is saved stand outside: errors have no frames of the compiler's, and nothing is copied.
+
 Ramachandran et al. 2017, arXiv:1710.05941 (silu); Hendrycks & Gimpel 2016, arXiv:1606.08415 (gelu);
 Clevert et al. 2015, arXiv:1511.07289 (elu); So et al. 2021, arXiv:2109.08668 (relu_squared).
 """
 
 from collections.abc import Callable
+from functools import partial
 from math import isfinite, pi, sqrt
 from typing import Any, NamedTuple
 
@@ -108,15 +113,25 @@ identity = Activation(_identity_fwd, _identity_bwd)
 def _sigmoid_fwd(z: Z) -> tuple[Z, Z]:
     """The logistic function; saves a."""
     checks.floating("sigmoid", z=z)
-    x = wide(z)
-    e = decay(jnp.abs(x))
-    a = (jnp.where(x < 0, e, 1) / (1 + e)).astype(z.dtype)
+    a = _sigmoid(z)
     return a, a
 
 
 def _sigmoid_bwd(a: Z, da: Z) -> Z:
     """The cotangent of z from the output."""
     checks.cotangent("sigmoid", "da", da, a)
+    return _sigmoid_dz(a, da)
+
+
+@jax.jit
+def _sigmoid(z: Z) -> Z:
+    x = wide(z)
+    e = decay(jnp.abs(x))
+    return (jnp.where(x < 0, e, 1) / (1 + e)).astype(z.dtype)
+
+
+@jax.jit
+def _sigmoid_dz(a: Z, da: Z) -> Z:
     return da * a * (1 - a)  # (2)
 
 
@@ -159,14 +174,26 @@ def _leaky_relu_fwd(z: Z, *, slope: float = 0.01) -> tuple[Z, Masked]:
     """A line with another `slope` below zero; saves the mask z >= 0, as the sign of a may underflow."""
     checks.floating("leaky_relu", z=z)
     checks.number("leaky_relu", "slope", slope, isfinite, "a finite number")
-    positive = z >= 0
-    return jnp.where(positive, z, slope * z), Masked(positive, _form(z))
+    a, mask = _leaky_relu(z, slope=slope)
+    return a, Masked(mask, _form(z))
 
 
 def _leaky_relu_bwd(res: Masked, da: Z, *, slope: float = 0.01) -> Z:
     """The cotangent of z from the mask."""
     _check_cotangent("leaky_relu", da, res.form)
-    return jnp.where(res.mask, da, slope * da)  # (5)
+    checks.number("leaky_relu", "slope", slope, isfinite, "a finite number")
+    return _leaky_relu_dz(res.mask, da, slope=slope)
+
+
+@partial(jax.jit, static_argnames="slope")
+def _leaky_relu(z: Z, *, slope: float) -> tuple[Z, Bool[Array, "*B"]]:
+    mask = z >= 0
+    return jnp.where(mask, z, slope * z), mask
+
+
+@partial(jax.jit, static_argnames="slope")
+def _leaky_relu_dz(mask: Bool[Array, "*B"], da: Z, *, slope: float) -> Z:
+    return jnp.where(mask, da, slope * da)  # (5)
 
 
 leaky_relu = Activation(_leaky_relu_fwd, _leaky_relu_bwd)
@@ -176,12 +203,23 @@ def _elu_fwd(z: Z, *, alpha: float = 1.0) -> tuple[Z, Z]:
     """An exponential below zero that ends at -`alpha`; saves z, as a + alpha has no digits near there."""
     checks.floating("elu", z=z)
     checks.number("elu", "alpha", alpha, isfinite, "a finite number")
-    return jnp.where(z > 0, z, alpha * jnp.expm1(jnp.minimum(z, 0))), z
+    return _elu(z, alpha=alpha), z
 
 
 def _elu_bwd(z: Z, da: Z, *, alpha: float = 1.0) -> Z:
     """The cotangent of z."""
     checks.cotangent("elu", "da", da, z)
+    checks.number("elu", "alpha", alpha, isfinite, "a finite number")
+    return _elu_dz(z, da, alpha=alpha)
+
+
+@partial(jax.jit, static_argnames="alpha")
+def _elu(z: Z, *, alpha: float) -> Z:
+    return jnp.where(z > 0, z, alpha * jnp.expm1(jnp.minimum(z, 0)))
+
+
+@partial(jax.jit, static_argnames="alpha")
+def _elu_dz(z: Z, da: Z, *, alpha: float) -> Z:
     return jnp.where(z > 0, da, alpha * jnp.exp(jnp.minimum(z, 0)) * da)  # (6)
 
 
@@ -191,14 +229,24 @@ elu = Activation(_elu_fwd, _elu_bwd)
 def _softplus_fwd(z: Z) -> tuple[Z, Z]:
     """A smooth positive part; saves a."""
     checks.floating("softplus", z=z)
-    x = wide(z)
-    a = (jnp.maximum(x, 0) + jnp.log1p(decay(jnp.abs(x)))).astype(z.dtype)
+    a = _softplus(z)
     return a, a
 
 
 def _softplus_bwd(a: Z, da: Z) -> Z:
     """The cotangent of z: s(z) from the output, to full precision in both tails."""
     checks.cotangent("softplus", "da", da, a)
+    return _softplus_dz(a, da)
+
+
+@jax.jit
+def _softplus(z: Z) -> Z:
+    x = wide(z)
+    return (jnp.maximum(x, 0) + jnp.log1p(decay(jnp.abs(x)))).astype(z.dtype)
+
+
+@jax.jit
+def _softplus_dz(a: Z, da: Z) -> Z:
     return da * -jnp.expm1(-a)  # (7)
 
 
@@ -221,13 +269,23 @@ def _gated_slope(x: Z, v: Z, dv: Z | float) -> Z:
 def _silu_fwd(z: Z) -> tuple[Z, Z]:
     """The sigmoid-weighted identity; saves z."""
     checks.floating("silu", z=z)
-    x = jnp.maximum(wide(z), -FAR)
-    return _gated(x, x).astype(z.dtype), z
+    return _silu(z), z
 
 
 def _silu_bwd(z: Z, da: Z) -> Z:
     """The cotangent of z, its sigmoid computed anew."""
     checks.cotangent("silu", "da", da, z)
+    return _silu_dz(z, da)
+
+
+@jax.jit
+def _silu(z: Z) -> Z:
+    x = jnp.maximum(wide(z), -FAR)
+    return _gated(x, x).astype(z.dtype)
+
+
+@jax.jit
+def _silu_dz(z: Z, da: Z) -> Z:
     x = jnp.clip(wide(_recomputed(z)), -FAR, FAR)
     return (wide(da) * _gated_slope(x, x, 1.0)).astype(z.dtype)  # (8)
 
@@ -238,14 +296,24 @@ silu = Activation(_silu_fwd, _silu_bwd)
 def _gelu_fwd(z: Z) -> tuple[Z, Z]:
     """The normal-weighted identity; for z < 0 the distribution is its tail T(|z|); saves z."""
     checks.floating("gelu", z=z)
-    x = jnp.maximum(wide(z), -FAR)
-    T, _ = tail_and_density(jnp.abs(x))
-    return (x * jnp.where(x < 0, T, 1 - T)).astype(z.dtype), z
+    return _gelu(z), z
 
 
 def _gelu_bwd(z: Z, da: Z) -> Z:
     """The cotangent of z; for z < 0 the slope is T(|z|) - |z| p(z), which keeps the digits of the tail."""
     checks.cotangent("gelu", "da", da, z)
+    return _gelu_dz(z, da)
+
+
+@jax.jit
+def _gelu(z: Z) -> Z:
+    x = jnp.maximum(wide(z), -FAR)
+    T, _ = tail_and_density(jnp.abs(x))
+    return (x * jnp.where(x < 0, T, 1 - T)).astype(z.dtype)
+
+
+@jax.jit
+def _gelu_dz(z: Z, da: Z) -> Z:
     x = jnp.clip(wide(_recomputed(z)), -FAR, FAR)
     T, p = tail_and_density(jnp.abs(x))
     below = T - jnp.abs(x) * p
@@ -258,13 +326,23 @@ gelu = Activation(_gelu_fwd, _gelu_bwd)
 def _gelu_tanh_fwd(z: Z) -> tuple[Z, Z]:
     """The approximation of gelu by a tanh, as a sigmoid: 1 + tanh has no digits in the tail; saves z."""
     checks.floating("gelu_tanh", z=z)
-    x = jnp.maximum(wide(z), -FAR)
-    return _gated(x, _gelu_tanh_inner(x)).astype(z.dtype), z
+    return _gelu_tanh(z), z
 
 
 def _gelu_tanh_bwd(z: Z, da: Z) -> Z:
     """The cotangent of z, its sigmoid computed anew."""
     checks.cotangent("gelu_tanh", "da", da, z)
+    return _gelu_tanh_dz(z, da)
+
+
+@jax.jit
+def _gelu_tanh(z: Z) -> Z:
+    x = jnp.maximum(wide(z), -FAR)
+    return _gated(x, _gelu_tanh_inner(x)).astype(z.dtype)
+
+
+@jax.jit
+def _gelu_tanh_dz(z: Z, da: Z) -> Z:
     x = jnp.clip(wide(_recomputed(z)), -FAR, FAR)
     dv = 2 * sqrt(2 / pi) * (1 + 3 * 0.044715 * x * x)
     return (wide(da) * _gated_slope(x, _gelu_tanh_inner(x), dv)).astype(z.dtype)  # (10)
@@ -297,13 +375,19 @@ relu_squared = Activation(_relu_squared_fwd, _relu_squared_bwd)
 def _hard_tanh_fwd(z: Z) -> tuple[Z, Masked]:
     """The identity between -1 and 1, constant outside; saves the mask of the inside."""
     checks.floating("hard_tanh", z=z)
-    return jnp.clip(z, -1, 1), Masked((z >= -1) & (z <= 1), _form(z))
+    a, mask = _hard_tanh(z)
+    return a, Masked(mask, _form(z))
 
 
 def _hard_tanh_bwd(res: Masked, da: Z) -> Z:
     """The cotangent of z from the mask."""
     _check_cotangent("hard_tanh", da, res.form)
     return jnp.where(res.mask, da, 0)  # (12)
+
+
+@jax.jit
+def _hard_tanh(z: Z) -> tuple[Z, Bool[Array, "*B"]]:
+    return jnp.clip(z, -1, 1), (z >= -1) & (z <= 1)
 
 
 hard_tanh = Activation(_hard_tanh_fwd, _hard_tanh_bwd)

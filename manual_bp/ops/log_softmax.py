@@ -12,8 +12,10 @@ exponential from the forward pass where both are in one program; from y itself i
 of y: none after the point for y = -100 in bfloat16.
 """
 
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -36,18 +38,33 @@ def fwd(
 ) -> tuple[Float[Array, "*B"], Residuals]:
     """Log-probabilities `y` along `axis`; `mask` broadcasts to `x` and is true where allowed."""
     softmax.check("log_softmax", x, mask, axis)
+    y, m, total = _log_softmax(x, mask, axis=axis)
+    return y, Residuals(x, mask, m, total)
+
+
+def bwd(res: Residuals, dy: Float[Array, "*B"], *, axis: int = -1) -> Float[Array, "*B"]:
+    """The cotangent of `x`."""
+    softmax.check("log_softmax", res.x, res.mask, axis)
+    checks.cotangent("log_softmax", "dy", dy, res.x)
+    return _dx(res, dy, axis=axis)
+
+
+@partial(jax.jit, static_argnames="axis")
+def _log_softmax(
+    x: Float[Array, "*B"], mask: Bool[Array, "..."] | None, *, axis: int
+) -> tuple[Float[Array, "*B"], Float[Array, "..."], Float[Array, "..."]]:
+    """y, m and the sum, in one program without the caller's `jit` too."""
     x_ = wide(x)
     m, total = softmax.statistics(x_, mask, axis)
     y = softmax.below(x_, mask, m) - jnp.log(total)  # (1)
     if mask is not None:
         y = jnp.where(jnp.any(jnp.broadcast_to(mask, x.shape), axis, keepdims=True), y, 0)
-    return y.astype(x.dtype), Residuals(x, mask, m, total)
+    return y.astype(x.dtype), m, total
 
 
-def bwd(res: Residuals, dy: Float[Array, "*B"], *, axis: int = -1) -> Float[Array, "*B"]:
-    """The cotangent of `x`."""
+@partial(jax.jit, static_argnames="axis")
+def _dx(res: Residuals, dy: Float[Array, "*B"], *, axis: int) -> Float[Array, "*B"]:
     x, mask, m, total = res
-    checks.cotangent("log_softmax", "dy", dy, x)
     dy_ = wide(dy)
     if mask is not None:
         dy_ = jnp.where(jnp.broadcast_to(mask, x.shape), dy_, 0)

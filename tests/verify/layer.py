@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 RNG = np.random.default_rng(0)
 X, W, B = RNG.normal(size=(4, 3)), RNG.normal(size=(3, 5)), RNG.normal(size=5)
@@ -28,3 +29,8 @@ def reference(x, w, b):
 def wrong(change):
     """`bwd` with its cotangents changed by `change(dx, dw, db, res, dy)`."""
     return lambda res, dy: change(*bwd(res, dy), res, dy)
+
+
+def and_slow(first, *others):
+    """Parameters of a test, of which the first is tried by default."""
+    return [first, *(pytest.param(other, marks=pytest.mark.slow) for other in others)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jax_ref import verify
-from tests.verify.layer import VALUES_ALONE
+from tests.verify.layer import VALUES_ALONE, and_slow
 
 RNG = np.random.default_rng(2)
 X = RNG.normal(size=(5, 7))
@@ -78,7 +78,7 @@ PAIRS = {
 """Function, residuals, backward, arguments, and whether it is right."""
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", and_slow("bfloat16", "float64", "float32", "float16"))
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_pair_is_what_it_is_in_every_dtype(name, dtype):
     function, residuals, back, args, right = PAIRS[name]
@@ -108,7 +108,7 @@ FIXED = {
 """Right in float32 and in what is narrower: what they do in float64 is not held against them there."""
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", and_slow("float32", "bfloat16"))
 @pytest.mark.parametrize("name", FIXED)
 def test_what_is_fixed_inside_stays_right(name, dtype):
     pair = lambda x: (jnp.sin(x), x)  # noqa: E731

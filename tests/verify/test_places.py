@@ -9,7 +9,7 @@ import pytest
 
 from jax_ref import verify
 from jax_ref.verify.points import integers, signs
-from tests.verify.layer import VALUES_ALONE
+from tests.verify.layer import VALUES_ALONE, and_slow
 
 RNG = np.random.default_rng(0)
 
@@ -127,7 +127,7 @@ OF_INTEGERS = {
 
 
 @pytest.mark.parametrize("name", OF_INTEGERS)
-@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+@pytest.mark.parametrize("dtype", and_slow("bfloat16", "float64"))
 def test_a_mistake_for_some_integers_is_found(name, dtype):
     function, residuals, back, args, where = OF_INTEGERS[name]
     pair = lambda *args: (function(*args), residuals(*args))  # noqa: E731

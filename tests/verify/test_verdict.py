@@ -7,8 +7,7 @@ import pytest
 from jax import lax
 
 from jax_ref import verify
-from jax_ref.verify.options import PRECISION
-from tests.verify.layer import NO_SHRINKING, VALUES_ALONE, X
+from tests.verify.layer import NO_SHRINKING, VALUES_ALONE, X, and_slow
 
 
 def logsumexp(x):
@@ -52,7 +51,7 @@ def less_exact(x, d):
 FAULTY = {"everywhere": True, "example": True, "report": False}
 
 
-@pytest.mark.parametrize("precision", PRECISION)
+@pytest.mark.parametrize("precision", and_slow("report", "example", "everywhere"))
 def test_digits_lost_at_the_example_are_a_fault_where_asked_for(precision):
     pair = lambda x: (jnp.sin(x), x)  # noqa: E731
     asked = {"reference": jnp.sin, "precision": precision, "skip": NO_SHRINKING}
@@ -115,7 +114,7 @@ ROUNDED = {
 
 
 @pytest.mark.parametrize("name", ROUNDED)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", and_slow(*range(3)))
 def test_rounding_is_recognised_in_float64(name, seed):
     fwd, bwd, reference, args = ROUNDED[name]
     report = verify.check(fwd, bwd, *map(np.array, args), reference=reference, seed=seed, skip=VALUES_ALONE)
@@ -123,7 +122,7 @@ def test_rounding_is_recognised_in_float64(name, seed):
     assert {leaf.verdict for leaf in report.leaves} <= {"right", "imprecise"}, str(report)
 
 
-@pytest.mark.parametrize("off", [1e-3, 1e-6, 1e-9])
+@pytest.mark.parametrize("off", and_slow(1e-9, 1e-6, 1e-3))
 def test_a_mistake_is_none_of_rounding(off):
     pair = lambda x: (jnp.sin(x), x), lambda x, d: ((1 + off) * d * jnp.cos(x),)
     report = verify.check(*pair, X, reference=jnp.sin, skip=VALUES_ALONE)
@@ -164,15 +163,15 @@ ACCUMULATED = {
 
 
 @pytest.mark.parametrize("how", ACCUMULATED)
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("offset", [0.0, 1.0])
+@pytest.mark.parametrize("dtype", and_slow("bfloat16", "float16"))
+@pytest.mark.parametrize("offset", and_slow(0.0, 1.0))
 def test_a_sum_in_few_digits_is_found(how, dtype, offset):
     back, expected = ACCUMULATED[how]
     report = of_product(back, dtype, offset)
     assert [(f.kind, f.path) for f in report.findings] == expected, str(report)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", and_slow("bfloat16", "float16"))
 def test_a_sum_in_a_dtype_of_its_own_is_found(dtype):
     report = of_product(in_chunks(64, jnp.bfloat16), dtype, 0.0)
     assert {f.path for f in report.findings} == {"w"}, str(report)
