@@ -82,11 +82,25 @@ def array(op: str, what: str, **arrays: Any) -> None:
             raise TypeError(f"{op}: {name} is a {type(value).__name__}; expected an array of {what}")
 
 
-def params(op: str, value: Any, kind: type) -> None:
-    """Raise `TypeError` unless `value` is of the op's own `Params`: its gradient will be."""
+def params(op: str, value: Any, kind: type, name: str = "params") -> None:
+    """Raise `TypeError` unless `value` is of the op's own `kind`, as its gradient will be."""
     if not isinstance(value, kind):
         fields = ", ".join(getattr(kind, "_fields", ()))
-        raise TypeError(f"{op}: params is a {type(value).__name__}; expected {op}.Params({fields})")
+        raise TypeError(f"{op}: {name} is a {type(value).__name__}; expected {op}.{kind.__name__}({fields})")
+
+
+def normalized(op: str, value: Any, kind: type, x: Any, eps: Any) -> None:
+    """Raise unless `value` holds gains `g`, and biases `b` if it has any, for the last axis of `x`."""
+    params(op, value, kind)
+    floating(op, x=x, **{"params.g": value.g})
+    features(op, x=x)
+    shape(op, "params.g", value.g, x.shape[-1:], f", as x has shape {x.shape}")
+    no_wider(op, "x", x, "params.g", value.g)
+    bias = getattr(value, "b", None)
+    if bias is not None:
+        floating(op, **{"params.b": bias})
+        same_as(op, "params.b", bias, "params.g", value.g)
+    number(op, "eps", eps, lambda e: 0 <= e < float("inf"), "a number of at least 0")
 
 
 def choice(op: str, name: str, value: Any, known: Iterable[str]) -> None:

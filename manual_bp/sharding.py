@@ -1,6 +1,7 @@
 """Layouts on an explicit mesh: where the result of a contraction over sharded axes is to lie."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -34,3 +35,22 @@ def is_split(x: Array) -> bool:
     """Whether the last axis of `x` is in parts on an explicit mesh: nothing can be looked up in it."""
     layout = like(x)
     return layout is not None and len(layout.spec) == x.ndim and layout.spec[-1] is not None
+
+
+def rows_like(x: Array) -> NamedSharding | None:
+    """That of an array with the axes of `x` and one more that is whole."""
+    return _first_axes(x, x.ndim, x.ndim + 1)
+
+
+def reshaped(x: Array, shape: Sequence[int]) -> Array:
+    """`x` in another shape behind its first axis, which stays as it is laid out."""
+    return jnp.reshape(x, shape, out_sharding=_first_axes(x, 1, len(shape)))
+
+
+def _first_axes(x: Array, kept: int, axes: int) -> NamedSharding | None:
+    """The sharding of an array of so many axes, of which the first `kept` lie as those of `x`."""
+    sharding = like(x)
+    if sharding is None:
+        return None
+    spec = (*sharding.spec, *(None,) * x.ndim)[:kept]
+    return NamedSharding(sharding.mesh, PartitionSpec(*spec, *(None,) * (axes - kept)))

@@ -158,7 +158,8 @@ def test_it_introduces_itself_as_its_op(name):
     assert inspect.cleandoc(own or "no docstring") in (function.__doc__ or "")
     options = [p for p in inspect.signature(op.fwd).parameters.values() if p.kind is p.KEYWORD_ONLY]
     *_, said = re.findall(r"^Static options: (.*)\.$", function.__doc__ or "", flags=re.M)
-    assert said == (", ".join(f"{p.name}={p.default!r}" for p in options) or "none")
+    shown = [p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in options]
+    assert said == (", ".join(shown) or "none")
     page = pydoc.plain(pydoc.render_doc(function))
     assert "Method resolution order" not in page
     assert inspect.cleandoc(own or "").partition("\n")[0] in page

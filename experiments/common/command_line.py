@@ -87,8 +87,8 @@ class _Given(argparse.Action):
 def _to_paste(command: str) -> str:
     """A command in as many lines as its width takes, each but the last continued for the shell."""
     whole = re.sub(r"'[^']*'", lambda quoted: quoted[0].replace(" ", "\0"), command)
-    indents = {"initial_indent": "  ", "subsequent_indent": "    "}
-    lines = textwrap.wrap(whole, WIDTH - len(CONTINUED), **indents, break_on_hyphens=False)
+    wrap = textwrap.TextWrapper(WIDTH - len(CONTINUED), "  ", "    ", break_on_hyphens=False)
+    lines = wrap.wrap(whole)
     return f"{CONTINUED}\n".join(lines).replace("\0", " ")
 
 

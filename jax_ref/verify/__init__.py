@@ -29,10 +29,12 @@ from jax_ref.verify.api import (
 )
 from jax_ref.verify.comparison import tolerance
 from jax_ref.verify.findings import KINDS, Finding, Leaf, Report
+from jax_ref.verify.glossary import WORDS
 from jax_ref.verify.points import inputs
 
 __all__ = [
     "KINDS",
+    "WORDS",
     "Finding",
     "Leaf",
     "Report",

@@ -23,6 +23,7 @@ KINDS = {
     "statistic": "a reduction (a mean, a variance, a maximum) is taken for a constant",
     "derivative": "the derivative of a step of the reference, or of the whole, is left out or is another one",
     "constant": "a cotangent is the right one without one of the reference's constants or masks",
+    "value": "the derivative of a step is taken with another value, as that from before it for that after it",
     "input": "a cotangent is the right one for other values of another argument",
     "conditional": "a cotangent is right but where a condition on the inputs holds",
     "cotangent ignored": "a cotangent does not depend on that of the output, or on all of it",
@@ -135,6 +136,9 @@ class Report(NamedTuple):
             ("note", list(self.notes)),
         ):
             lines += [f"{title}: {item}" for item in items]
+        lines.append(
+            "words: jax_ref.verify.KINDS explains those in brackets, and jax_ref.verify.WORDS the others"
+        )
         lines += [f"tried: {self.tried}"] if self.tried else []
         return "\n".join(lines)
 

@@ -16,7 +16,7 @@ from jaxtyping import PyTree
 
 from jax_ref.verify.oracle import value_and_vjp
 from jax_ref.verify.structure import NOT_ASKED
-from jax_ref.verify.trees import floats, is_floating, kind
+from jax_ref.verify.trees import contained_as, floats, is_floating, kind
 
 
 class Static(NamedTuple):
@@ -88,7 +88,7 @@ def of_pair(
 
     def run(args: tuple[PyTree, ...], d_output: PyTree) -> tuple[PyTree, Any]:
         output, residuals = _two(fwd(*static.merged(args)))
-        return output, bwd(*first, residuals, d_output)
+        return output, bwd(*first, residuals, contained_as(output, d_output))
 
     call = f"verify.check({name_of(fwd, 'fwd')}, {name_of(bwd, 'bwd')}, {{args}}{_against(reference)})"
 
@@ -110,7 +110,7 @@ def of_op(op: Any, reference: Any, bound: Static = NOTHING, /, **static: Any) ->
     def run(args: tuple[PyTree, ...], d_output: PyTree) -> tuple[PyTree, Any]:
         output, residuals = _two(op.fwd(*bound.merged(args), **static))
         params = args[:1] if _takes(op.bwd, 3) else ()
-        given = op.bwd(*params, residuals, d_output, **static)
+        given = op.bwd(*params, residuals, contained_as(output, d_output), **static)
         wanted = [any(map(is_floating, jax.tree.leaves(arg))) for arg in args]
         given = (given,) if sum(wanted) == 1 else given
         if not isinstance(given, tuple) or len(given) != sum(wanted):

@@ -94,3 +94,9 @@ def magnitudes(tree: PyTree) -> PyTree:
 def kind(x: Any) -> str:
     """What a thing is, in words: an array also while it is traced."""
     return "an array" if hasattr(x, "shape") else f"a {type(x).__name__}"
+
+
+def contained_as(like: PyTree, tree: PyTree) -> PyTree:
+    """The leaves of `tree` in the containers of `like`: a reference may return a tuple for a named one."""
+    leaves, structure = jax.tree.leaves(tree), jax.tree.structure(like)
+    return jax.tree.unflatten(structure, leaves) if len(leaves) == structure.num_leaves else tree

@@ -88,4 +88,5 @@ def _wide(res: Residuals) -> tuple[Array, Array, Array]:
     logits, targets, pos_weight = res
     dtype = accumulator(*(a.dtype for a in res if a is not None))
     w = jnp.ones((), dtype) if pos_weight is None else pos_weight.astype(dtype)
-    return alike(logits.astype(dtype), targets.astype(dtype), jnp.broadcast_to(w, logits.shape))
+    x, t, w = alike(logits.astype(dtype), targets.astype(dtype), jnp.broadcast_to(w, logits.shape))
+    return x, t, w

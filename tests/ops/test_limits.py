@@ -104,7 +104,8 @@ def test_ordinary_values_pass_the_nan_checker(row):
     args = jax.tree.map(jnp.asarray, row.example.args)
     pair = of_op(row.case.op, row.case.reference, **row.example.static)
     with jax.debug_nans(True):
-        output, cotangents = pair.run(args, jnp.ones(jax.eval_shape(pair.reference, *args).shape))
+        ones = jax.tree.map(lambda y: jnp.ones(y.shape), jax.eval_shape(pair.reference, *args))
+        output, cotangents = pair.run(args, ones)
     assert not any(np.any(np.isnan(x)) for x in jax.tree.leaves((output, cotangents)))
 
 

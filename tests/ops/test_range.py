@@ -34,6 +34,27 @@ LIMITS = {
 """Value and slope where the formula has 0 times infinity."""
 
 
+OTHER_AT_NAN = {"pool.max": "the first NaN of a window has its gradient, where JAX goes on from it"}
+"""Ops with a convention of their own at NaN."""
+
+
+LEFT_OUT = {
+    "lstm": {
+        5: "a large cell: autodiff adds two cotangents of opposite sign that drown the one that counts; in "
+        "forward mode it agrees with ours, which does not add them"
+    },
+    "group_norm": {
+        0: "a large gain is in every row",
+        2: "of a group of equal entries rounding is left alone",
+    },
+    "frozen_batch_norm": {3: "a large mean is in every row"},
+}
+"""Leaves of the arguments, by number, that are given no values beyond a hundred, and why."""
+
+MORE_UNITS = {"lstm": 2.0}
+"""Times UNITS for several steps, one on the other."""
+
+
 def values(dtype):
     """Some 80 values: both signs of powers over the whole range, the ends of it, infinities and NaN."""
     info = jnp.finfo(dtype)
@@ -90,7 +111,7 @@ def test_an_activation_over_the_whole_range(name):
             assert np.array_equal(a[np.isinf(e)], e[np.isinf(e)])
 
 
-def placed(args, dtype):
+def placed(name, args, dtype):
     """The arguments with each value in one place, a row and a column of each floating leaf, stacked.
 
     Of the largest there is one alone: whether a sum of several overflows depends on its order.
@@ -103,11 +124,18 @@ def placed(args, dtype):
             continue
         for place in {(0,) * leaf.ndim, (0,), (..., 0)}:
             for value in values(dtype):
+                if which in LEFT_OUT.get(name, {}) and abs(float(value)) > 100:
+                    continue
                 if place == (0,) * leaf.ndim or not largest / UNITS < abs(float(value)) < np.inf:
                     changed = np.array(leaf)
                     changed[place] = value
                     every.append([*leaves[:which], changed, *leaves[which + 1 :]])
-    return jax.tree.unflatten(tree, [np.stack(column) for column in zip(*every, strict=True)])
+    return jax.tree.unflatten(tree, [stack(column) for column in zip(*every, strict=True)])
+
+
+def stack(column):
+    """The same leaf of several arguments; keys are no arrays of numpy's."""
+    return np.stack(column) if all(isinstance(x, np.ndarray) for x in column) else jnp.stack(column)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("activations.")])
@@ -115,22 +143,29 @@ def test_an_op_with_a_value_in_a_place_a_row_or_a_column(name):
     case = CASES[name]
     example = case.examples[0]
     pair = of_op(case.op, case.reference, **example.static)
-    shape = jax.eval_shape(pair.reference, *jax.tree.map(jnp.asarray, example.args)).shape
-    d_output = np.random.default_rng(0).normal(size=shape)
+    output = jax.eval_shape(pair.reference, *jax.tree.map(jnp.asarray, example.args))
+    rng = np.random.default_rng(0)
+    d_output = jax.tree.map(lambda y: rng.normal(size=y.shape), output)
     ours = jax.jit(jax.vmap(pair.run, (0, None)))
     theirs = jax.jit(jax.vmap(functools.partial(oracle.value_and_vjp, pair.reference), (0, None)))
     for dtype in DTYPES:
-        stacked, d = placed(example.args, dtype), d_output.astype(dtype)
+        stacked = placed(name, example.args, dtype)
+        of = jax.eval_shape(pair.reference, *jax.tree.map(jnp.asarray, oracle.cast(example.args, dtype)))
+        d = jax.tree.map(lambda v, y: v.astype(y.dtype), d_output, of)
         found, reached = in_float64(ours(stacked, d)), in_float64(theirs(stacked, d))
         wide = oracle.cast((stacked, d), jnp.float64)
         exact = [rounded(x, dtype) for x in in_float64(theirs(*wide))]
         for leaf, (a, e, r) in enumerate(zip(found, exact, reached, strict=True)):
             others = tuple(range(1, e.ndim))
             largest = np.max(np.abs(e), others, initial=0, where=np.isfinite(e), keepdims=True)
-            wrong = far(a, e, r, dtype, largest) & np.isfinite(r)
+            wrong = far(a, e, r, dtype, largest * MORE_UNITS.get(name, 1)) & np.isfinite(r)
+            if name in OTHER_AT_NAN:
+                wrong &= ~np.isnan(in_float64(stacked)[0]).reshape(len(wrong), -1).any(1).reshape(
+                    -1, *(1,) * (e.ndim - 1)
+                )
             first = int(np.argmax(np.any(wrong, others)))
             at = jax.tree.map(lambda x, n=first: x[n], stacked)
-            assert not np.any(wrong), f"{d.dtype}, leaf {leaf}: {at}"
+            assert not np.any(wrong), f"{jnp.dtype(dtype)}, leaf {leaf}: {at}"
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])

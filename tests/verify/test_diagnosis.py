@@ -90,7 +90,8 @@ def test_repeated_ids():
     assert verify.check(pair, right, table, ids, reference=lookup, skip=VALUES_ALONE).ok
     report = verify.check(pair, overwritten, table, ids, reference=lookup, skip=VALUES_ALONE)
     assert [f.kind for f in report.findings] == ["conditional"]
-    assert "rows that ids names more than once" in report.findings[0].text
+    text = report.findings[0].text
+    assert "repeated indices are overwritten, not added to: in the rows that ids names more than once" in text
 
 
 def test_a_use_that_is_forgotten():
@@ -135,5 +136,7 @@ def test_every_family_of_explanations_is_in_the_order():
         "primitives",
         "primitive_mistakes",
         "primitive_places",
+        "not_finite",
+        "sizes",
     }
     assert families - listed == parts  # what families are made with

@@ -164,7 +164,7 @@ MISTAKES = {
         ("conditional",),
     ),
     "attention: the softmax's diagonal": _attention(
-        partial(attention_bwd, jacobian=lambda p, dp: p * (1 - p) * dp), ()
+        partial(attention_bwd, jacobian=lambda p, dp: p * (1 - p) * dp), ("reduction",)
     ),
     "attention: the softmax's sum is a constant": _attention(
         partial(attention_bwd, jacobian=lambda p, dp: p * dp), ("statistic",)

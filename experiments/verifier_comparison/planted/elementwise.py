@@ -256,7 +256,7 @@ MISTAKES = {
     "not summed": _from(0, _SUM, lambda r, d, c: d, "derivative"),
     "last step wrong": _at(0, _SUM, lambda c: c.at[:, -1].multiply(2), "conditional"),
     "length constant": _from(0, _UNIT, lambda r, d, c: (wide(d) * r[1]).astype(d.dtype), "statistic"),
-    "length squared": _from(0, _UNIT, lambda r, d, c: (wide(c) * r[1]).astype(c.dtype)),
+    "length squared": _from(0, _UNIT, lambda r, d, c: (wide(c) * r[1]).astype(c.dtype), "factor"),
     "projected on all rows": _from(0, _UNIT, _unit_over_all, "reduction"),
     "epsilon forgotten": _from(0, _UNIT, _unit_without_epsilon, "constant"),
     "last row of an odd batch": _at(
@@ -267,5 +267,5 @@ MISTAKES = {
     "small leaf a percent off": _at(0, "two scales", _small(lambda c: 1.01 * c), "factor"),
     "small leaf missing": _at(0, "two scales", lambda c: {"large": c["large"]}, "structure"),
     "small leaf None": _at(0, "two scales", _small(lambda c: None), "structure"),
-    "small leaf by its sine": _from(0, "two scales", _small_by_its_sine),
+    "small leaf by its sine": _from(0, "two scales", _small_by_its_sine, "derivative"),
 }

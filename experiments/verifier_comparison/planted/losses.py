@@ -246,7 +246,7 @@ _MSE = "mean squared error"
 
 MISTAKES = {
     "probabilities without the label": _instead(
-        _CE, lambda r, d: ((wide(d)[:, None] * r[0]).astype(d.dtype), None), "derivative"
+        _CE, lambda r, d: ((wide(d)[:, None] * r[0]).astype(d.dtype), None), "derivative", "conditional"
     ),
     "labels one too small": _instead(_CE, lambda r, d: _cross_entropy_bwd((r[0], r[1] - 1), d)),
     "label 0 taken for padding": _from(

@@ -242,7 +242,9 @@ MISTAKES = {
     "batch norm: gain and bias exchanged": _batch(
         edited(batch_norm_bwd, lambda r, dy, dx, dg, db: (dx, db, dg)), ("exchanged",)
     ),
-    "batch norm: the gain's from x, not from x hat": _batch(edited(batch_norm_bwd, _gain_from_inputs), ()),
+    "batch norm: the gain's from x, not from x hat": _batch(
+        edited(batch_norm_bwd, _gain_from_inputs), ("value",)
+    ),
     "batch norm: a batch of one is divided by sqrt(eps)": _batch(
         edited(batch_norm_bwd, _constant_for_one_row), ("batch",)
     ),
@@ -253,8 +255,8 @@ MISTAKES = {
         edited(batch_norm_bwd, _sums_in_bfloat16), ("precision",)
     ),
     "RMS norm: the mean square is a constant": _rms(partial(rms_norm_bwd, through=False), CONSTANT),
-    "RMS norm: not divided by the width": _rms(partial(rms_norm_bwd, size=1), ("derivative",)),
-    "RMS norm: one power of the root for three": _rms(partial(rms_norm_bwd, power=1), ()),
+    "RMS norm: not divided by the width": _rms(partial(rms_norm_bwd, size=1), ("derivative", "path")),
+    "RMS norm: one power of the root for three": _rms(partial(rms_norm_bwd, power=1), ("factor",)),
     "RMS norm: centred like layer norm": _rms(partial(rms_norm_bwd, centre=True), ("added term",)),
     "RMS norm: the root from x hat over x": _rms(partial(rms_norm_bwd, divided=True), ("not finite",)),
     "group norm: the backward's means are of one channel": _group(partial(group_norm_bwd, axes=(1,)), AXIS),

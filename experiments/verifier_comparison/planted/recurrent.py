@@ -205,10 +205,10 @@ MISTAKES = {
     "RNN: the last step is skipped": _rnn(_last_step_skipped, ("reduction",)),
     "RNN: the first step is skipped": _rnn(partial(rnn_bwd, first=1), ("conditional",)),
     "RNN: the weights' of the last step only": _rnn(partial(rnn_bwd, of_weights=slice(-1, None)), ("path",)),
-    "RNN: tanh' of the step before": _rnn(partial(rnn_bwd, values=slice(-1)), ("shifted",)),
+    "RNN: tanh' of the step before": _rnn(partial(rnn_bwd, values=slice(-1)), ("value",)),
     "RNN: u is not transposed": _rnn(partial(rnn_bwd, transposed=False), ("derivative",)),
     "RNN: the cotangent of u from h after the step": _rnn(
-        partial(rnn_bwd, inputs=slice(1, None)), ("shifted",)
+        partial(rnn_bwd, inputs=slice(1, None)), ("value",)
     ),
     "RNN: clipped at one": _rnn(partial(rnn_bwd, limit=1.0), ("not linear",)),
     "RNN: the start's is zero": _rnn(

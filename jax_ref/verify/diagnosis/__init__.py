@@ -18,11 +18,18 @@ from jax_ref.verify.diagnosis import (
     algebra,
     argument_uses,
     conditional,
+    indices,
     jacobian,
     lost_digits,
+    not_finite,
+    other_cotangents,
+    other_statistics,
+    other_values,
     primitive_gradients,
     reductions,
     substitutions,
+    value_factors,
+    wrong_axes,
 )
 from jax_ref.verify.diagnosis.contributions import Contributions, contributions
 from jax_ref.verify.diagnosis.explanation import Context, Explanation, off_kinks
@@ -32,14 +39,24 @@ from jax_ref.verify.points.ladder import AT_KINKS
 ORDER: tuple[Callable[[str, list[Seen], Context], Iterator[Explanation]], ...] = (
     algebra.explanations,
     lost_digits.explanations,
+    substitutions.of_cotangents,
+    indices.explanations,
     reductions.explanations,
     conditional.without_threshold,
     primitive_gradients.statistics,
     argument_uses.explanations,
     substitutions.explanations,
+    other_cotangents.explanations,
     jacobian.explanations,
+    value_factors.explanations,
     primitive_gradients.derivatives,
+    conditional.at_repeated,
+    other_statistics.explanations,
+    wrong_axes.explanations,
+    other_values.explanations,
+    value_factors.fixed,
     conditional.beyond_threshold,
+    conditional.at_kinks,
 )
 """What is tried, the simplest and the cheapest first; a family of both kinds has two generators."""
 
@@ -53,7 +70,18 @@ def context_of(sides: Sides, clock: Clock) -> Context:
     """The context of one report: the gradients at a point are computed once, for all leaves."""
     mistaken = functools.partial(primitive_gradients.mistaken, sides.reference)
     shares = functools.partial(contributions_at, sides)
-    return Context(sides, clock, functools.cache(mistaken), functools.cache(shares))
+    values = functools.partial(other_values.gradients, sides.reference)
+    sums = functools.partial(wrong_axes.shares, sides.reference)
+    each = functools.partial(value_factors.values, sides.reference)
+    return Context(
+        sides,
+        clock,
+        functools.cache(mistaken),
+        functools.cache(shares),
+        functools.cache(values),
+        functools.cache(sums),
+        functools.cache(each),
+    )
 
 
 def contributions_at(sides: Sides, seen: Seen) -> Contributions:
@@ -71,6 +99,7 @@ def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
         bad = np.argwhere(~np.isfinite(worst.actual) & np.isfinite(worst.exact))
         first = tuple(map(int, bad[0]))
         text = f"NaN or infinite at {len(bad)} of {worst.actual.size} entries, first at {first}"
+        text += not_finite.cause(path, seen[0], context)
         return Finding("not finite", path, text)
     context.clock.show(f"what is {path} instead?")
     compared = _compared(seen)

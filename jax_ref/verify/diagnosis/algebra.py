@@ -9,10 +9,14 @@ import numpy as np
 
 from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.comparison.reference import Reference
+from jax_ref.verify.diagnosis import sizes
 from jax_ref.verify.diagnosis.explanation import Context, Explanation
 from jax_ref.verify.trees import is_floating
 
 Array = np.ndarray
+
+HELD = 4
+"""Times the bound within which a factor must hold at the first point before it is put in words."""
 
 
 def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
@@ -22,7 +26,7 @@ def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Expl
     exact = lambda s: s.cotangents[path].exact  # noqa: E731
     yield Explanation("sign", "it has the wrong sign", lambda s: -exact(s))
     yield Explanation("zero", "it is zero", lambda s: np.zeros_like(exact(s)))
-    yield from _factor(path, first, reference)
+    yield from _factor(path, first, context)
     for axes in _permutations(found.exact.ndim):
         yield Explanation(
             "transposed",
@@ -52,7 +56,7 @@ def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Expl
     yield from _multiplied(path, first, reference)
 
 
-def _factor(path: str, first: Seen, reference: Reference) -> Iterator[Explanation]:
+def _factor(path: str, first: Seen, context: Context) -> Iterator[Explanation]:
     found = first.cotangents[path]
     norm = float(np.vdot(found.exact, found.exact))
     if not norm > 0 or not np.all(np.isfinite(found.actual)):
@@ -60,11 +64,15 @@ def _factor(path: str, first: Seen, reference: Reference) -> Iterator[Explanatio
     factor = float(np.vdot(found.exact, found.actual)) / norm
     if factor == 0 or abs(factor - 1) * norm**0.5 <= found.bound:  # within rounding of the right one
         return
-    yield Explanation(
-        "factor",
-        f"it is {named(factor, reference.leaves(first.point.args))} times the right one",
-        lambda s: factor * s.cotangents[path].exact,
-    )
+
+    def predicted(s: Seen) -> Array:
+        return factor * s.cotangents[path].exact
+
+    near = predicted(first)
+    if float(np.linalg.norm(found.actual - near)) <= HELD * max(found.bound, 1e-9 * norm**0.5):
+        yield Explanation(
+            "factor", f"it is {sizes.confirmed(path, factor, first, context)} times the right one", predicted
+        )
 
 
 def _added(path: str, first: Seen, reference: Reference) -> Iterator[Explanation]:
@@ -115,25 +123,6 @@ def _multiplied(path: str, first: Seen, reference: Reference) -> Iterator[Explan
                     return None if x is None else s.cotangents[path].exact * x**power
 
             yield Explanation("factor", f"it is the right one {text.format(name)}", predicted)
-
-
-def named(factor: float, leaves: dict[str, Any]) -> str:
-    """A number in words where it comes of a size of the arguments, whose leaves are given by path."""
-    sizes = {
-        f"{label} with {label} = {size}": size
-        for path, leaf in leaves.items()
-        for axis, size in enumerate(np.shape(leaf))
-        if size > 1
-        for label in [f"{path}.shape[{axis}]"]
-    }
-    for text, size in sizes.items():
-        for form, value in ((text, size), (f"1/{text}", 1 / size), (f"sqrt {text}", size**0.5),
-                            (f"1/sqrt {text}", size**-0.5), (f"n/(n - 1) for n = {text}", size / (size - 1)),
-                            (f"(n - 1)/n for n = {text}", 1 - 1 / size)):  # fmt: skip
-            if abs(factor - value) <= 1e-6 * abs(value) and value not in (2, 0.5):
-                return form
-    text = f"{factor:.7g}"
-    return text if text != "1" else f"1 {'+' if factor > 1 else '-'} {abs(factor - 1):.2g}"
 
 
 def _permutations(ndim: int) -> list[tuple[int, ...]]:

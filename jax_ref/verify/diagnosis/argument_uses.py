@@ -18,9 +18,13 @@ from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.diagnosis.explanation import Context, Explanation
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
+from jax_ref.verify.program import source
 from jax_ref.verify.program.compiled import seldom
 from jax_ref.verify.program.steps import Apart, Program, opened, run, unchanged
 from jax_ref.verify.trees import widened
+
+EXACT = 1e-6
+"""How far a fitted count is from a whole number by rounding."""
 
 LIMIT = 32
 """The most uses that are differentiated one by one."""
@@ -40,7 +44,8 @@ def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Expl
 
     if shares(first) is None or not np.all(np.isfinite(shares(first))):
         return
-    for text, weights in _weights(first.cotangents[path].actual, shares(first)):
+    places = _places(reference, first.point, which)
+    for text, weights in _weights(first.cotangents[path].actual, shares(first), places):
         yield Explanation("path", text, lambda s, w=weights: np.tensordot(w, shares(s), 1))
 
 
@@ -85,15 +90,33 @@ def _of_copies(program: Program, leaves: list[Any], which: int, copies: Iterator
     return run(program, [*leaves[:which], Apart(copies), *leaves[which + 1 :]], unchanged)
 
 
-def _weights(actual: np.ndarray, shares: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def _places(reference: Reference, point: Point, which: int) -> list[str]:
+    """Where each use of leaf number `which` is, as a clause; nothing of those that have no source."""
+    with wide():
+        program = opened(reference.function, *widened(point.args))
+    number = program.inputs[which]
+    found = [source.expression(step) for step in program.steps for x in step.inputs if x == number]
+    return [f", that in {at}" if at else "" for at in found]
+
+
+def _weights(actual: np.ndarray, shares: np.ndarray, places: list[str]) -> Iterator[tuple[str, np.ndarray]]:
     """What the uses could have been counted with instead of once each, and its description."""
     count, flat = len(shares), shares.reshape(len(shares), -1)
+    of = f"of {count} of the argument in the reference"
+    at = dict(enumerate(places))
     for use in range(count):
         missing = np.ones(count)
         missing[use] = 0
-        yield f"use {use + 1} of {count} of the argument in the reference is not counted", missing
-        yield f"only use {use + 1} of {count} of the argument in the reference is counted", 1 - missing
-    fitted = np.round(np.linalg.lstsq(flat.T, actual.ravel())[0])
+        yield f"use {use + 1} {of} is not counted{at.get(use, '')}", missing
+        yield f"only use {use + 1} {of} is counted{at.get(use, '')}", 1 - missing
+    exactly = np.linalg.lstsq(flat.T, actual.ravel())[0]
+    others = np.flatnonzero(np.abs(exactly - 1) > EXACT)
+    if len(others) == 1 and np.linalg.matrix_rank(flat) == count:
+        use = int(others[0])
+        weights = np.ones(count)
+        weights[use] = exactly[use]
+        yield f"use {use + 1} {of} is counted {exactly[use]:.7g} times{at.get(use, '')}", weights
+    fitted = np.round(exactly)
     if np.max(np.abs(fitted)) <= 4 and not np.all(fitted == 1):
         numbers = ", ".join(f"{w:g}" for w in fitted)
         yield (

@@ -1,14 +1,17 @@
 """Conditional errors: a cotangent that is right but where a condition on its position or the inputs holds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from jax_ref.verify.comparison.compare import Compared, Seen
 from jax_ref.verify.diagnosis import conditions
 from jax_ref.verify.diagnosis.explanation import Context, Explanation, off_kinks
+from jax_ref.verify.points.ladder import AT_KINKS
 
 Array = np.ndarray
+
+BEFORE_NAME, AFTER_NAME = conditions.REPEATED.split("{}")
 
 FADED = 0.01
 """Share of the median relative error below which the smallest shows that it fades, and has no threshold."""
@@ -16,7 +19,20 @@ FADED = 0.01
 
 def without_threshold(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
     """Right but where a condition holds: on a position, or on an input of the same shape."""
-    for text in dict.fromkeys(_conditions(path, seen, context)):
+    yield from _at(path, context, [c for c in _conditions(path, seen, context) if not _of_repeated(c)])
+
+
+def at_repeated(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
+    """Wrong only where indices are repeated; which is overwriting, if that predicts it."""
+    yield from _at(path, context, filter(_of_repeated, _conditions(path, seen, context)))
+
+
+def _of_repeated(text: str) -> bool:
+    return text.startswith(BEFORE_NAME) and text.endswith(AFTER_NAME)
+
+
+def _at(path: str, context: Context, texts: Iterable[str]) -> Iterator[Explanation]:
+    for text in dict.fromkeys(texts):
 
         def predicted(s: Seen, text: str = text) -> Array | None:
             """The cotangent itself, if it is wrong where the condition holds and nowhere else."""
@@ -58,6 +74,13 @@ def beyond_threshold(path: str, seen: list[Seen], context: Context) -> Iterator[
         if len(same) == len(found) and low < high:
             text = f"it is wrong only {text} {conditions.between(low, high)}"
             yield Explanation("conditional", text, lambda s: s.cotangents[path].actual)
+
+
+def at_kinks(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
+    """Right at the example and wherever else there are no more ties and zeros than there."""
+    if all(s.point.name in AT_KINKS for s in seen):
+        text = "it is wrong only where there are ties or zeros"
+        yield Explanation("conditional", text, lambda s: s.cotangents[path].actual)
 
 
 def _partly(path: str, seen: list[Seen]) -> list[Seen]:

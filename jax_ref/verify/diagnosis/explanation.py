@@ -22,18 +22,22 @@ class Explanation(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What explanations are made from, beside what was seen.
+    """What explanations are made from, beside what was seen; all of it the same for all leaves.
 
     `mistaken` gives the gradients that come of each mistake in a step of the reference, of those that take a
-    statistic for a constant or of the others; `contributions` what single entries of the output give. Both
-    are the same for all leaves. `batched` are the numbers of the arguments' leaves that have the batch as
-    leading axis.
+    statistic for a constant or of the others; `contributions` what single entries of the output give;
+    `with_other_values` the gradients by other values in a derivative, `with_other_axes` by sums over other
+    axes, and `values` what the steps of the reference give. `batched` are the numbers of the arguments'
+    leaves that have the batch as leading axis.
     """
 
     sides: Sides
     clock: Clock
     mistaken: Callable[[Seen, bool], Mapping[Any, dict[str, np.ndarray]]]
     contributions: Callable[[Seen], Contributions]
+    with_other_values: Callable[[Seen], Mapping[str, dict[str, np.ndarray]]]
+    with_other_axes: Callable[[Seen], Any]
+    values: Callable[[Seen], dict[str, np.ndarray]]
     batched: tuple[int, ...] = ()
 
     @property

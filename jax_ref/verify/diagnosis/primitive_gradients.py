@@ -16,10 +16,10 @@ from jaxtyping import PyTree
 
 from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.comparison.reference import Reference
-from jax_ref.verify.diagnosis.algebra import named
 from jax_ref.verify.diagnosis.explanation import Context, Explanation
 from jax_ref.verify.diagnosis.primitive_mistakes import Pullback
 from jax_ref.verify.diagnosis.primitive_places import Mistake, mistakes
+from jax_ref.verify.diagnosis.sizes import named
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.program import source

@@ -140,6 +140,18 @@ def _exchanged(back: Pullback, one: int, other: int) -> Any:
     return back.pulled(back.x, d_outputs)
 
 
+def _overwritten(back: Pullback) -> Any:
+    """What stays if the share of each entry of the output is written, not added, one after the other."""
+    size, count = back.x.size, back.d_output.size
+    numbers = jnp.arange(size, dtype=back.x.dtype).reshape(back.x.shape)
+    (source,) = back.of_input(numbers)  # NaN where an index is out of range
+    source = jnp.where(jnp.isnan(source), size, source).astype(jnp.int32).ravel()
+    last = jnp.full(size, -1).at[source].max(jnp.arange(count), mode="drop")
+    written = jnp.where(last >= 0, back.d_output.ravel()[last], 0).reshape(back.x.shape)
+    reached = back.pulled(back.x, [jnp.ones_like(back.d_output)]) > 0  # not so where an index was clipped
+    return jnp.where(reached, written, 0)
+
+
 def _square(shape: tuple[int, ...]) -> bool:
     return len(shape) > 1 and shape[-1] == shape[-2]
 
@@ -184,6 +196,22 @@ TABLE = (
         "another's slope", "derivative", "the slope of {by} is that of the {other}",
         _if(lambda at: at.differentiable and bool(at.primitive.confused_with)),
         cotangent=lambda back: back.scaled(primitive(back.step.name).confused_with, back.outputs[0]),
+    ),
+    Row(
+        "one minus output", "derivative", "the slope of {by} is taken for 1 - y, where y is its output",
+        _if(lambda at: at.differentiable and at.step.name in ("tanh", "logistic")),
+        cotangent=lambda back: back.d_output * (1 - back.outputs[0]),
+    ),
+    Row(
+        "output", "derivative", "the slope of {by} is taken for y, its output",
+        _if(lambda at: at.elementwise and at.step.name in ("logistic", "sin", "cos", "sqrt", "log")),
+        cotangent=lambda back: back.d_output * back.outputs[0],
+    ),
+    Row(
+        "overwritten", "conditional",
+        "repeated indices are overwritten, not added to: only the last share stays of what goes through {by}",
+        _if(lambda at: at.differentiable and at.step.name == "gather" and at.number == 0),
+        cotangent=lambda back: _overwritten(back),
     ),
     Row(
         "sign", "derivative", "the derivative of {by} has the wrong sign",

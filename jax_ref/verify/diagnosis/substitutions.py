@@ -19,24 +19,49 @@ from jax_ref.verify.trees import dtype_of, is_floating, is_integer
 Change = Callable[[Any], Any]
 """From a leaf to what is in its place."""
 
+Predict = Callable[[Seen], np.ndarray]
+"""From what was seen to the cotangent that is predicted there."""
+
+
+def of_cotangents(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
+    """The cotangent at `path` for another value of the cotangent of an output."""
+    outputs = jax.tree.leaves(seen[0].point.d_output)
+    for which, d in enumerate(outputs):
+        if is_floating(d):
+            for text, change in _instead_of_cotangent(d, which, len(outputs)):
+                predict = _right_at(_with_cotangent(which, change), path, context)
+                yield Explanation("cotangent ignored", text, predict)
+
+
+def _right_at(moved: Callable[[Point], Point], path: str, context: Context) -> Predict:
+    """The right cotangent at another point."""
+    return lambda s: np.asarray(context.sides.exact(moved(s.point))[1][path])
+
 
 def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
-    """The cotangent at `path` for another value of another argument, or of the cotangent of the output."""
+    """The cotangent at `path` for another value of another argument."""
     point = seen[0].point
-
-    def at(moved: Callable[[Point], Point]) -> Callable[[Seen], np.ndarray]:
-        return lambda s: np.asarray(context.sides.exact(moved(s.point))[1][path])
-
+    yield from _by_another(path, seen, context)
     for which, (name, leaf) in enumerate(context.reference.leaves(point.args).items()):
         if name != path and hasattr(leaf, "dtype") and np.size(leaf):
             for text, change in _instead(leaf):
                 text = f"it is the right one for {name} {text}"
-                yield Explanation("input", text, at(_with_argument(which, change)))
-    outputs = jax.tree.leaves(point.d_output)
-    for which, d in enumerate(outputs):
-        if is_floating(d):
-            for text, change in _instead_of_cotangent(d, which, len(outputs)):
-                yield Explanation("cotangent ignored", text, at(_with_cotangent(which, change)))
+                yield Explanation("input", text, _right_at(_with_argument(which, change), path, context))
+
+
+def _by_another(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
+    """With another argument of the same kind in the place of one, as the senders for the receivers."""
+    named = context.reference.leaves(seen[0].point.args)
+    for (which, (name, leaf)), (other, x) in itertools.product(enumerate(named.items()), named.items()):
+        alike = name not in (path, other) and hasattr(leaf, "dtype") and hasattr(x, "dtype")
+        if alike and (np.shape(leaf), leaf.dtype) == (np.shape(x), x.dtype) and np.ndim(leaf):
+
+            def moved(p: Point, which: int = which, other: str = other) -> Point:
+                value = context.reference.leaves(p.args)[other]
+                return p._replace(args=_replaced(p.args, which, lambda _: value))
+
+            text = f"it is the right one with {other} for {name}"
+            yield Explanation("input", text, _right_at(moved, path, context))
 
 
 def _instead_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tuple[str, Change]]:
@@ -48,6 +73,13 @@ def _instead_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tup
         yield f"each entry of the cotangent of {where} is taken for their mean", mean
         total = lambda d: np.full_like(d, d.astype(np.float64).sum())  # noqa: E731
         yield f"each entry of the cotangent of {where} is taken for their sum", total
+    for a, b in itertools.combinations(range(d.ndim), 2):
+        if d.shape[a] == d.shape[b] > 1:
+            i, j = np.indices(d.shape, sparse=True)[a], np.indices(d.shape, sparse=True)[b]
+            for side, used in (("on", i == j), ("off", i != j), ("up to", i >= j), ("from", i <= j)):
+                of = f"{side} the diagonal of axes {a} and {b}"
+                text = f"of the cotangent of {where} only what is {of} is used"
+                yield text, lambda d, used=used: d * used.astype(d.dtype)
 
 
 def _instead(leaf: Any) -> Iterator[tuple[str, Change]]:
@@ -61,11 +93,18 @@ def _instead(leaf: Any) -> Iterator[tuple[str, Change]]:
     elif is_floating(leaf):
         yield "= 1: is it forgotten?", np.ones_like
         yield "= 0: is it forgotten?", np.zeros_like
+        yield "negated", np.negative
         for a, b in itertools.combinations(range(leaf.ndim), 2):
             if leaf.shape[a] == leaf.shape[b]:
                 yield f"with axes {a} and {b} exchanged", lambda x, a=a, b=b: np.swapaxes(x, a, b)
         for axes in (axes for count in (1, 2) for axes in itertools.combinations(range(leaf.ndim), count)):
+            for by in (1, -1):
+                yield f"shifted by {by} along {', '.join(map(str, axes))}", _rolled(axes, by)
             yield f"reversed along {', '.join(map(str, axes))}", lambda x, axes=axes: np.flip(x, axes)
+
+
+def _rolled(axes: tuple[int, ...], by: int) -> Change:
+    return lambda x: np.roll(x, (by,) * len(axes), axes)
 
 
 def _with_argument(which: int, change: Change) -> Callable[[Point], Point]:

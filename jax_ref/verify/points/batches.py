@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 
 from jax_ref.verify.points.inputs import perturbed
 from jax_ref.verify.points.point import Point, cotangent
-from jax_ref.verify.trees import dtype_of
+from jax_ref.verify.trees import dtype_of, is_integer
 
 
 def sizes(given: int) -> tuple[int, int]:
@@ -45,9 +45,17 @@ def at_size(
 ) -> tuple[PyTree, ...]:
     """The arguments with so many rows in the leaves numbered, repeated and moved."""
     leaves, tree = jax.tree.flatten(args)
+    given = leaves[batched[0]].shape[0]
     return jax.tree.unflatten(
-        tree, [_rows(x, size, rng) if i in batched else x for i, x in enumerate(leaves)]
+        tree,
+        [_rows(x, size, rng) if i in batched else _in_range(x, given, size) for i, x in enumerate(leaves)],
     )
+
+
+def _in_range(x: Any, given: int, size: int) -> Any:
+    """Integers that may be row numbers, as an edge's ends are, as numbers of the rows that are left."""
+    rows = size < given and is_integer(x) and np.size(x) and np.min(x) >= 0 and np.max(x) < given
+    return x % np.asarray(size, dtype_of(x)) if rows else x
 
 
 def _cotangent(

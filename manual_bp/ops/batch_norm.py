@@ -1,0 +1,107 @@
+r"""Batch normalisation over every axis but the last, by the batch's own statistics.   Axes: B all axes but
+the last, with N entries; C channels.
+
+    m_c  = mean_b x_bc,    v_c = mean_b (x_bc - m_c)^2              (1)
+    y_bc = g_c xhat_bc + b_c,    xhat_bc = (x_bc - m_c) r_c,    r_c = (v_c + eps)^(-1/2)   (2)
+
+    db_c  = sum_b dy_bc                                             (3)
+    dg_c  = sum_b dy_bc xhat_bc                                     (4)
+    dx_bc = g_c r_c (dy_bc - db_c / N - xhat_bc dg_c / N)           (5)
+          + dm_c / N + 2 dv_c (x_bc - m_c) / N                      (6)
+
+The statistics m and v (biased: over N) are outputs too, and (6) is what their cotangents dm and dv add; a
+model keeps a running mean of them, by `running`, and evaluates with it, by `frozen_batch_norm`. In
+`shard_map` they are those of a shard.
+
+Saved: x, m, r.  Ioffe & Szegedy 2015, arXiv:1502.03167.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float, Key
+
+from manual_bp import checks
+from manual_bp.precision import wide
+
+
+class Params(NamedTuple):
+    """Gains `g` (C,) and biases `b` (C,), or `None` for a normalisation without them."""
+
+    g: Float[Array, "C"]
+    b: Float[Array, "C"] | None
+
+
+class Statistics(NamedTuple):
+    """Mean and biased variance of each channel (C,), in at least float32."""
+
+    mean: Float[Array, "C"]
+    var: Float[Array, "C"]
+
+
+class Residuals(NamedTuple):
+    """The input, its mean and r."""
+
+    x: Float[Array, "*B C"]
+    mean: Float[Array, "C"]
+    r: Float[Array, "C"]
+
+
+def init(key: Key[Array, ""], features: int, *, bias: bool = True, dtype: DTypeLike = jnp.float32) -> Params:
+    """Gains of one and, with `bias`, zero biases; nothing is drawn with `key`, which every `init` takes."""
+    checks.option("batch_norm.init", "features", features, features > 0, "a positive width")
+    return Params(jnp.ones(features, dtype), jnp.zeros(features, dtype) if bias else None)
+
+
+def fwd(
+    params: Params, x: Float[Array, "*B C"], *, eps: float = 1e-5
+) -> tuple[tuple[Float[Array, "*B C"], Statistics], Residuals]:
+    """The output `y` (*B, C) with the statistics of the batch, and what the backward pass needs."""
+    checks.normalized("batch_norm", params, Params, x, eps)
+    x_, batch = wide(x), tuple(range(x.ndim - 1))
+    m = jnp.mean(x_, batch)
+    deviation = x_ - jnp.broadcast_to(m, x.shape)
+    v = jnp.mean(jnp.square(deviation), batch)  # (1)
+    r = jax.lax.rsqrt(v + eps)
+    g, b = params
+    y = deviation * jnp.broadcast_to(r, x.shape) * jnp.broadcast_to(g.astype(r.dtype), x.shape)  # (2)
+    if b is not None:
+        y += jnp.broadcast_to(b.astype(r.dtype), x.shape)
+    return (y.astype(x.dtype), Statistics(m, v)), Residuals(x, m, r)
+
+
+def bwd(
+    params: Params,
+    res: Residuals,
+    d_output: tuple[Float[Array, "*B C"], Statistics],
+    *,
+    eps: float = 1e-5,
+) -> tuple[Params, Float[Array, "*B C"]]:
+    """The cotangents of the params and of `x`, from those of the output and of the statistics."""
+    (dy, (dm, dv)), (x, m, r), (g, b) = d_output, res, params
+    checks.cotangent("batch_norm", "dy", dy, x)
+    checks.cotangent("batch_norm", "d_statistics.mean", dm, m)
+    checks.cotangent("batch_norm", "d_statistics.var", dv, m)
+    dy_, batch, count = wide(dy), tuple(range(x.ndim - 1)), x.size // x.shape[-1]
+    deviation = wide(x) - jnp.broadcast_to(m, x.shape)
+    db = jnp.sum(dy_, batch)  # (3)
+    dg = jnp.sum(dy_ * deviation, batch) * r  # (4)
+    off = jnp.mean(deviation, batch)  # rounding of m
+    centred = jnp.broadcast_to(r, x.shape) * (
+        dy_ - jnp.broadcast_to(db / count, x.shape) - deviation * jnp.broadcast_to(r * dg / count, x.shape)
+    )
+    dx = jnp.broadcast_to(g.astype(r.dtype), x.shape) * centred  # (5)
+    dx += jnp.broadcast_to(dm / count, x.shape)
+    dx += jnp.broadcast_to(2 * dv / count, x.shape) * (deviation - jnp.broadcast_to(off, x.shape))  # (6)
+    return Params(dg.astype(g.dtype), None if b is None else db.astype(b.dtype)), dx.astype(x.dtype)
+
+
+def running(old: Statistics, new: Statistics, *, momentum: float = 0.9) -> Statistics:
+    """The running statistics after one more batch: `momentum` times the old ones, the rest of the new.
+
+    As Flax has it; PyTorch's `momentum` is the weight of the new ones (1 - this one), and it takes the
+    unbiased variance, N / (N - 1) times the new one.
+    """
+    checks.number("batch_norm.running", "momentum", momentum, lambda m: 0 <= m <= 1, "a number in 0..1")
+    return jax.tree.map(lambda a, b: momentum * a + (1 - momentum) * b, old, new)

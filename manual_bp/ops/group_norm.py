@@ -1,0 +1,98 @@
+r"""Group normalisation: of each example over its spatial axes and a group of channels.   Axes: B batch, S
+spatial (any number of axes, none included), C channels; G groups of C/G neighbouring channels.
+
+    y_bsc = g_c xhat_bsc + b_c,    xhat_bsc = (x_bsc - m_bG) r_bG,    r_bG = (v_bG + eps)^(-1/2)      (1)
+
+with m and v the mean and the biased variance of the group G of c, over S and the group's channels:
+
+    db_c   = sum_bs dy_bsc                                          (2)
+    dg_c   = sum_bs dy_bsc xhat_bsc                                 (3)
+    dx_bsc = r_bG (u_bsc - mean u - xhat_bsc mean(u xhat)),    u = g dy   (4)
+
+with the means of the group, too. One group is layer normalisation over space and channels, a group for each
+channel is instance normalisation.
+
+Saved: x, m, r.  Wu & He 2018, arXiv:1803.08494.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float, Key
+
+from manual_bp import checks, windows
+from manual_bp.precision import wide
+from manual_bp.sharding import reshaped
+
+
+class Params(NamedTuple):
+    """Gains `g` (C,) and biases `b` (C,), or `None` for a normalisation without them."""
+
+    g: Float[Array, "C"]
+    b: Float[Array, "C"] | None
+
+
+class Residuals(NamedTuple):
+    """The input, and of each example and group the mean and r."""
+
+    x: Float[Array, "B *S C"]
+    mean: Float[Array, "B G"]
+    r: Float[Array, "B G"]
+
+
+def init(key: Key[Array, ""], features: int, *, bias: bool = True, dtype: DTypeLike = jnp.float32) -> Params:
+    """Gains of one and, with `bias`, zero biases; nothing is drawn with `key`, which every `init` takes."""
+    checks.option("group_norm.init", "features", features, features > 0, "a positive width")
+    return Params(jnp.ones(features, dtype), jnp.zeros(features, dtype) if bias else None)
+
+
+def fwd(
+    params: Params, x: Float[Array, "B *S C"], *, groups: int, eps: float = 1e-5
+) -> tuple[Float[Array, "B *S C"], Residuals]:
+    """The output `y` (B, *S, C), and what the backward pass needs."""
+    checks.normalized("group_norm", params, Params, x, eps)
+    if x.ndim < 2:
+        raise ValueError(f"group_norm: x has shape {x.shape}; expected a batch axis and channels")
+    divides = windows.positive(groups) and x.shape[-1] % groups == 0
+    checks.option("group_norm", "groups", groups, divides, f"a divisor of the {x.shape[-1]} channels")
+    z = _grouped(wide(x), groups)
+    m = jnp.mean(z, (1, 3))
+    deviation = z - _back(m)
+    r = jax.lax.rsqrt(jnp.mean(jnp.square(deviation), (1, 3)) + eps)
+    y = deviation * _back(r) * _spread(params.g, z)  # (1)
+    if params.b is not None:
+        y += _spread(params.b, z)
+    return reshaped(y, x.shape).astype(x.dtype), Residuals(x, m, r)
+
+
+def bwd(
+    params: Params, res: Residuals, dy: Float[Array, "B *S C"], *, groups: int, eps: float = 1e-5
+) -> tuple[Params, Float[Array, "B *S C"]]:
+    """The cotangents of the params and of `x`."""
+    (x, m, r), (g, b) = res, params
+    checks.cotangent("group_norm", "dy", dy, x)
+    dy_ = _grouped(wide(dy), groups)
+    xhat = (_grouped(wide(x), groups) - _back(m)) * _back(r)
+    db = None if b is None else jnp.sum(dy_, (0, 1)).reshape(b.shape).astype(b.dtype)  # (2)
+    dg = jnp.sum(dy_ * xhat, (0, 1)).reshape(g.shape).astype(g.dtype)  # (3)
+    u = dy_ * _spread(g, dy_)
+    dx = _back(r) * (u - _back(jnp.mean(u, (1, 3))) - xhat * _back(jnp.mean(u * xhat, (1, 3))))  # (4)
+    return Params(dg, db), reshaped(dx, x.shape).astype(x.dtype)
+
+
+def _grouped(x: Array, groups: int) -> Array:
+    """(B, S, G, C/G) of (B, *S, C)."""
+    shape = (x.shape[0], math.prod(x.shape[1:-1]), groups, x.shape[-1] // groups)
+    return reshaped(x, shape)
+
+
+def _spread(p: Array, like: Array) -> Array:
+    """A param (C,) for every place of `like` (B, S, G, C/G), in its dtype."""
+    return jnp.broadcast_to(p.astype(like.dtype).reshape(1, 1, *like.shape[2:]), like.shape)
+
+
+def _back(statistic: Array) -> Array:
+    """(B, 1, G, 1) of (B, G)."""
+    return statistic[:, None, :, None]

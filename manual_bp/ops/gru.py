@@ -1,0 +1,238 @@
+r"""Gated recurrent unit over the time axis.   Axes: B batch, T time, I features in, H features of the state.
+
+With h_{-1} the given state, a_t = x_t w_x + b_x and u_t = h_{t-1} w_h + b_h of the three gates side by side:
+
+    r, z = s(a^r + u^r), s(a^z + u^z)                               (1)
+    n    = tanh(a^n + r u^n),    or tanh(a^n + (r h_{t-1}) w_h^n + b_h^n) without `reset_after`       (2)
+    h_t  = (1 - z) n + z h_{t-1},    y_t = h_t                      (3)
+
+From the last step to the first, with dh_t = dy_t + what (7) or (8) brings from the step after:
+
+    da^n = dh_t (1 - z) (1 - n^2)                                   (4)
+    da^z = dh_t (h_{t-1} - n) z (1 - z)                             (5)
+    da^r = dr r (1 - r),    dr = da^n u^n,  or  (da^n w_h^nT) h_{t-1}        (6)
+
+    dh_{t-1} = dh_t z + du_t w_h^T,    du = (da^r, da^z, da^n r)             with `reset_after`       (7)
+    dh_{t-1} = dh_t z + (da^r, da^z) w_h^rzT + (da^n w_h^nT) r               without                  (8)
+    db_x, dw_x, dx from da, db_h and dw_h from du after the scan    (9)
+
+Without `reset_after` db_h is db_x, and the n part of dw_h is a product with r h_{t-1} in place of h_{t-1}.
+
+`reset_after` is the form of cuDNN, PyTorch and Flax, and Keras's default; without it, it is the paper's and
+Keras's `reset_after=False`. In the paper z is what is called 1 - z here. Steps beyond an example's length,
+impossible lengths and truncated backpropagation are as those of `lstm`.
+
+Saved: x, and of each step h_{t-1}, the gates, and with `reset_after` u^n, in at least float32, as it knows no
+bounds.
+Cho et al. 2014, arXiv:1406.1078.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float, Int, Key
+
+from manual_bp import checks, recurrence
+from manual_bp.precision import wide
+
+GATES = "rzn"
+"""The order of the gates in the last axis of the params: reset, update, candidate."""
+
+
+class Params(NamedTuple):
+    """`w_x` (I, 3H), `w_h` (H, 3H), and `b_x` and `b_h` (3H,), each `None` for gates without it."""
+
+    w_x: Float[Array, "I A"]
+    w_h: Float[Array, "H A"]
+    b_x: Float[Array, "A"] | None
+    b_h: Float[Array, "A"] | None
+
+
+class Residuals(NamedTuple):
+    """Input and lengths; of each step the state before it, the gates, and u^n with `reset_after`."""
+
+    x: Float[Array, "B T I"]
+    lengths: Int[Array, "B"] | None
+    before: Float[Array, "T B H"]
+    gates: tuple[Array, Array, Array]
+    u_n: Float[Array, "T B H"] | None
+
+
+def init(
+    key: Key[Array, ""],
+    in_features: int,
+    features: int,
+    *,
+    initializer: str = "glorot",
+    bias: bool = True,
+    dtype: DTypeLike = jnp.float32,
+) -> Params:
+    """Random weights, each gate by itself, and with `bias` zero biases."""
+    w_x, w_h = recurrence.init("gru.init", key, in_features, features, len(GATES), initializer, dtype)
+    b = jnp.zeros(len(GATES) * features, dtype) if bias else None
+    return Params(w_x, w_h, b, b)
+
+
+def fwd(
+    params: Params,
+    x: Float[Array, "B T I"],
+    state: Float[Array, "B H"],
+    lengths: Int[Array, "B"] | None = None,
+    *,
+    reset_after: bool = True,
+    reverse: bool = False,
+) -> tuple[tuple[Float[Array, "B T H"], Float[Array, "B H"]], Residuals]:
+    """The outputs `ys` (B, T, H) with the final state, and what the backward pass needs.
+
+    With `reverse` the steps are taken from the last to the first, and `ys` stays in the order of `x`.
+    """
+    checks.params("gru", params, Params)
+    recurrence.check("gru", params, len(GATES), x, lengths)
+    recurrence.check_state("gru", "state", state, x, params.w_h)
+    steps = x.shape[1]
+    keeps = recurrence.within(lengths, steps)
+    ax = recurrence.preactivations(recurrence.time_first(x), params.w_x, params.b_x)
+    gates_of = (_reset_after if reset_after else _reset_before)(params, x.dtype)
+
+    def step(h: Array, inputs: tuple[Array, Array | None]) -> tuple[Array, tuple]:
+        a, keep = inputs
+        (r, z, n), u_n = gates_of(a, h)
+        h_new = recurrence.kept(keep, (1 - z) * n + z * h, h)  # (3)
+        return h_new, (*recurrence.cast((h_new, h, (r, z, n)), x.dtype), u_n)
+
+    final, (hs, *saved) = jax.lax.scan(step, wide(state), (ax, keeps), reverse=reverse)
+    final = recurrence.seen(final, lengths, steps).astype(x.dtype)
+    return (recurrence.outputs(hs, keeps, lengths), final), Residuals(x, lengths, *saved)
+
+
+def bwd(
+    params: Params,
+    res: Residuals,
+    d_output: tuple[Float[Array, "B T H"], Float[Array, "B H"]],
+    *,
+    reset_after: bool = True,
+    reverse: bool = False,
+) -> tuple[Params, Float[Array, "B T I"], Float[Array, "B H"]]:
+    """The cotangents of the params, of `x` and of the first state."""
+    (dys, d_final), (x, lengths, before, gates, u_n) = d_output, res
+    recurrence.check_cotangents("gru", dys, before, d_final=d_final)
+    steps = x.shape[1]
+    keeps = recurrence.within(lengths, steps)
+    through = (_through_reset_after if reset_after else _through_reset_before)(params, x.dtype)
+
+    def step(dh: Array, inputs: tuple) -> tuple[Array, Array]:
+        dy, h, (r, z, n), u_n, keep = recurrence.widened(inputs)
+        dh_all = dh + dy
+        da_n = dh_all * (1 - z) * (1 - n) * (1 + n)  # (4)
+        da_z = dh_all * (h - n) * z * (1 - z)  # (5)
+        da_r, dh_before = through(da_n, da_z, r, h, u_n)
+        da = jnp.concatenate([da_r, da_z, da_n], axis=-1)
+        da = recurrence.kept(keep, da, jnp.zeros_like(da)).astype(x.dtype)
+        return recurrence.kept(keep, dh_all * z + dh_before, dh), da
+
+    last = wide(recurrence.unseen(d_final, lengths, steps))
+    dys = recurrence.output_cotangents(dys, keeps)
+    d_state, da = jax.lax.scan(step, last, (dys, before, gates, u_n, keeps), reverse=not reverse)
+    r = recurrence.counted(gates[0], keeps)
+    d_params = Params(
+        recurrence.weight_cotangent(recurrence.counted(recurrence.time_first(x), keeps), da, params.w_x),
+        _state_weights_after(params, before, r, da)
+        if reset_after
+        else _state_weights_before(params, before, r, da),
+        recurrence.bias_cotangent(da, params.b_x),
+        recurrence.bias_cotangent(_times_reset(da, r) if reset_after else da, params.b_h),
+    )  # (9)
+    return d_params, recurrence.input_cotangent(da, params.w_x, x, keeps), d_state.astype(x.dtype)
+
+
+def _reset_after(params: Params, dtype: DTypeLike) -> Callable[..., tuple]:
+    """`gates(a, h) -> ((r, z, n), u_n)`, the reset gate upon the product with the state."""
+    w_h, b_h = _weights(params, dtype)
+
+    def gates(a: Array, h: Array) -> tuple:
+        a_r, a_z, a_n = _parts(a)
+        u_r, u_z, u_n = _parts(_plus(recurrence.product(h.astype(dtype), w_h), b_h))
+        r, z = jax.nn.sigmoid(a_r + u_r), jax.nn.sigmoid(a_z + u_z)  # (1)
+        return (r, z, jnp.tanh(a_n + r * u_n)), u_n  # (2)
+
+    return gates
+
+
+def _through_reset_after(params: Params, dtype: DTypeLike) -> Callable[..., tuple[Array, Array]]:
+    """`through(da_n, da_z, r, h, u_n) -> (da_r, what comes to the state before by w_h)`."""
+    back = _weights(params, dtype)[0].T
+
+    def through(da_n: Array, da_z: Array, r: Array, h: Array, u_n: Array) -> tuple[Array, Array]:
+        da_r = da_n * u_n * r * (1 - r)  # (6)
+        du = jnp.concatenate([da_r, da_z, da_n * r], axis=-1)
+        return da_r, recurrence.product(du.astype(dtype), back)  # (7)
+
+    return through
+
+
+def _reset_before(params: Params, dtype: DTypeLike) -> Callable[..., tuple]:
+    """`gates(a, h) -> ((r, z, n), None)`, the reset gate upon the state before its product."""
+    w_h, b_h = _weights(params, dtype)
+    (w_own, w_n), (b_own, b_n) = _apart(w_h), (None, None) if b_h is None else _apart(b_h)
+
+    def gates(a: Array, h: Array) -> tuple:
+        a_r, a_z, a_n = _parts(a)
+        u = _plus(recurrence.product(h.astype(dtype), w_own), b_own)
+        r, z = (
+            jax.nn.sigmoid(own + other) for own, other in zip((a_r, a_z), jnp.split(u, 2, -1), strict=True)
+        )  # (1)
+        u_n = _plus(recurrence.product((r * h).astype(dtype), w_n), b_n)
+        return (r, z, jnp.tanh(a_n + u_n)), None  # (2)
+
+    return gates
+
+
+def _through_reset_before(params: Params, dtype: DTypeLike) -> Callable[..., tuple[Array, Array]]:
+    """`through(da_n, da_z, r, h, None) -> (da_r, what comes to the state before by w_h)`."""
+    back_own, back_n = (part.T for part in _apart(_weights(params, dtype)[0]))
+
+    def through(da_n: Array, da_z: Array, r: Array, h: Array, _: None) -> tuple[Array, Array]:
+        d_reset = recurrence.product(da_n.astype(dtype), back_n)
+        da_r = d_reset * h * r * (1 - r)  # (6)
+        own = jnp.concatenate([da_r, da_z], axis=-1)
+        return da_r, recurrence.product(own.astype(dtype), back_own) + d_reset * r  # (8)
+
+    return through
+
+
+def _state_weights_after(params: Params, before: Array, r: Array, da: Array) -> Array:
+    return recurrence.weight_cotangent(before, _times_reset(da, r), params.w_h)
+
+
+def _state_weights_before(params: Params, before: Array, r: Array, da: Array) -> Array:
+    (w_own, w_n), (d_own, da_n) = _apart(params.w_h), _apart(da)
+    own = recurrence.weight_cotangent(before, d_own, w_own)
+    return jnp.concatenate([own, recurrence.weight_cotangent(r * before, da_n, w_n)], axis=-1)
+
+
+def _times_reset(da: Array, r: Array) -> Array:
+    """du: da with the candidate's part times r."""
+    d_own, da_n = _apart(da)
+    return jnp.concatenate([d_own, da_n * r], axis=-1)
+
+
+def _weights(params: Params, dtype: DTypeLike) -> tuple[Array, Array | None]:
+    b_h = params.b_h
+    return params.w_h.astype(dtype), None if b_h is None else wide(b_h.astype(dtype))
+
+
+def _plus(u: Array, b: Array | None) -> Array:
+    return u if b is None else u + jnp.broadcast_to(b, u.shape)
+
+
+def _parts(a: Array) -> list[Array]:
+    """Those of the three gates."""
+    return jnp.split(a, len(GATES), axis=-1)
+
+
+def _apart(a: Array) -> tuple[Array, Array]:
+    """The reset and update gates' part, and the candidate's."""
+    own, candidate = jnp.split(a, [a.shape[-1] // len(GATES) * 2], axis=-1)
+    return own, candidate

@@ -1,0 +1,108 @@
+r"""Reversible coupling: two streams, each moved by a function of the other.
+
+    y1 = x1 + f(x2),    y2 = x2 + g(y1)                             (1)
+
+The inputs can be had from the outputs, so that no activation is kept:
+
+    x2 = y2 - g(y1),    x1 = y1 - f(x2)                             (2)
+
+    dx1 = dy1 + g'(y1) dy2                                          (3)
+    dx2 = dy2 + f'(x2) dx1                                          (4)
+
+f and g are pairs of this package's contract, `fwd(params, x)` and `bwd(params, residuals, dy)`, or `fwd(x)`
+and `bwd(residuals, dy)` where their params are `None`. What (2) subtracts it has rounded: where f or g is
+much larger than the stream it moves, digits of the stream are lost. `reversible_stack` is many of these.
+
+Saved: y1, y2.  Gomez et al. 2017, arXiv:1707.04585.
+"""
+
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, DTypeLike, Float
+
+from manual_bp import checks
+from manual_bp.bridge import Op
+
+Stream = Float[Array, "..."]
+
+
+class Residuals(NamedTuple):
+    """The outputs."""
+
+    y1: Stream
+    y2: Stream
+
+
+def fwd(
+    params: tuple[Any, Any], x1: Stream, x2: Stream, *, f: Op, g: Op
+) -> tuple[tuple[Stream, Stream], Residuals]:
+    """The outputs `(y1, y2)`, for the backward pass too. `params` are those of f and of g."""
+    check("reversible", params, x1, x2, f=f, g=g)
+    outputs = coupled(params, (x1, x2), x1.dtype, f=f, g=g)
+    return outputs, Residuals(*outputs)
+
+
+def bwd(
+    params: tuple[Any, Any], res: Residuals, d_output: tuple[Stream, Stream], *, f: Op, g: Op
+) -> tuple[tuple[Any, Any], Stream, Stream]:
+    """The cotangents of the params and of both inputs."""
+    for name, d, y in zip(("dy1", "dy2"), d_output, res, strict=True):
+        checks.cotangent("reversible", name, d, y)
+    d_params, (dx1, dx2), _ = uncoupled(params, res, d_output, res.y1.dtype, f=f, g=g)
+    return d_params, dx1, dx2
+
+
+def coupled(
+    params: tuple[Any, Any], inputs: tuple[Stream, Stream], dtype: DTypeLike, *, f: Op, g: Op
+) -> tuple[Stream, Stream]:
+    """The outputs; f and g are computed in `dtype`, than which the streams may be wider."""
+    (params_f, params_g), (x1, x2) = params, inputs
+    y1 = x1 + applied(f, params_f, x2, dtype)[0]
+    return y1, x2 + applied(g, params_g, y1, dtype)[0]  # (1)
+
+
+def uncoupled(
+    params: tuple[Any, Any],
+    outputs: tuple[Stream, Stream],
+    d_outputs: tuple[Stream, Stream],
+    dtype: DTypeLike,
+    *,
+    f: Op,
+    g: Op,
+) -> tuple[tuple[Any, Any], tuple[Stream, Stream], tuple[Stream, Stream]]:
+    """The cotangents of the params and of the inputs, and the inputs themselves."""
+    (params_f, params_g), (y1, y2), (dy1, dy2) = params, outputs, d_outputs
+    moved, res_g = applied(g, params_g, y1, dtype)
+    x2 = y2 - moved  # (2)
+    d_params_g, d = differentiated(g, params_g, res_g, dy2, dtype)
+    dx1 = dy1 + d  # (3): y1 is an output and feeds g
+    moved, res_f = applied(f, params_f, x2, dtype)
+    x1 = y1 - moved  # (2)
+    d_params_f, d = differentiated(f, params_f, res_f, dx1, dtype)
+    dx2 = dy2 + d  # (4): x2 feeds y2 and f
+    return (d_params_f, d_params_g), (dx1, dx2), (x1, x2)
+
+
+def applied(op: Op, params: Any, x: Stream, dtype: DTypeLike) -> tuple[Stream, Any]:
+    """`op.fwd` in `dtype`, with params if there are any; the move in the dtype of the stream."""
+    x_ = x.astype(dtype)
+    moved, residuals = op.fwd(x_) if params is None else op.fwd(params, x_)
+    return moved.astype(x.dtype), residuals
+
+
+def differentiated(op: Op, params: Any, residuals: Any, dy: Stream, dtype: DTypeLike) -> tuple[Any, Stream]:
+    """`op.bwd`: the cotangents of the params, if there are any, and of the stream."""
+    dy_ = dy.astype(dtype)
+    d_params, dx = (None, op.bwd(residuals, dy_)) if params is None else op.bwd(params, residuals, dy_)
+    return d_params, dx.astype(dy.dtype)
+
+
+def check(name: str, params: Any, x1: Any, x2: Any, **pairs: Any) -> None:
+    """Raise unless the streams are of one dtype, there are two params, and f and g are pairs."""
+    checks.floating(name, x1=x1, x2=x2)
+    checks.dtype(name, "x2", x2, x1.dtype)
+    two = isinstance(params, tuple) and len(params) == 2
+    checks.option(name, "params", type(params).__name__, two, "a tuple of those of f and those of g")
+    for letter, pair in pairs.items():
+        holds = callable(getattr(pair, "fwd", None)) and callable(getattr(pair, "bwd", None))
+        checks.option(name, letter, pair, holds, "a pair with fwd and bwd")
