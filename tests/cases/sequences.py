@@ -81,7 +81,6 @@ CASES = cases(
                 "before",
                 lambda d, lead: recurrent(gru, d, lead, 2),
                 {"reset_after": False},
-                full=True,
                 leads=FLAT,
             ),
             Kind(

@@ -1,6 +1,6 @@
 """Ops on a mesh of four host devices: each layout's gradient against that of one device, in float64.
 
-`python -m tests.devices.layouts [all]` prints a JSON object: for each op and layout the largest relative
+`python -m tests.devices.layouts PART [all]` prints a JSON object: for each op and layout the largest relative
 error of the output and of a cotangent, or what was raised. It is a process of its own, as the number of
 devices is fixed when JAX starts: by `XLA_FLAGS`. Without `all` it tries the first kind of each op, in fewer
 layouts.
@@ -27,6 +27,9 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 DEVICES = len(jax.devices())
+
+PARTS = 3
+"""Into so many parts the table is split, so that none takes long."""
 
 AXIS = "d"
 ODD = 7
@@ -161,11 +164,11 @@ def kinds(case, everything):
     return found if everything else found[:1]
 
 
-def main(everything):
-    """The JSON object."""
+def main(part, everything):
+    """The JSON object, of the ops of one part of `PARTS`."""
     layouts = LAYOUTS if everything else {name: LAYOUTS[name] for name in FEWER}
     results = {}
-    for name, case in {**CASES, **MODELS}.items():
+    for name, case in list({**CASES, **MODELS}.items())[part::PARTS]:
         for example in kinds(case, everything):
             args, specs = prepared(example)
             f, reference = (
@@ -189,4 +192,4 @@ def main(everything):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] == ["all"])
+    main(int(sys.argv[1]), sys.argv[2:] == ["all"])
