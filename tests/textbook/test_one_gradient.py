@@ -1,5 +1,7 @@
 """Five notes, one gradient: every form against autodiff and against the others."""
 
+from typing import Any
+
 import jax
 import pytest
 from hypothesis import given, settings
@@ -58,7 +60,8 @@ def _one_gradient(data: st.DataObject, depth: int, head: str) -> None:
     found = jax.jit(lambda layers: index_and_vector_forms.batch_form(layers, X, Y, **names))(layers)
     assert error(found, mean(layers)) <= BOUND, "002 batch"
     rows = (columns.rows(X), columns.rows(Y))
-    engine = jax.jit(lambda params: mlp.value_and_grad(params, rows, activation=activation, **MLP[head])[1])
+    options: Any = {"activation": activation, **MLP[head]}
+    engine = jax.jit(lambda params: mlp.value_and_grad(params, rows, **options)[1])
     found = columns.from_mlp(engine(columns.to_mlp(layers)))
     assert error(found, mean(layers)) <= BOUND, "mlp"
 

@@ -269,7 +269,7 @@ def test_folders_are_not_overwritten_by_accident(tmp_path):
     (tmp_path / "metrics.json").write_text("mine")
     assert "already holds a run; add --resume" in run_job("--out", tmp_path).stderr
     assert "has no checkpoint to resume from" in run_job("--out", tmp_path, "--resume").stderr
-    assert "cannot be written: Not a directory" in run_job("--out", tmp_path / "metrics.json" / "x").stderr
+    assert "metrics.json is not a folder" in run_job("--out", tmp_path / "metrics.json" / "x").stderr
     assert (tmp_path / "metrics.json").read_text() == "mine"
 
 
