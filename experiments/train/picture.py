@@ -34,19 +34,19 @@ def draw(
     dtype: str,
 ) -> None:
     """Loss and metrics of each engine, gradient norm and agreement by part, and the last sample."""
-    others = {name: metric for name, metric in shown.items() if name != "test_loss"}
+    loss, *others = shown
     sampled = "sample" in history[-1]
     panels = 3 + len(others) + sampled
     rows = (panels + 1) // 2
     figure, grid = plt.subplots(rows, 2, figsize=(11, 3.75 * rows), layout="constrained", squeeze=False)
     figure.suptitle(title)
     axes = iter(grid.flat)
-    _by_engine(ax := next(axes), history, {"train_loss": 0.4, "test_loss": 1.0})
-    ax.set(title="Loss", ylabel=shown["test_loss"].axis, xlabel=unit)
+    _by_engine(ax := next(axes), history, {"train_loss": 0.4, loss: 1.0})
+    ax.set(title="Loss", ylabel=shown[loss].axis, xlabel=unit)
     _logarithmic(ax)
-    for name, metric in others.items():
+    for name in others:
         _by_engine(ax := next(axes), history, {name: 1.0})
-        ax.set(title=metric.title.capitalize(), ylabel=metric.axis, xlabel=unit)
+        ax.set(title=shown[name].title.capitalize(), ylabel=shown[name].axis, xlabel=unit)
     norms = np.array([record["gradient_norm"] for record in history])
     _by_part(ax := next(axes), history, norms, parts, "Euclidean norm over a fixed batch")
     ax.set(title="Gradient norm by layer", xlabel=unit)
