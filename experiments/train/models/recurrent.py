@@ -13,7 +13,7 @@ import optax
 import jax_ref
 import manual_bp
 from experiments.common.errors import UserError, choose
-from experiments.common.options import Count, OneOf
+from experiments.common.options import Between, Count, OneOf, Rate
 from experiments.data import shakespeare, text
 from experiments.train import models, ngrams, order
 from experiments.train import settings as common
@@ -27,8 +27,8 @@ SOURCES = {"shakespeare": shakespeare.load}
 STREAMS, STRETCH = 64, 128
 """A part that is held out is read in so many places at once, each from an empty state on, so far a step."""
 
-SAMPLED = 300
-"""Characters of a sample."""
+PRIMED, SAMPLED = 200, 300
+"""Characters that a sample goes on from, and its own."""
 
 ORDERS, COUNTED = (1, 3, 5), 2**23
 """The n-gram models beside it, and from how many characters at the end of the training text they count."""
@@ -52,6 +52,8 @@ class Settings(common.Settings):
     """The text: 38 plays of Shakespeare, which are fetched once into a cache folder."""
     text: Path | None = None
     """A file with your own text, in UTF-8. Overrides --data."""
+    data_dir: Path | None = None
+    """For images; a text is given by --text."""
     model: Annotated[str, OneOf(models.names())] = "recurrent"
     """The network. Its own options are listed with --model NAME --help."""
     cell: Annotated[str, OneOf(recurrent.CELLS)] = "lstm"
@@ -62,17 +64,17 @@ class Settings(common.Settings):
     """Characters per example: so far back goes a gradient. The state comes from the window before."""
     initializer: Annotated[str, OneOf(INITIALIZERS)] = "glorot"
     """How the weights begin; biases begin with zero, but with one for the forget gate."""
-    learning_rate: float = 2e-3
+    learning_rate: Rate = 5e-3
     """Learning rate at the start."""
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Between(0, 1e38)] = 0.0
     """Decoupled with adamw and lion (their own), an L2 term of the gradient with the others."""
-    clip_norm: float | None = 1.0
+    clip_norm: Rate | None = 1.0
     """Largest norm of a gradient, of all params together: a longer one is made as short as that."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Examples per step: the training text is read in so many places at once."""
-    round_steps: int | None = 250
+    round_steps: Count | None = 500
     """Steps after which the run is evaluated and kept."""
-    epochs: int = 20
+    epochs: Count = 12
     """Rounds of so many steps."""
 
     @property
@@ -132,14 +134,17 @@ def recipe(settings: Settings, dataset: Dataset) -> Recipe:
         return {f"{name}_loss": loss for name, loss in nats.items()} | bits
 
     def sample(model: Model, key: jax.Array) -> jax.Array:
-        def following(carry: Any, key: jax.Array) -> tuple[Any, jax.Array]:
-            last, state = carry
-            logits, state = model.at(state).apply(last[None, None], cell=cell)
-            new = jax.random.categorical(key, logits[0, 0].astype(accumulator(dtype))).astype(jnp.int32)
-            return (new, state), new
+        """What goes on where the training text ends: of an empty state alone a model has seen too little."""
+        prompt = jnp.asarray(dataset.train[-PRIMED:])[None]
+        logits, state = model.at(zero_state(1)).apply(prompt, cell=cell)
 
-        first = jnp.int32(max(characters.find("\n"), 0))
-        return jax.lax.scan(following, (first, zero_state(1)), jax.random.split(key, SAMPLED))[1]
+        def following(carry: Any, key: jax.Array) -> tuple[Any, jax.Array]:
+            logits, state = carry
+            new = jax.random.categorical(key, logits.astype(accumulator(dtype))).astype(jnp.int32)
+            logits, state = model.at(state).apply(new[None, None], cell=cell)
+            return (logits[0, 0], state), new
+
+        return jax.lax.scan(following, (logits[0, -1], state), jax.random.split(key, SAMPLED))[1]
 
     beside = ngrams.bits(dataset.train[-COUNTED:], list(dataset.test.values()), len(characters), ORDERS)
     return Recipe(
