@@ -1,6 +1,7 @@
 """The picture of a run: its loss and other metrics, and the two gradients part by part."""
 
 import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -57,7 +58,9 @@ def draw(
         ax.set(title=f"Sample after {unit} {history[-1]['epoch']}")
     for ax in axes:
         ax.set_axis_off()
-    figure.savefig(file, format="png", dpi=120)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a sample may be in any script
+        figure.savefig(file, format="png", dpi=120)
     plt.close(figure)
 
 
@@ -110,8 +113,8 @@ def _agreement(ax: Axes, history: History, parts: Sequence[str], dtype: str) -> 
 
 
 def _text(ax: Axes, text: str) -> None:
-    wrapped = "\n".join(textwrap.wrap(text, 60)[:16])
-    ax.text(0, 1, wrapped, va="top", family="monospace", fontsize=8, transform=ax.transAxes, parse_math=False)
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, 60) or [""]]
+    ax.text(0, 1, "\n".join(lines[:16]), va="top", family="monospace", fontsize=8, transform=ax.transAxes, parse_math=False)
     ax.set_axis_off()
 
 

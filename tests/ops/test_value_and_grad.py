@@ -37,7 +37,7 @@ def with_targets(example: Any) -> Rows:
 def with_next(example: Any) -> Rows:
     """A window of text with the characters after its own, behind a state."""
     params, state, ids = example.args
-    if example.kind != "lstm":  # to which the loss is nothing new
+    if example.kind != "gru":  # to which the loss is nothing new
         return
     following = np.random.default_rng(0).integers(0, len(params.embedding.table), ids.shape)
     yield "next", (state, (ids, following)), example.static
