@@ -114,7 +114,16 @@ def _agreement(ax: Axes, history: History, parts: Sequence[str], dtype: str) -> 
 
 def _text(ax: Axes, text: str) -> None:
     lines = [part for line in text.splitlines() for part in textwrap.wrap(line, 60) or [""]]
-    ax.text(0, 1, "\n".join(lines[:16]), va="top", family="monospace", fontsize=8, transform=ax.transAxes, parse_math=False)
+    ax.text(
+        0,
+        1,
+        "\n".join(lines[:16]),
+        va="top",
+        family="monospace",
+        fontsize=8,
+        transform=ax.transAxes,
+        parse_math=False,
+    )
     ax.set_axis_off()
 
 

@@ -179,7 +179,9 @@ def _check(params: Params, state: State, ids: Array, cell: str) -> Any:
     checks.option("recurrent", "params.layers", params.layers, len(params.layers) > 0, "a layer or more")
     if not isinstance(state, tuple) or len(state) != len(params.layers):
         found = f"a tuple of {len(state)}" if isinstance(state, tuple) else f"a {type(state).__name__}"
-        raise ValueError(f"recurrent: state is {found}; expected a tuple of {len(params.layers)}, one a layer")
+        raise ValueError(
+            f"recurrent: state is {found}; expected a tuple of {len(params.layers)}, one a layer"
+        )
     checks.array("recurrent", "integers", ids=ids)
     if ids.ndim != 2:
         raise ValueError(f"recurrent: ids has shape {ids.shape}; expected two axes (batch, time)")

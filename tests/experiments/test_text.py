@@ -52,7 +52,11 @@ def wheel(folder, monkeypatch, content):
 
 
 def test_plays_without_their_markup(tmp_path, monkeypatch):
-    wheel(tmp_path, monkeypatch, b"## ACT I\n\n_Enter BERNARDO_\n\n**BERNARDO**  \nWho's there?  \n\\[Aside\\]\n")
+    wheel(
+        tmp_path,
+        monkeypatch,
+        b"## ACT I\n\n_Enter BERNARDO_\n\n**BERNARDO**  \nWho's there?  \n\\[Aside\\]\n",
+    )
     found = shakespeare.load()
     play = " ACT I\n\nEnter BERNARDO\n\nBERNARDO\nWho's there?\n[Aside]\n"
     whole = "".join(found.characters[i] for i in np.concatenate(found[1:]))

@@ -106,7 +106,9 @@ def recipe(settings: Settings, dataset: Dataset) -> Recipe:
     characters, widths, dtype = dataset.whole.characters, settings.widths, jnp.dtype(settings.dtype)
     streams, window, cell = settings.batch_size, settings.window, settings.cell
     if len(widths) < 2:
-        raise UserError(f"--widths was {' '.join(map(str, widths))}; expected that of a character and of a layer.")
+        raise UserError(
+            f"--widths was {' '.join(map(str, widths))}; expected that of a character and of a layer."
+        )
     length = len(dataset.train) // streams
     windows = (length - 1) // window
     if windows < 1:

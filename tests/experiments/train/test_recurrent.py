@@ -62,7 +62,9 @@ def test_samples_and_n_grams_are_shown_and_kept(trained):
     assert len(set(samples)) == 3
     assert all(s in trained.stdout for s in samples)
     bits = found["baselines"]["ngram_bits"]
-    assert {part: list(of) for part, of in bits.items()} == dict.fromkeys(("validation", "test"), ["1", "3", "5"])
+    assert {part: list(of) for part, of in bits.items()} == dict.fromkeys(
+        ("validation", "test"), ["1", "3", "5"]
+    )
     assert re.search(r"n-gram models beside it: \d\.\d{4} for n = 1, ", trained.stdout)
     assert f"{bits['validation']['5']:.4f} for n = 5." in trained.stdout
     last = found["engines"]["manual"]
