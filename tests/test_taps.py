@@ -9,8 +9,8 @@ import pytest
 
 import jax_ref
 from manual_bp import losses, taps
-from manual_bp.models import mlp
-from manual_bp.ops import activations, dense
+from manual_bp.models import mlp, recurrent
+from manual_bp.ops import activations, dense, embedding, lstm
 from tests.close import close
 
 STATIC = {"activation": "tanh", "output_activation": "silu"}
@@ -131,3 +131,22 @@ def test_a_single_cotangent_and_static_options():
     assert tap.static == (("power", 2),)
     close(tap.op.bwd(tap.params, tap.residuals, tap.d_output, **dict(tap.static)).w,
           _Scale.bwd(params, ids, d_output, power=2).w)  # fmt: skip
+
+
+def test_taps_of_a_recurrent_network_are_at_every_op_and_make_its_gradient():
+    params = recurrent.init(jax.random.key(0), 5, (2, 3, 4), dtype=jnp.float64)
+    state = recurrent.zero_state(7, (2, 3, 4), dtype=jnp.float64)
+    ids, following = jnp.asarray(RNG.integers(0, 5, (2, 7, 3)))
+
+    def backward(tap):
+        (logits, after), res = recurrent.fwd(params, state, ids)
+        _, dlogits = losses.mean("softmax_cross_entropy", logits, following)
+        return recurrent.bwd(params, res, (dlogits, jax.tree.map(jnp.zeros_like, after)), tap=tap)[0]
+
+    kept = jax.jit(lambda: backward(taps.keep))()
+    found = [kept.embedding, *kept.layers, kept.head]
+    assert [tap.op for tap in found] == [embedding, lstm, lstm, dense]
+    made = [taps.plain(tap.op, tap.params, tap.residuals, tap.d_output) for tap in found]
+    rebuilt = recurrent.Params(made[0], (made[1][0], made[2][0]), made[3][0])
+    _, expected = recurrent.value_and_grad(params, state, (ids, following))
+    close(rebuilt, expected, 1e-12)

@@ -24,7 +24,7 @@ PLAYS = {
 """The plays by their kinds, in the order in which they are read: the last are held out."""
 
 MARKUP = re.compile(r"[*_#\\]|(?<=\S) +$", re.MULTILINE)
-"""What Markdown adds: names in bold, directions in italics, headings, escapes, and spaces that break a line."""
+"""What Markdown adds: bold names, directions in italics, headings, escapes, and spaces that break a line."""
 
 
 def load() -> text.Text:

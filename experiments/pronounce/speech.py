@@ -11,10 +11,12 @@ from experiments.pronounce.weights import Weights
 from manual_bp.ops import dense, embedding, gru
 
 PHONEMES = (
-    "<pad> <unk> <s> </s> AA0 AA1 AA2 AE0 AE1 AE2 AH0 AH1 AH2 AO0 AO1 AO2 AW0 AW1 AW2 AY0 AY1 AY2 B CH D DH EH0 "
-    "EH1 EH2 ER0 ER1 ER2 EY0 EY1 EY2 F G HH IH0 IH1 IH2 IY0 IY1 IY2 JH K L M N NG OW0 OW1 OW2 OY0 OY1 OY2 P R S "
-    "SH T TH UH0 UH1 UH2 UW UW0 UW1 UW2 V W Y Z ZH"
-).split()
+    "<pad>", "<unk>", "<s>", "</s>", "AA0", "AA1", "AA2", "AE0", "AE1", "AE2", "AH0", "AH1", "AH2",
+    "AO0", "AO1", "AO2", "AW0", "AW1", "AW2", "AY0", "AY1", "AY2", "B", "CH", "D", "DH", "EH0", "EH1",
+    "EH2", "ER0", "ER1", "ER2", "EY0", "EY1", "EY2", "F", "G", "HH", "IH0", "IH1", "IH2", "IY0", "IY1",
+    "IY2", "JH", "K", "L", "M", "N", "NG", "OW0", "OW1", "OW2", "OY0", "OY1", "OY2", "P", "R", "S",
+    "SH", "T", "TH", "UH0", "UH1", "UH2", "UW", "UW0", "UW1", "UW2", "V", "W", "Y", "Z", "ZH",
+)  # fmt: skip
 """By their numbers; a digit is the stress of a vowel: none, the first, the second."""
 
 START, END = PHONEMES.index("<s>"), PHONEMES.index("</s>")
@@ -44,7 +46,7 @@ def said(
     start = jnp.zeros((len(ids), weights.encoder.w_h.shape[0]), x.dtype)
     (_, heard), _ = gru.fwd(weights.encoder, x, start, lengths)
 
-    def step(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    def step(carry: tuple[Array, Array], _none: None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         last, state = carry
         x, _ = embedding.fwd(weights.phonemes, last[:, None])
         (ys, state), _ = gru.fwd(weights.decoder, x, state)

@@ -1,7 +1,7 @@
 """Trained weights of g2p-en, as params of our ops.
 
-PyTorch keeps a map as (out, in) and we as (in, out), so each matrix is transposed; the order of the gates, r, z
-and n, is the same, and so is the form, `reset_after`.
+PyTorch keeps a map as (out, in) and we as (in, out), so each matrix is transposed; the order of the gates,
+r, z and n, is the same, and so is the form, `reset_after`.
 """
 
 import io

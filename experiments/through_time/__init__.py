@@ -1,8 +1,8 @@
 r"""How far back in time does the gradient of a recurrent network reach?
 
 A sequence x_1..x_T goes through a layer of H features, and something is asked of the last output alone, so
-that dh_T is a random direction of norm 1 and every other dy_t is zero. With s_t the state after step t (h, and
-the LSTM's c beside it) and J_t the Jacobian of a step:
+that dh_T is a random direction of norm 1 and every other dy_t is zero. With s_t the state after step t (h,
+and the LSTM's c beside it) and J_t the Jacobian of a step:
 
     s_t  = cell(x_t, s_{t-1}),    ds_{t-1} = J_t^T ds_t             (1)
     r    = (||dh_0|| / ||dh_T||)^(1/T)                              (2)
@@ -15,8 +15,9 @@ variance g^2/H, g being the gain, so that a random direction is made longer on t
 
     r ~ g (mean f'(z_t)^2)^(1/2)                                    (3)
 
-In the gated ones the state goes through a gate: dc_{t-1} = f dc_t + ... in the LSTM, dh_{t-1} = z dh_t + ... in
-the GRU. The bias b of that gate says how much it lets through before anything is learned; of the gate alone
+In the gated ones the state goes through a gate: dc_{t-1} = f dc_t + ... in the LSTM, and in the GRU
+dh_{t-1} = z dh_t + ... The bias b of that gate says how much it lets through before anything is learned; of
+the gate alone
 
     r ~ s(b),    s(b) = 1/(1 + e^-b)                                (4)
 

@@ -64,7 +64,7 @@ def _draws(
     def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         of_network, of_x, of_dh = jax.random.split(key, 3)
         x = jax.random.normal(of_x, (settings.steps, networks.FEATURES), jnp.float64)
-        dh = jax.random.normal(of_dh, settings.width, jnp.float64)
+        dh = jax.random.normal(of_dh, (settings.width,), jnp.float64)
         return norms(make(of_network), x, dh / jnp.linalg.norm(dh))
 
     keys = jax.random.split(jax.random.key(settings.seed), settings.draws)

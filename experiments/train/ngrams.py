@@ -16,9 +16,9 @@ import numpy as np
 
 
 def probabilities(ids: np.ndarray, trained: int, vocabulary: int, order: int) -> np.ndarray:
-    """(1) of orders 1 to `order`, (order, N - trained), for the characters of a text behind its first `trained`.
+    """(1) of orders 1 to `order`, (order, N - trained), of the characters behind the first `trained`.
 
-    The counts are those of the first `trained` characters. A text begins behind characters that are in none.
+    The counts are those of the first `trained`. A text begins behind characters that are in none.
     """
     here = ids[trained:]
     p = np.full(len(here), 1 / vocabulary)  # (2)

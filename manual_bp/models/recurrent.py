@@ -11,9 +11,9 @@ V the vocabulary; k = 1..L numbers the layers.
     dlayer^k, dh^(k-1), ds^k = the backward of (2) for dh^k and ds^k'       (7)
     dtable      = the backward of (1) for dx = dh^0                 (8)
 
-A text is read in windows of T characters. The state s' at the end of a window is the s of the next one, a number
-and no function of the params: in `value_and_grad` ds' = 0, and ds is nobody's. So gradients go back to the
-window's beginning and no further, which is truncated backpropagation through time.
+A text is read in windows of T characters. The state s' at the end of a window is the s of the next one, where
+it is given and no function of the params: in `value_and_grad` ds' = 0, and ds is nobody's. So gradients go
+back to the window's beginning and no further, which is truncated backpropagation through time.
 
 The static option `cell` names the op of all layers: "lstm", "gru" or "rnn". Activations have the dtype of the
 state, than which the params may be wider.
@@ -127,7 +127,7 @@ def bwd(
     cell: str = "lstm",
     tap: Tapper = plain,
 ) -> tuple[Params, State]:
-    """The cotangents of the params and of the state; what another `tap` returns is in place of the params'."""
+    """The cotangents of the params and of the state; what another `tap` returns is in place of the ops'."""
     op = _op("recurrent", cell)
     dlogits, d_after = d_output
     dhead, dh = tap(dense, params.head, res.head, dlogits)  # (6)

@@ -24,7 +24,8 @@ def _recurrent(d: Draw, lead: tuple[int, ...], cell: str, *widths: int) -> tuple
         return op.Params(*(d.real(n, gates * o) for n in (i, o)), *(d.real(gates * o) for _ in range(biases)))
 
     def state(o: int) -> Any:
-        return lstm.State(d.real(batch, o), d.real(batch, o)) if cell == "lstm" else d.real(batch, o)
+        h, c = d.real(batch, o), d.real(batch, o)
+        return lstm.State(h, c) if cell == "lstm" else h  # pyright: ignore[reportArgumentType]
 
     table = embedding.Params(d.real(5, widths[0]))  # pyright: ignore[reportArgumentType]
     layers = tuple(layer(i, o) for i, o in pairwise(widths))

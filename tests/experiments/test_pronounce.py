@@ -1,4 +1,4 @@
-"""Words pronounced by trained weights: as g2p-en's own arithmetic says them, and with gradients that are right."""
+"""Words pronounced by trained weights: as g2p-en's own arithmetic says them, with right gradients."""
 
 import hashlib
 import io

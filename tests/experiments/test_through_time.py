@@ -26,7 +26,7 @@ def test_the_norms_are_those_of_autodiff(cell, make):
     of_network, of_x, of_dh = jax.random.split(jax.random.key(0), 3)
     network = make(of_network)
     x = jax.random.normal(of_x, (STEPS, networks.FEATURES), jnp.float64)
-    dh = jax.random.normal(of_dh, WIDTH, jnp.float64)
+    dh = jax.random.normal(of_dh, (WIDTH,), jnp.float64)
     apply = getattr(jax_ref.ops, cell).apply
 
     @jax.jit

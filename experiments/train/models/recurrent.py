@@ -99,9 +99,9 @@ def load(settings: Settings) -> Dataset:
 def recipe(settings: Settings, dataset: Dataset) -> Recipe:
     """How the network of the settings is trained on a text.
 
-    The training text is cut into `batch_size` streams of one length, each of them into windows; a batch has the
-    next window of every stream, so that row b of the state is what stream b has made of it. Behind its last
-    window a stream begins anew, with the state that it has then.
+    The training text is cut into `batch_size` streams of one length, each of them into windows; a batch has
+    the next window of every stream, so that row b of the state is what stream b has made of it. Behind its
+    last window a stream begins anew, with the state that it has then.
     """
     characters, widths, dtype = dataset.whole.characters, settings.widths, jnp.dtype(settings.dtype)
     streams, window, cell = settings.batch_size, settings.window, settings.cell
@@ -113,8 +113,8 @@ def recipe(settings: Settings, dataset: Dataset) -> Recipe:
     windows = (length - 1) // window
     if windows < 1:
         raise UserError(
-            f"--batch-size was {streams} and --window {window}; the training text has only {len(dataset.train)} "
-            f"characters, expected at least {streams * (window + 1)}."
+            f"--batch-size was {streams} and --window {window}; the training text has only "
+            f"{len(dataset.train)} characters, expected at least {streams * (window + 1)}."
         )
 
     def init(key: jax.Array) -> recurrent.Params:
