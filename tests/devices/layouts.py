@@ -141,7 +141,7 @@ OF_A_SHARD = {
 }
 """Ops that are something else in `shard_map`, where they see a part of the batch."""
 
-ALIKE = {"rnn": "it puts arrays together that must lie alike"}
+ALIKE = dict.fromkeys(("rnn", "recurrent"), "it puts arrays together that must lie alike")
 """Ops whose arguments must all be on the mesh."""
 
 FEWER = ("around shard_map, explicit mesh", "in shard_map, auto mesh", "whole, explicit mesh",
