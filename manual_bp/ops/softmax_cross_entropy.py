@@ -31,7 +31,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import checks
 from manual_bp.precision import accumulator, times
-from manual_bp.sharding import is_split
+from manual_bp.sharding import is_split, like
 
 Targets = Integer[Array, "*B"] | Float[Array, "*B V"]
 
@@ -100,7 +100,7 @@ def bwd(
     dl_w = dl_w[..., None]
 
     # A number is added at each label where dlogits is ready in memory; otherwise q is part of one sweep.
-    added = not distribution and not is_split(x) and dtype == logits.dtype
+    added = not distribution and like(x) is None and dtype == logits.dtype
     q = label_smoothing / x.shape[-1] if added else _target(targets, x, label_smoothing)
     mass = jnp.sum(q, -1, keepdims=True) if distribution else 1.0
     if z_loss:
