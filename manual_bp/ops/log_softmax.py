@@ -68,10 +68,10 @@ def _dx(res: Residuals, dy: Float[Array, "*B"], *, axis: int) -> Float[Array, "*
     x, mask, m, total = res
     x_, dy_ = wide(x), wide(dy)
     if mask is not None:
-        x_, dy_ = _where(mask, x_, -jnp.inf), _where(mask, dy_, 0)
+        x_, dy_ = _where(mask, x_, -jnp.inf), _where(mask, dy_, 0.0)
     dx = dy_ - jnp.exp(x_ - m) * (jnp.sum(dy_, axis, keepdims=True) / total)  # (2)
     if mask is not None:
-        dx = _where(mask, dx, 0)
+        dx = _where(mask, dx, 0.0)
     return dx.astype(x.dtype)
 
 
