@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key
 
 from manual_bp import checks, initializers
 from manual_bp.precision import accumulator, wide
-from manual_bp.sharding import like
+from manual_bp.sharding import laid_as, like
 
 
 def init(
@@ -190,9 +190,8 @@ def weight_cotangent(
 
 def before(first: Float[Array, "B H"], hs: Float[Array, "T B H"], reverse: bool) -> Float[Array, "T B H"]:
     """The state before each step, of the first one and of those after each step."""
-    if reverse:
-        return jnp.concatenate([hs, first[None]])[1:]
-    return jnp.concatenate([first[None], hs])[:-1]
+    alone = laid_as(first[None], hs)
+    return jnp.concatenate([hs, alone])[1:] if reverse else jnp.concatenate([alone, hs])[:-1]
 
 
 def bias_cotangent(da: Float[Array, "T B A"], b: Float[Array, "A"] | None) -> Float[Array, "A"] | None:

@@ -56,18 +56,25 @@ def _log_softmax(
     """y, m and the sum, in one program without the caller's `jit` too."""
     x_ = wide(x)
     m, total = softmax.statistics(x_, mask, axis)
-    y = softmax.below(x_, mask, m) - jnp.log(total)  # (1)
+    y = (x_ - m) - jnp.log(total)  # (1)
     if mask is not None:
-        y = jnp.where(jnp.any(jnp.broadcast_to(mask, x.shape), axis, keepdims=True), y, 0)
+        some = jnp.any(jnp.broadcast_to(mask, x.shape), axis, keepdims=True)
+        y = _where(mask, y, jnp.where(some, -jnp.inf, 0))
     return y.astype(x.dtype), m, total
 
 
 @partial(jax.jit, static_argnames="axis")
 def _dx(res: Residuals, dy: Float[Array, "*B"], *, axis: int) -> Float[Array, "*B"]:
     x, mask, m, total = res
-    dy_ = wide(dy)
+    x_, dy_ = wide(x), wide(dy)
     if mask is not None:
-        dy_ = jnp.where(jnp.broadcast_to(mask, x.shape), dy_, 0)
-    e = jnp.exp(softmax.below(wide(x), mask, m))
-    dx = dy_ - e * (jnp.sum(dy_, axis, keepdims=True) / total)  # (2)
+        x_, dy_ = _where(mask, x_, -jnp.inf), _where(mask, dy_, 0.0)
+    dx = dy_ - jnp.exp(x_ - m) * (jnp.sum(dy_, axis, keepdims=True) / total)  # (2)
+    if mask is not None:
+        dx = _where(mask, dx, 0.0)
     return dx.astype(x.dtype)
+
+
+def _where(mask: Bool[Array, "..."], x: Float[Array, "*B"], other: Array | float) -> Float[Array, "*B"]:
+    """`x` where it is allowed."""
+    return jnp.where(jnp.broadcast_to(mask, x.shape), x, other)

@@ -57,7 +57,7 @@ def statistics(
     allowed = jnp.broadcast_to(mask, x.shape)
     some = jnp.any(allowed, axis, keepdims=True)
     m = jnp.where(some, jnp.max(jnp.where(allowed, x, -jnp.inf), axis, keepdims=True, initial=-jnp.inf), 0)
-    total = jnp.sum(jnp.exp(below(x, mask, m)), axis, keepdims=True)
+    total = jnp.sum(jnp.where(allowed, jnp.exp(x - m), 0), axis, keepdims=True)
     return m, jnp.where(some, total, 1)
 
 

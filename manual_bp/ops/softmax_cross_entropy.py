@@ -31,7 +31,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import checks
 from manual_bp.precision import accumulator, times
-from manual_bp.sharding import is_split
+from manual_bp.sharding import is_split, like
 
 Targets = Integer[Array, "*B"] | Float[Array, "*B V"]
 
@@ -99,11 +99,15 @@ def bwd(
         dl_w = jnp.where(valid, dl_w, 0)
     dl_w = dl_w[..., None]
 
-    q = _target(targets, x, label_smoothing)
+    # A number is added at each label where dlogits is ready in memory; otherwise q is part of one sweep.
+    added = not distribution and like(x) is None and dtype == logits.dtype
+    q = label_smoothing / x.shape[-1] if added else _target(targets, x, label_smoothing)
     mass = jnp.sum(q, -1, keepdims=True) if distribution else 1.0
     if z_loss:
         mass += 2 * z_loss * (m + jnp.log(total))
     dlogits = jnp.where(dl_w == 0, 0, dl_w * (mass / total) * jnp.exp(x - m) - dl_w * q)  # (4)
+    if added:
+        dlogits = _add_at(dlogits, targets, (label_smoothing - 1) * dl_w[..., 0])
     cotangents = [dlogits.astype(logits.dtype)]
     if distribution:
         dtargets = times(dl_w * (1 - label_smoothing), jnp.log(total) - (x - m))  # (5)
@@ -122,12 +126,28 @@ def _cross_entropy(
         q = _target(targets, x, label_smoothing)
         nll = jnp.log(total) - (x - m)
         return jnp.sum(times(q, nll), -1)  # a class may be ruled out by x = -inf
-    inside = jnp.clip(_wide_labels(targets), 0, x.shape[-1] - 1)[..., None]
-    nll = (jnp.log(total) - (jnp.take_along_axis(x, inside, -1) - m))[..., 0]
+    at_label = jnp.take_along_axis(x, _inside(targets, x)[..., None], -1)
+    nll = (jnp.log(total) - (at_label - m))[..., 0]
     if not label_smoothing:
         return nll
     mean_nll = (jnp.log(total) - (jnp.mean(x, -1, keepdims=True) - m))[..., 0]
     return (1 - label_smoothing) * nll + label_smoothing * mean_nll
+
+
+def _add_at(x: Array, labels: Array, values: Array) -> Array:
+    """`x` with a value added at the label of each row."""
+
+    def in_row(row: Array, label: Array, value: Array) -> Array:
+        return row.at[label].add(value, mode="promise_in_bounds")
+
+    for _ in labels.shape:
+        in_row = jax.vmap(in_row)
+    return in_row(x, _inside(labels, x), values)
+
+
+def _inside(labels: Array, x: Array) -> Array:
+    """The labels, those outside 0..V-1 at its ends: their rows count nothing."""
+    return jnp.clip(_wide_labels(labels), 0, x.shape[-1] - 1)
 
 
 def _is_distribution(targets: Targets) -> bool:
