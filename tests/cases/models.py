@@ -58,7 +58,7 @@ MODELS = cases(
         ],
         "recurrent": [
             Kind("rnn", lambda d, lead: _recurrent(d, lead, "rnn", 2, 3), {"cell": "rnn"}, leads=FLAT),
-            Kind("lstm", lambda d, lead: _recurrent(d, lead, "lstm", 2, 3, 4), leads=FLAT),
+            Kind("lstm", lambda d, lead: _recurrent(d, lead, "lstm", 2, 3, 5), leads=FLAT),
             Kind("gru", lambda d, lead: _recurrent(d, lead, "gru", 2, 3), {"cell": "gru"}, leads=FLAT),
         ],
     },
