@@ -10,7 +10,7 @@ import pytest
 import jax_ref
 from manual_bp import losses, taps
 from manual_bp.models import mlp, recurrent
-from manual_bp.ops import activations, dense, embedding, lstm
+from manual_bp.ops import activations, dense, embedding, rnn
 from tests.close import close
 
 STATIC = {"activation": "tanh", "output_activation": "silu"}
@@ -134,19 +134,21 @@ def test_a_single_cotangent_and_static_options():
 
 
 def test_taps_of_a_recurrent_network_are_at_every_op_and_make_its_gradient():
-    params = recurrent.init(jax.random.key(0), 5, (2, 3, 4), dtype=jnp.float64)
-    state = recurrent.zero_state(7, (2, 3, 4), dtype=jnp.float64)
+    widths, static = (2, 3, 4), {"cell": "rnn"}
+    params = recurrent.init(jax.random.key(0), 5, widths, dtype=jnp.float64, **static)
+    state = recurrent.zero_state(7, widths, dtype=jnp.float64, **static)
     ids, following = jnp.asarray(RNG.integers(0, 5, (2, 7, 3)))
 
-    def backward(tap):
-        (logits, after), res = recurrent.fwd(params, state, ids)
+    @jax.jit
+    def both():
+        (logits, after), res = recurrent.fwd(params, state, ids, **static)
         _, dlogits = losses.mean("softmax_cross_entropy", logits, following)
-        return recurrent.bwd(params, res, (dlogits, jax.tree.map(jnp.zeros_like, after)), tap=tap)[0]
+        d_output = dlogits, jax.tree.map(jnp.zeros_like, after)
+        kept, _ = recurrent.bwd(params, res, d_output, tap=taps.keep, **static)
+        made = [taps.plain(tap.op, *list(tap)[1:]) for tap in (kept.embedding, *kept.layers, kept.head)]
+        _, expected = recurrent.value_and_grad(params, state, (ids, following), **static)
+        return kept, recurrent.Params(made[0], (made[1][0], made[2][0]), made[3][0]), expected
 
-    kept = jax.jit(lambda: backward(taps.keep))()
-    found = [kept.embedding, *kept.layers, kept.head]
-    assert [tap.op for tap in found] == [embedding, lstm, lstm, dense]
-    made = [taps.plain(tap.op, tap.params, tap.residuals, tap.d_output) for tap in found]
-    rebuilt = recurrent.Params(made[0], (made[1][0], made[2][0]), made[3][0])
-    _, expected = recurrent.value_and_grad(params, state, (ids, following))
+    kept, rebuilt, expected = both()
+    assert [tap.op for tap in (kept.embedding, *kept.layers, kept.head)] == [embedding, rnn, rnn, dense]
     close(rebuilt, expected, 1e-12)

@@ -14,7 +14,7 @@ from manual_bp.ops import gru, lstm
 STEPS, WIDTH = 3, 2
 SLOW = pytest.mark.slow
 KINDS = [
-    ("rnn", lambda key: networks.plain(key, WIDTH, 2.0, "tanh")),
+    pytest.param("rnn", lambda key: networks.plain(key, WIDTH, 2.0, "tanh"), marks=SLOW),
     pytest.param("rnn", lambda key: networks.plain(key, WIDTH, 2.0, "relu"), marks=SLOW),
     ("lstm", lambda key: networks.gated(lstm, key, WIDTH, 3.0)),
     pytest.param("gru", lambda key: networks.gated(gru, key, WIDTH, 3.0), marks=SLOW),
