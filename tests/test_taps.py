@@ -134,7 +134,8 @@ def test_a_single_cotangent_and_static_options():
 
 
 def test_taps_of_a_recurrent_network_are_at_every_op_and_make_its_gradient():
-    widths, static = (2, 3, 4), {"cell": "rnn"}
+    widths: tuple[int, ...] = (2, 3, 4)
+    static: dict[str, Any] = {"cell": "rnn"}
     params = recurrent.init(jax.random.key(0), 5, widths, dtype=jnp.float64, **static)
     state = recurrent.zero_state(7, widths, dtype=jnp.float64, **static)
     ids, following = jnp.asarray(RNG.integers(0, 5, (2, 7, 3)))
