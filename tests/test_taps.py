@@ -141,7 +141,7 @@ def test_taps_of_a_recurrent_network_are_at_every_op_and_make_its_gradient():
     ids, following = jnp.asarray(RNG.integers(0, 5, (2, 7, 3)))
 
     @jax.jit
-    def both():
+    def both() -> Any:
         (logits, after), res = recurrent.fwd(params, state, ids, **static)
         _, dlogits = losses.mean("softmax_cross_entropy", logits, following)
         d_output = dlogits, jax.tree.map(jnp.zeros_like, after)

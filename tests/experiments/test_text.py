@@ -9,6 +9,7 @@ import pytest
 
 from experiments.common.errors import UserError
 from experiments.data import shakespeare, text
+from experiments.train import ngrams
 
 
 def test_parts_are_contiguous_and_numbered_by_character():
@@ -67,3 +68,15 @@ def test_plays_that_are_no_text(tmp_path, monkeypatch):
     wheel(tmp_path, monkeypatch, b"\xff")
     with pytest.raises(UserError, match=r"holds no readable Shakespeare: .*utf-8"):
         shakespeare.load()
+
+
+@pytest.mark.slow
+def test_the_plays_and_what_n_grams_make_of_them():
+    try:
+        found = shakespeare.load()
+    except UserError as error:
+        pytest.skip(str(error))
+    assert [len(part) for part in found[1:]] == [4_461_648, 247_869, 247_869]
+    assert not set(found.characters) & set("*_#\\")
+    (bits,) = ngrams.bits(found.train, [found.validation], len(found.characters), (1, 3, 5))
+    assert bits == pytest.approx({1: 4.7960, 3: 3.0291, 5: 2.4570}, abs=1e-4)

@@ -74,7 +74,7 @@ class Settings(common.Settings):
     """Examples per step: the training text is read in so many places at once."""
     round_steps: Count | None = 500
     """Steps after which the run is evaluated and kept."""
-    epochs: Count = 12
+    epochs: Count = 6
     """Rounds of so many steps."""
 
     @property
