@@ -145,7 +145,7 @@ def test_taps_of_a_recurrent_network_are_at_every_op_and_make_its_gradient():
         (logits, after), res = recurrent.fwd(params, state, ids, **static)
         _, dlogits = losses.mean("softmax_cross_entropy", logits, following)
         d_output = dlogits, jax.tree.map(jnp.zeros_like, after)
-        kept, _ = recurrent.bwd(params, res, d_output, tap=taps.keep, **static)
+        kept: Any = recurrent.bwd(params, res, d_output, tap=taps.keep, **static)[0]
         made = [taps.plain(tap.op, *list(tap)[1:]) for tap in (kept.embedding, *kept.layers, kept.head)]
         _, expected = recurrent.value_and_grad(params, state, (ids, following), **static)
         return kept, recurrent.Params(made[0], (made[1][0], made[2][0]), made[3][0]), expected
