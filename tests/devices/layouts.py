@@ -54,11 +54,6 @@ def split(x):
     return P(AXIS) if np.shape(x)[:1] == (2 * DEVICES,) else P()
 
 
-def outputs(f, args):
-    """The spec of each output."""
-    return jax.tree.map(split, jax.eval_shape(f, *args))
-
-
 def plain(f, args, d_output):
     """The output and the cotangents."""
     return oracle.value_and_vjp(f, args, d_output)
@@ -71,16 +66,15 @@ def as_own(reference, output):
 
 def around(f, args, specs, mesh):
     """The function to differentiate from outside of `shard_map`."""
-    mapped = jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=outputs(f, args))
+    mapped = jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=P(AXIS))
     return functools.partial(plain, mapped)
 
 
 def within(f, args, specs, mesh):
     """Differentiated inside of `shard_map`: the shares of a replicated argument are summed there."""
     d_specs = jax.tree.map(lambda x, spec: spec if oracle.is_floating(x) else None, args, specs)
-    y_specs = outputs(f, args)
     return jax.shard_map(
-        functools.partial(plain, f), mesh=mesh, in_specs=(specs, y_specs), out_specs=(y_specs, d_specs)
+        functools.partial(plain, f), mesh=mesh, in_specs=(specs, P(AXIS)), out_specs=(P(AXIS), d_specs)
     )
 
 
@@ -144,6 +138,7 @@ LAYOUTS = {
 OF_A_SHARD = {
     "batch_norm": "its statistics are of the batch that it sees",
     "convnet batch_norm": "those of its norm are",
+    "convnet frozen_batch_norm": "its state, which it puts out, is no shard's",
     "dropout": "a key drawn from twice draws the same",
 }
 """Ops, and kinds of them, that are something else in `shard_map`, where they see a part of the batch."""
