@@ -134,6 +134,7 @@ def fwd(
     """The outputs with the state after this batch, and the residuals of all layers."""
     f, normalize = _activation(activation), _norm("convnet", norm)
     _check(params, state, x)
+    _check_statistics(state, norm)
     after, saved, res_pool = [], [], []
     for block, before in zip(params.blocks, state, strict=True):
         statistics, res_block = [], []
@@ -226,7 +227,8 @@ def _places(image: Sequence[int], blocks: Sequence[Sequence[int]]) -> int:
     """The places of an image behind all blocks; raise for an image or blocks of another form."""
     fits = len(image) == 3 and all(map(windows.positive, image))
     checks.option("convnet.init", "image", image, fits, "its height, width and channels")
-    fits = len(blocks) > 0 and all(len(b) > 0 and all(map(windows.positive, b)) for b in blocks)
+    nested = len(blocks) > 0 and all(isinstance(block, Sequence) and len(block) > 0 for block in blocks)
+    fits = nested and all(all(map(windows.positive, block)) for block in blocks)
     checks.option("convnet.init", "blocks", blocks, fits, "the channels of each block's convolutions")
     least = 2 ** len(blocks)
     height, width, _ = image
@@ -249,7 +251,7 @@ def _check(params: Params, state: State, x: Array) -> None:
     checks.floating("convnet", x=x)
     if x.ndim < 3:
         raise ValueError(f"convnet: x has shape {x.shape}; expected height, width and channels behind *B")
-    checks.params("convnet", params.head, mlp.Params, "params.head")
+    checks.params("mlp", params.head, mlp.Params, "params.head")
     head, channels = params.head.layers[0].w.shape[0], params.blocks[-1][-1].conv.w.shape[-1]
     height, width = (size // 2 ** len(layers) for size in x.shape[-3:-1])
     if height * width * channels != head:
@@ -257,3 +259,15 @@ def _check(params: Params, state: State, x: Array) -> None:
             f"convnet: x has shape {x.shape}, of which the blocks leave {height} x {width} places of "
             f"{channels} channels; expected {head} features in all, those of params.head"
         )
+
+
+def _check_statistics(state: State, norm: str) -> None:
+    """Raise unless there are statistics where the norm keeps them, and None where it keeps none."""
+    wanted = Statistics if NORMS[norm].keeps_statistics else type(None)
+    for k, block in enumerate(state):
+        for j, found in enumerate(block):
+            if not isinstance(found, wanted):
+                raise TypeError(
+                    f"convnet: state[{k}][{j}] is a {type(found).__name__}; expected {wanted.__name__}, as norm "
+                    f"is {norm!r}"
+                )
