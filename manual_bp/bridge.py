@@ -6,7 +6,7 @@ import importlib
 import inspect
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, get_args, get_origin, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -68,6 +68,7 @@ class _Differentiable:
         self._call = _custom_vjp(op)
         self.__name__ = self.__qualname__ = name = _name(op)
         self.__doc__ = _doc(op, name, self._signature)
+        self.__signature__ = _without_residuals(self._signature)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         name, parameters = self.__name__, self._signature.parameters
@@ -136,6 +137,13 @@ def _doc(op: Op, name: str, signature: inspect.Signature) -> str:
     call = f"{name}({', '.join(str(p) for p in plain if not _is_static(p))})\nStatic options: {options}."
     bridge = f"This is `{name}.fwd` without its residuals, differentiated by `{name}.bwd`."
     return "\n\n".join(filter(None, [own, "" if of_fwd in own else of_fwd, call, bridge]))
+
+
+def _without_residuals(signature: inspect.Signature) -> inspect.Signature:
+    """The signature of a function that returns the output alone."""
+    annotation = signature.return_annotation
+    output = get_args(annotation)[0] if get_origin(annotation) is tuple else signature.empty
+    return signature.replace(return_annotation=output)
 
 
 def _is_static(parameter: inspect.Parameter) -> bool:

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key
 
 from manual_bp import checks, initializers
 from manual_bp.precision import accumulator, wide
-from manual_bp.sharding import like
+from manual_bp.sharding import laid_as, like
 
 
 def init(
@@ -198,9 +198,8 @@ def weight_cotangent(
 
 def before(first: Float[Array, "B H"], hs: Float[Array, "T B H"], reverse: bool) -> Float[Array, "T B H"]:
     """The state before each step, of the first one and of those after each step."""
-    if reverse:
-        return jnp.concatenate([hs, first[None]])[1:]
-    return jnp.concatenate([first[None], hs])[:-1]
+    alone = laid_as(first[None], hs)
+    return jnp.concatenate([hs, alone])[1:] if reverse else jnp.concatenate([alone, hs])[:-1]
 
 
 def after(before_: Float[Array, "T B H"], final: Float[Array, "B H"], reverse: bool) -> Float[Array, "T B H"]:

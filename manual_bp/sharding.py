@@ -31,6 +31,12 @@ def alike(*arrays: Array) -> tuple[Array, ...]:
     return tuple(a if layout is None else jax.sharding.reshard(a, layout) for a in arrays)
 
 
+def laid_as(x: Array, other: Array) -> Array:
+    """`x` with the sharding of `other`, which has as many axes, on an explicit mesh; elsewhere `x`."""
+    layout = like(other)
+    return x if layout is None else jax.sharding.reshard(x, layout)
+
+
 def is_split(x: Array) -> bool:
     """Whether the last axis of `x` is in parts on an explicit mesh: nothing can be looked up in it."""
     layout = like(x)

@@ -21,8 +21,8 @@ CONTINUED = " \\"
 """How a shell is told that a command goes on in the next line."""
 
 NEGATIVE = re.compile(r"-\.?\d")
-"""How a negative number begins, which is a value and no option: argparse has this from Python 3.14 on, and
-takes -1e-3 for an option before."""
+"""How a negative number begins, which is a value and no option. argparse takes -1e-3 for an option before
+Python 3.14, but nothing that begins with a space."""
 
 
 def parse(
@@ -57,17 +57,14 @@ def parse(
             metavar=None if is_flag else field.form.metavar,
             help=field.help.replace("%", "%%"),
         )
-    given, strange = parser.parse_known_args(sys.argv[1:] if args is None else args)
+    words = sys.argv[1:] if args is None else args
+    given, strange = parser.parse_known_args([f" {w}" if NEGATIVE.match(w) else w for w in words])
     if strange:
-        raise UserError(_strange(strange[0], [field.option for field in options]))
+        raise UserError(_strange(_as_given(strange[0]), [field.option for field in options]))
     return settings(**vars(given))
 
 
 class _Parser(argparse.ArgumentParser):
-    def __init__(self, **words: Any) -> None:
-        super().__init__(**words)
-        self._negative_number_matcher = NEGATIVE
-
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}.")
 
@@ -81,7 +78,13 @@ class _Given(argparse.Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         option, form = self.field.option, self.field.form
-        setattr(namespace, self.dest, True if form.kind is bool else form.read(option, values))
+        given = [_as_given(value) for value in values]
+        setattr(namespace, self.dest, True if form.kind is bool else form.read(option, given))
+
+
+def _as_given(word: str) -> str:
+    """A word of the command line without the space before a negative number."""
+    return word[1:] if word.startswith(" ") and NEGATIVE.match(word, 1) else word
 
 
 def _to_paste(command: str) -> str:

@@ -15,8 +15,8 @@ def demand() -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         print(
-            f"error: the experiments need {', '.join(missing)}, not installed here: pip install "
-            "'manual-bp[experiments]' or, in a clone, pip install -e '.[experiments]' brings all they need.",
+            f"error: the experiments need {', '.join(missing)}, not installed here: "
+            "pip install -e '.[experiments]' in the clone brings all they need.",
             file=sys.stderr,
         )
         sys.exit(2)

@@ -58,8 +58,8 @@ def _log_softmax(
     m, total = softmax.statistics(x_, mask, axis)
     y = (x_ - m) - jnp.log(total)  # (1)
     if mask is not None:
-        allowed = jnp.broadcast_to(mask, x.shape)
-        y = jnp.where(allowed, y, jnp.where(jnp.any(allowed, axis, keepdims=True), -jnp.inf, 0))
+        some = jnp.any(jnp.broadcast_to(mask, x.shape), axis, keepdims=True)
+        y = _where(mask, y, jnp.where(some, -jnp.inf, 0))
     return y.astype(x.dtype), m, total
 
 
@@ -68,9 +68,13 @@ def _dx(res: Residuals, dy: Float[Array, "*B"], *, axis: int) -> Float[Array, "*
     x, mask, m, total = res
     x_, dy_ = wide(x), wide(dy)
     if mask is not None:
-        allowed = jnp.broadcast_to(mask, x.shape)
-        x_, dy_ = jnp.where(allowed, x_, -jnp.inf), jnp.where(allowed, dy_, 0)
+        x_, dy_ = _where(mask, x_, -jnp.inf), _where(mask, dy_, 0.0)
     dx = dy_ - jnp.exp(x_ - m) * (jnp.sum(dy_, axis, keepdims=True) / total)  # (2)
     if mask is not None:
-        dx = jnp.where(allowed, dx, 0)
+        dx = _where(mask, dx, 0.0)
     return dx.astype(x.dtype)
+
+
+def _where(mask: Bool[Array, "..."], x: Float[Array, "*B"], other: Array | float) -> Float[Array, "*B"]:
+    """`x` where it is allowed."""
+    return jnp.where(jnp.broadcast_to(mask, x.shape), x, other)

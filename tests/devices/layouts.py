@@ -141,9 +141,6 @@ OF_A_SHARD = {
 }
 """Ops that are something else in `shard_map`, where they see a part of the batch."""
 
-ALIKE = {"rnn": "it puts arrays together that must lie alike"}
-"""Ops whose arguments must all be on the mesh."""
-
 FEWER = ("around shard_map, explicit mesh", "in shard_map, auto mesh", "whole, explicit mesh",
          "some arguments, explicit mesh", "other arguments, explicit mesh")  # fmt: skip
 
@@ -180,8 +177,6 @@ def main(part, everything):
             expected = jax.jit(functools.partial(plain, as_own(reference, output)))(args, d_output)
             for layout, compute in layouts.items():
                 if name in OF_A_SHARD and "shard_map" in layout:
-                    continue
-                if "arguments" in layout and name in ALIKE:
                     continue
                 try:
                     found = error(compute(f, args, d_output, specs), expected)

@@ -5,6 +5,7 @@ import difflib
 import sys
 import textwrap
 from collections.abc import Sequence
+from typing import NoReturn
 
 from manual_bp.textbook.errata import FUNCTIONS, MISTAKES, REMARKS
 from manual_bp.textbook.errata.mistake import Erratum
@@ -39,9 +40,16 @@ def listing(found: dict[str, Erratum]) -> str:
     return "\n\n".join(blocks)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with a command."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}\n")
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Print all, or those that are asked for."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m manual_bp.textbook.errata",
         description="What is wrong in the five notes, and what people get wrong.",
     )
