@@ -53,9 +53,7 @@ def channels_second(function: Callable[..., Any], x: Any, *args: Any, **options:
     return function(x.movedim(-1, 1), *args, **options).movedim(1, -1)
 
 
-def convolved(
-    function: Callable[..., Any], ends: tuple[int, ...] = (), **options: Any
-) -> Callable[..., Any]:
+def convolved(function: Callable[..., Any], ends: tuple[int, ...] = (), **options: Any) -> Callable[..., Any]:
     """The convolution of an x padded by `ends`, (lo, hi) of the last spatial axis first."""
 
     def theirs(w: Any, *b_x: Any) -> Any:
@@ -104,9 +102,7 @@ def packed(
     p = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
     first = tuple(s[None, p.sorted_indices] for s in state)
     first = first if len(first) > 1 else first[0]
-    out, *final = function(
-        p.data, p.batch_sizes, first, [w_x.T, w_h.T, b_x, b_h], True, 1, 0.0, True, False
-    )
+    out, *final = function(p.data, p.batch_sizes, first, [w_x.T, w_h.T, b_x, b_h], True, 1, 0.0, True, False)
     out = torch.nn.utils.rnn.PackedSequence(out, *p[1:])
     ys, _ = torch.nn.utils.rnn.pad_packed_sequence(out, batch_first=True, total_length=x.shape[1])
     return ys, *(s[0, p.unsorted_indices] for s in final)
