@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import jax_ref
 from experiments.benchmark.rows.row import Draw, Row, op_row
@@ -27,8 +28,8 @@ def _lstm(draw: Draw) -> Row:
     def hoisted(params: Any, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
         return _over_time(lambda s, a: cell(params, s, a), params.w_x, params.b, x, state)
 
-    w_x, w_h, b, x, h = _drawn(draw, gates=4)
-    args = (ops.lstm.Params(w_x, w_h, b), x, ops.lstm.State(h, draw.real(*h.shape)))
+    (w_x, w_h, b, _), x, h, c = _drawn(draw, gates=4)
+    args = (ops.lstm.Params(w_x, w_h, b), x, ops.lstm.State(h, c))
     return op_row(ops.lstm, jax_ref.ops.lstm.apply, args, draw, fused={HOISTED: hoisted})
 
 
@@ -43,8 +44,8 @@ def _gru(draw: Draw) -> Row:
     def hoisted(params: Any, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
         return _over_time(lambda h, a: cell(params, h, a), params.w_x, params.b_x, x, state)
 
-    w_x, w_h, b, x, h = _drawn(draw, gates=3)
-    args = (ops.gru.Params(w_x, w_h, b, draw.real(*b.shape)), x, h)
+    weights, x, h, _ = _drawn(draw, gates=3)
+    args = (ops.gru.Params(*weights), x, h)
     return op_row(ops.gru, jax_ref.ops.gru.apply, args, draw, fused={HOISTED: hoisted})
 
 
@@ -56,20 +57,20 @@ def _rnn(draw: Draw) -> Row:
 
         return _over_time(cell, params.w_x, params.b, x, state)
 
-    w_x, w_h, b, x, h = _drawn(draw, gates=1)
+    (w_x, w_h, b, _), x, h, _ = _drawn(draw, gates=1)
     args = (ops.rnn.Params(w_x, w_h, b), x, h)
     return op_row(ops.rnn, jax_ref.ops.rnn.apply, args, draw, fused={HOISTED: hoisted})
 
 
-def _drawn(draw: Draw, gates: int) -> tuple[jax.Array, ...]:
-    """Weights of the input and of the state, a bias, an input, and a state, of T256 B32 I512 H512."""
-    batch, steps, features = draw.dims(32, 256, 512)
-    normal = draw.rng.standard_normal
-    scale = 1 / features**0.5
-    shapes = (features, gates * features), (features, gates * features), (gates * features,)
-    weights = (scale * jnp.asarray(normal(shape, "f")) for shape in shapes)
-    inputs = (jnp.asarray(normal(shape, "f")) for shape in ((batch, steps, features), (batch, features)))
-    return *weights, *inputs
+def _drawn(draw: Draw, gates: int) -> tuple[tuple[jax.Array, ...], jax.Array, jax.Array, jax.Array]:
+    """Weights of the input and of the state and their biases; an input and two states; T256 B32 I512 H512."""
+    (features,) = draw.dims(512)
+    width = gates * features
+    weights = tuple(
+        jnp.asarray(draw.rng.standard_normal(shape, np.float32)) / features**0.5
+        for shape in ((features, width), (features, width), (width,), (width,))
+    )
+    return weights, draw.real(32, 256, 512), draw.real(32, 512), draw.real(32, 512)
 
 
 def _over_time(

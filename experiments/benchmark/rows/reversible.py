@@ -31,7 +31,7 @@ def _stack(draw: Draw) -> Row:
     def scanned(layer: Function, params: Any, x1: jax.Array, x2: jax.Array, **_: Any) -> Streams:
         return jax.lax.scan(lambda streams, params: (layer(params, *streams), None), (x1, x2), params)[0]
 
-    rows, features, hidden, layers = *draw.dims(512, 256, 512), 24
+    rows, features, hidden, layers = draw.dims(512, 256, 512, 24)
     x1, x2 = draw.real(512, 256), draw.real(512, 256)
     keys = jax.random.split(jax.random.key(0), (2, layers))
     widths = (features, hidden, features)
