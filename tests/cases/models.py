@@ -1,16 +1,36 @@
 """Models: composites whose ops have rows of their own."""
 
 from itertools import pairwise
+from typing import Any
 
 import jax_ref
 from manual_bp import models
-from manual_bp.models import mlp
+from manual_bp.models import mlp, recurrent
+from manual_bp.ops import embedding, lstm
 from tests.cases.case import FLAT, Draw, Kind, cases
 from tests.cases.linear import affine
 
 
 def _mlp(d: Draw, *widths: int) -> mlp.Params:
     return mlp.Params(tuple(affine(d, i, o) for i, o in pairwise(widths)))
+
+
+def _recurrent(d: Draw, lead: tuple[int, ...], cell: str, *widths: int) -> tuple:
+    """Five characters, three steps; the features of a character are the first of the widths."""
+    op, batch = recurrent.CELLS[cell], lead[0]
+    gates, biases = len(getattr(op, "GATES", "h")), len(op.Params._fields) - 2
+
+    def layer(i: int, o: int) -> tuple:
+        return op.Params(*(d.real(n, gates * o) for n in (i, o)), *(d.real(gates * o) for _ in range(biases)))
+
+    def state(o: int) -> Any:
+        h, c = d.real(batch, o), d.real(batch, o)
+        return lstm.State(h, c) if cell == "lstm" else h  # pyright: ignore[reportArgumentType]
+
+    table = embedding.Params(d.real(5, widths[0]))  # pyright: ignore[reportArgumentType]
+    layers = tuple(layer(i, o) for i, o in pairwise(widths))
+    params = recurrent.Params(table, layers, affine(d, widths[-1], 5))
+    return params, tuple(state(o) for o in widths[1:]), d.labels((batch, 3), 5)
 
 
 MODELS = cases(
@@ -35,6 +55,11 @@ MODELS = cases(
                 {"output_activation": "softplus"},
                 leads=FLAT,
             ),
+        ],
+        "recurrent": [
+            Kind("rnn", lambda d, lead: _recurrent(d, lead, "rnn", 2, 3), {"cell": "rnn"}, leads=FLAT),
+            Kind("lstm", lambda d, lead: _recurrent(d, lead, "lstm", 2, 3, 5), leads=FLAT),
+            Kind("gru", lambda d, lead: _recurrent(d, lead, "gru", 2, 3), {"cell": "gru"}, leads=FLAT),
         ],
     },
     (models, jax_ref.models),

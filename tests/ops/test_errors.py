@@ -9,7 +9,7 @@ import jaxtyping
 import pytest
 
 from manual_bp import differentiable
-from manual_bp.models import mlp
+from manual_bp.models import mlp, recurrent
 from manual_bp.ops import (
     activations,
     batch_norm,
@@ -54,6 +54,8 @@ A_COMPLEX: Any = 1j
 NOTHING: Any = None
 TRUE: Any = True
 NET = mlp.init(jax.random.key(0), [5, 4, 3], dtype=jnp.float64)
+TEXT_NET = recurrent.init(jax.random.key(0), 5, (2, 3), dtype=jnp.float64)
+IDS, EMPTY = jnp.zeros((7, 4), int), recurrent.zero_state(7, (2, 3), dtype=jnp.float64)
 NARROW, HALF = (jax.tree.map(lambda p, d=d: p.astype(d), W) for d in (jnp.float32, jnp.bfloat16))
 A_TUPLE: Any = tuple(W)
 A_DICT: Any = W._asdict()
@@ -182,6 +184,34 @@ BAD = [
      "sigmoid_cross_entropy: targets has shape (7,); expected (7, 5), the shape of the logits"),
     (lambda: bce.fwd(X, X, jnp.ones(7)), ValueError,
      "sigmoid_cross_entropy: pos_weight has shape (7,); expected (5,), one weight per label"),
+    (lambda: recurrent.init(jax.random.key(0), 5, [2]), ValueError,
+     "recurrent.init: widths was [2]; expected the width of a character and of a layer or more"),
+    (lambda: recurrent.init(jax.random.key(0), 0, [2, 3]), ValueError,
+     "recurrent.init: vocabulary was 0; expected a positive number"),
+    (lambda: recurrent.init(jax.random.key(0), 5, [2, 3], cell="lsmt"), ValueError,
+     "recurrent.init: cell was 'lsmt'; did you mean 'lstm'? Known: gru, lstm, rnn"),
+    (lambda: recurrent.fwd(A_TUPLE, EMPTY, IDS), TypeError,
+     "recurrent: params is a tuple; expected recurrent.Params(embedding, layers, head)"),
+    (lambda: recurrent.fwd(TEXT_NET._replace(layers=()), (), IDS), ValueError,
+     "recurrent: params.layers was (); expected a layer or more"),
+    (lambda: recurrent.fwd(TEXT_NET, A_LIST, IDS), ValueError,
+     "recurrent: state is a list; expected a tuple of 1, one a layer"),
+    (lambda: recurrent.fwd(TEXT_NET, (*EMPTY, *EMPTY), IDS), ValueError,
+     "recurrent: state is a tuple of 2; expected a tuple of 1, one a layer"),
+    (lambda: recurrent.fwd(TEXT_NET, (EMPTY[0].h,), IDS), TypeError,
+     "lstm: state is a ArrayImpl; expected lstm.State(h, c)"),
+    (lambda: recurrent.fwd(TEXT_NET, EMPTY, IDS, cell="gru"), TypeError,
+     "gru: params is a Params; expected gru.Params(w_x, w_h, b_x, b_h)"),
+    (lambda: recurrent.fwd(TEXT_NET, EMPTY, IDS[0]), ValueError,
+     "recurrent: ids has shape (4,); expected two axes (batch, time)"),
+    (lambda: recurrent.fwd(TEXT_NET, EMPTY, IDS[:5]), ValueError,
+     "lstm: state.h has shape (7, 3); expected (5, 3), (batch, features)"),
+    (lambda: recurrent.fwd(TEXT_NET, EMPTY, IDS.astype(float)), TypeError,
+     "embedding: ids has dtype float64; expected an integer dtype"),
+    (lambda: recurrent.value_and_grad(TEXT_NET, EMPTY, (IDS[:, :0], IDS[:, :0])), ValueError,
+     "recurrent: batch was (7, 0); expected a character or more"),
+    (lambda: recurrent.value_and_grad(TEXT_NET, EMPTY, (IDS, IDS[:, 1:])), ValueError,
+     "softmax_cross_entropy: targets has shape (7, 3); expected (7, 4), one label per example"),
     (lambda: mlp.init(jax.random.key(0), [5]), ValueError,
      "mlp.init: widths was [5]; expected at least two widths"),
     (lambda: mlp.fwd(NET, X, activation="rleu"), ValueError,
