@@ -9,8 +9,9 @@ with m and v the mean and the biased variance of the group G of c, over S and th
     dg_c   = sum_b p_bc,    p_bc = sum_s dy_bsc xhat_bsc            (3)
     dx_bsc = r_bG (g_c dy_bsc - mean_G(g dy) - xhat_bsc mean_G(g dy xhat))        (4)
 
-where the two means are those of g_c e_bc and g_c p_bc over the group's channels, over the number of places. One group is layer normalisation over space and channels, a group for each
-channel is instance normalisation.
+where the means over the group are those of g_c e_bc and g_c p_bc over its channels, divided by the number of
+places. One group is layer normalisation over space and channels, a group for each channel is instance
+normalisation.
 
 Saved: x, m, r.  Wu & He 2018, arXiv:1803.08494.
 """

@@ -5,6 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import jax_ref
 from experiments.benchmark.rows.row import Draw, Row, op_row
@@ -13,7 +14,8 @@ from manual_bp.ops import pool
 
 
 def _conv(draw: Draw) -> Row:
-    params = ops.conv.Params(0.1 * draw.real(3, 3, 32, 64), draw.real(64))
+    w = 0.1 * draw.rng.standard_normal((3, 3, *draw.dims(32, 64)), np.float32)
+    params = ops.conv.Params(jnp.asarray(w), draw.real(64))
     x = draw.real(32, 28, 28, 32)
     return op_row(ops.conv, jax_ref.ops.conv.apply, (params, x), draw)
 
@@ -34,7 +36,5 @@ def _pool(
 ROWS = {
     "conv": _conv,
     "pool.max": partial(_pool, pair=pool.max, reference=jax_ref.ops.pool.max, of_tiles=jnp.max),
-    "pool.average": partial(
-        _pool, pair=pool.average, reference=jax_ref.ops.pool.average, of_tiles=jnp.mean
-    ),
+    "pool.average": partial(_pool, pair=pool.average, reference=jax_ref.ops.pool.average, of_tiles=jnp.mean),
 }
