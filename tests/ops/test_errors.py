@@ -74,6 +74,8 @@ STATE = lstm.State(HIDDEN, HIDDEN)
 KEY = jax.random.key(0)
 TANH = {"f": activations.tanh, "g": activations.tanh}
 A_FUNCTION: Any = jnp.tanh
+BAD_STRIDES: Any = (0, -1, (1,), (1, 0), 1.5, True)
+BAD_PADDING: Any = ("FULL", 1, ((1, 1),), ((1, 1), (-1, 2)))
 
 
 def backward(name, da):
@@ -247,14 +249,14 @@ BAD = [
     *[
         (lambda v=value: conv.fwd(KERNEL, IMAGE, groups=2, strides=v), ValueError,
          f"conv: strides was {value!r}; expected a positive integer, or 2 of them")
-        for value in (0, -1, (1,), (1, 0), 1.5, TRUE)
+        for value in BAD_STRIDES
     ],
     (lambda: conv.fwd(KERNEL, IMAGE, groups=2, dilation=(2, 0)), ValueError,
      "conv: dilation was (2, 0); expected a positive integer, or 2 of them"),
     *[
         (lambda v=value: conv.fwd(KERNEL, IMAGE, groups=2, padding=v), ValueError,
          f"conv: padding was {value!r}; expected 'SAME', 'VALID' or 2 pairs (lo, hi)")
-        for value in ("FULL", 1, ((1, 1),), ((1, 1), (-1, 2)))
+        for value in BAD_PADDING
     ],
     (lambda: conv.bwd(KERNEL, IMAGE, IMAGE, groups=2), ValueError,
      "conv: dy has shape (2, 5, 4, 4); expected (2, 5, 4, 6), the shape of the output"),

@@ -53,7 +53,7 @@ def channels_second(function: Callable[..., Any], x: Any, *args: Any, **options:
     return function(x.movedim(-1, 1), *args, **options).movedim(1, -1)
 
 
-def convolved(function: Callable[..., Any], ends: tuple[int, ...] = (), **options: Any) -> Callable[..., Any]:
+def convolved(function: Callable[..., Any], ends: Any = (), **options: Any) -> Callable[..., Any]:
     """The convolution of an x padded by `ends`, (lo, hi) of the last spatial axis first."""
 
     def theirs(w: Any, *b_x: Any) -> Any:
