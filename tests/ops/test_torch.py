@@ -100,7 +100,7 @@ def packed(
     """Outputs and final state of a recurrent function over a packed sequence."""
     w_x, w_h, b_x, b_h = weights
     p = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-    first = tuple(s[None, p.sorted_indices] for s in state)
+    first: Any = tuple(s[None, p.sorted_indices] for s in state)
     first = first if len(first) > 1 else first[0]
     out, *final = function(p.data, p.batch_sizes, first, [w_x.T, w_h.T, b_x, b_h], True, 1, 0.0, True, False)
     out = torch.nn.utils.rnn.PackedSequence(out, *p[1:])
