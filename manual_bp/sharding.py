@@ -1,7 +1,7 @@
 """Layouts on an explicit mesh: where the result of a contraction over sharded axes is to lie."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -51,6 +51,44 @@ def rows_like(x: Array) -> NamedSharding | None:
 def reshaped(x: Array, shape: Sequence[int]) -> Array:
     """`x` in another shape behind its first axis, which stays as it is laid out."""
     return jnp.reshape(x, shape, out_sharding=_first_axes(x, 1, len(shape)))
+
+
+def split_axis(x: Array, axis: int, parts: int) -> Array:
+    """`x` with an axis in two, (parts, the rest): the first of them lies as the axis did."""
+    shape = (*x.shape[:axis], parts, x.shape[axis] // parts, *x.shape[axis + 1 :])
+    return jnp.reshape(x, shape, out_sharding=_spread(x, lambda spec: (*spec[: axis + 1], None, *spec[axis + 1 :])))
+
+
+def merge_axes(x: Array, axis: int) -> Array:
+    """`x` with an axis and the next one in one, which lies as the first of them did."""
+    shape = (*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :])
+    return jnp.reshape(x, shape, out_sharding=_spread(x, lambda spec: (*spec[: axis + 1], *spec[axis + 2 :])))
+
+
+def varying(leaf: Any) -> frozenset[str]:
+    """The mesh axes of a `shard_map` over which a leaf varies."""
+    manual = getattr(jax.typeof(leaf), "manual_axis_type", None)
+    return frozenset(getattr(manual, "varying", ()))
+
+
+def varying_as(tree: Any, others: Any) -> Any:
+    """A tree whose leaves vary over whatever a leaf of `others` does: the state of a scan must as its steps."""
+    union = frozenset[str]().union(*map(varying, jax.tree.leaves(others)))
+
+    def cast(x: Array) -> Array:
+        lacking = tuple(sorted(union - varying(x)))
+        return jax.lax.pcast(x, lacking, to="varying") if lacking else x
+
+    return jax.tree.map(cast, tree)
+
+
+def _spread(x: Array, change: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> NamedSharding | None:
+    """The sharding of `x` with its spec, an entry for each axis, changed."""
+    sharding = like(x)
+    if sharding is None:
+        return None
+    spec = (*sharding.spec, *(None,) * x.ndim)[: x.ndim]
+    return NamedSharding(sharding.mesh, PartitionSpec(*change(spec)))
 
 
 def _first_axes(x: Array, kept: int, axes: int) -> NamedSharding | None:
