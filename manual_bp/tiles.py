@@ -17,13 +17,14 @@ SMALLEST = 64
 
 
 class Tiles(NamedTuple):
-    """Queries and keys of a tile; how many keys there are; the tiles to visit, by their numbers in rows.
+    """Queries and keys of a tile; how many there are; the tiles to visit, by their numbers in rows.
 
     In one of `whole` every query may attend to every key; in those of `cut` it has to be asked.
     """
 
     queries: int
     keys: int
+    of_queries: int
     of_keys: int
     whole: np.ndarray
     cut: np.ndarray
@@ -52,19 +53,20 @@ def tiles(
     """The tiles that some query needs; none is whole if `masked`, as anything may be masked then."""
     rows, columns = block
     first = np.arange(0, queries, rows)[:, None]
+    complete = first + rows <= queries
     last = np.minimum(first + rows, queries) - 1
     start = np.arange(0, keys, columns)[None]
     end = np.minimum(start + columns, keys) - 1
     first, last = first + query_offset, last + query_offset
     needed = np.full((len(first), start.shape[1]), True)
-    whole = needed & (start + columns <= keys) & (not masked)
+    whole = needed & complete & (start + columns <= keys) & (not masked)
     if causal:
         needed &= start <= last
         whole &= end <= first
     if window is not None:
         needed &= end > first - window
         whole &= start > last - window
-    return Tiles(rows, columns, keys, _numbers(needed & whole), _numbers(needed & ~whole))
+    return Tiles(rows, columns, queries, keys, _numbers(needed & whole), _numbers(needed & ~whole))
 
 
 def _numbers(chosen: np.ndarray) -> np.ndarray:

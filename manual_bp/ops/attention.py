@@ -149,10 +149,14 @@ def bwd(
         k_j, v_j = _keys(padded.k, j, tiling), _keys(padded.v, j, tiling)
         m_i, total_i, weight_i = (_rows(y, i, tiling, k) for y in (m, total, weight))
         a, slope = score(padded, i, j, is_cut=is_cut)
-        p = jnp.exp(a - m_i) / total_i  # (5)
+
+        def unmasked(y: Array) -> Array:
+            return jnp.where(a == -jnp.inf, 0, y) if is_cut else y
+
+        p = unmasked(jnp.exp(a - m_i) / total_i)  # (5)
         dv = _product("bkgts,bkgtd->bksd", p.astype(q.dtype), do_i)  # (6)
-        da = p * (_product("bkgtd,bksd->bkgts", do_i, v_j) - weight_i)  # (7)
-        ds = c * da if slope is None else c * da * slope  # (8)
+        da = unmasked(p * (_product("bkgtd,bksd->bkgts", do_i, v_j) - weight_i))  # (7)
+        ds = c * da if slope is None else unmasked(c * da * slope)  # (8)
         ds = ds.astype(q.dtype)
         dq = _product("bkgts,bksd->bkgtd", ds, k_j)  # (9)
         dk = _product("bkgts,bkgtd->bksd", ds, q_i)
@@ -199,13 +203,13 @@ def _scores(
     slope = None
     if soft_cap is not None:
         capped = jnp.tanh(a / soft_cap)
-        a, slope = soft_cap * capped, 1 - jnp.square(capped)
+        a, slope = soft_cap * capped, (1 - capped) * (1 + capped)
     if x.bias is not None:
         a += _tile_of(x.bias, i, j, tiling, a).astype(a.dtype)
     if is_cut:
         keys = j * tiling.keys + jnp.arange(tiling.keys, dtype=jnp.int32)
-        positions = query_offset + i * tiling.queries + jnp.arange(tiling.queries, dtype=jnp.int32)
-        near = attending.is_causal_within(positions, keys, causal=causal, window=window)
+        row = i * tiling.queries + jnp.arange(tiling.queries, dtype=jnp.int32)
+        near = attending.is_causal_within(query_offset + row, keys, causal=causal, window=window)
         allowed = jnp.broadcast_to(near, a.shape)
         if x.mask is not None:
             allowed &= _tile_of(x.mask, i, j, tiling, a)
@@ -213,7 +217,8 @@ def _scores(
             of_queries = _part(x.segments[0], i, tiling.queries, 1)[:, None, None, :, None]
             of_keys = _part(x.segments[1], j, tiling.keys, 1)[:, None, None, None, :]
             allowed &= jnp.broadcast_to(of_queries, a.shape) == jnp.broadcast_to(of_keys, a.shape)
-        allowed &= jnp.broadcast_to(keys < tiling.of_keys, a.shape)
+        there = (row < tiling.of_queries)[:, None] & (keys < tiling.of_keys)[None]
+        allowed &= jnp.broadcast_to(there, a.shape)
         a = jnp.where(allowed, a, -jnp.inf)
     return a, slope
 

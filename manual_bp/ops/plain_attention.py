@@ -11,10 +11,13 @@ K there are. Static options: c = `scale`, C = `soft_cap`.
 
     dv_sd = sum_t p_ts do_td                                        (6)
     dp_ts = sum_d do_td v_sd                                        (7)
-    da_ts = p_ts (dp_ts - sum_r p_tr dp_tr),    and dbias = da      (8)
+    e_ts  = dp_ts - sum_r p_tr dp_tr
+    da_ts = p_ts (e_ts - sum_r p_tr e_tr),    and dbias = da        (8)
     ds_ts = da_ts (1 - (u_ts / C)^2)                                (9)
     dq_td = c sum_s ds_ts k_sd                                      (10)
     dk_sd = c sum_t ds_ts q_td                                      (11)
+
+The second sum of (8) is zero but for rounding, which it takes away where one p is nearly 1.
 
 A key head gets the sum over its query heads, and a bias that was broadcast the sum over what it was broadcast
 to. A query that may attend to nothing has o = 0 and no gradient.
@@ -29,7 +32,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from manual_bp import attending, checks
-from manual_bp.precision import accumulator, wide
+from manual_bp.precision import accumulator, times, wide
 
 Segments = tuple[Int[Array, "B T"], Int[Array, "B S"]]
 
@@ -68,11 +71,12 @@ def fwd(
     s = c * _by_head("bthd,bshd->bhts", q, _for_queries(k, q))  # (1)
     u = s if soft_cap is None else soft_cap * jnp.tanh(s / soft_cap)  # (2)
     a = u if bias is None else u + _broadcast(bias, u).astype(u.dtype)
-    a = jnp.where(_allowed(q, k, mask, segments, **options), a, -jnp.inf)  # (3)
+    allowed = _allowed(q, k, mask, segments, **options)
+    a = jnp.where(allowed, a, -jnp.inf)  # (3)
     m = jnp.max(a, -1, keepdims=True, initial=-jnp.inf)
     e = jnp.exp(a - jnp.where(m == -jnp.inf, 0, m))
     total = jnp.sum(e, -1, keepdims=True)
-    p = e / jnp.where(total == 0, 1, total)  # (4)
+    p = jnp.where(allowed, e / jnp.where(total == 0, 1, total), 0)  # (4)
     o = _by_head("bhts,bshd->bthd", p.astype(q.dtype), _for_queries(v, q))  # (5)
     return o.astype(q.dtype), Residuals(q, k, v, bias, u, p)
 
@@ -93,8 +97,9 @@ def bwd(
     c = attending.scale_of(q, scale)
     dv = _by_head("bhts,bthd->bshd", p.astype(do.dtype), do)  # (6)
     dp = _by_head("bthd,bshd->bhts", do, _for_queries(v, q))  # (7)
-    da = p * (dp - jnp.sum(p * dp, -1, keepdims=True))  # (8)
-    ds = da if soft_cap is None else da * (1 - jnp.square(u / soft_cap))  # (9)
+    e = dp - jnp.sum(times(p, dp), -1, keepdims=True)
+    da = times(p, e - jnp.sum(times(p, e), -1, keepdims=True))  # (8)
+    ds = da if soft_cap is None else times(da, (1 - u / soft_cap) * (1 + u / soft_cap))  # (9)
     ds = ds.astype(q.dtype)
     dq = c * _by_head("bhts,bshd->bthd", ds, _for_queries(k, q))  # (10)
     dk = c * _by_head("bhts,bthd->bshd", ds, q)  # (11)

@@ -20,7 +20,7 @@ def _with_all(d: Draw, lead: tuple[int, ...]) -> tuple:
 
 
 def _causal(d: Draw, lead: tuple[int, ...]) -> tuple:
-    return *_attention(d, lead, 4, 2), d.real(1, 5, 1)
+    return *_attention(d, lead, 4, 2), d.real(5, 4)
 
 
 _KINDS = {
