@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import jax
@@ -37,6 +38,21 @@ def laid_as(x: Array, other: Array) -> Array:
     return x if layout is None else jax.sharding.reshard(x, layout)
 
 
+def laid_together(*arrays: Array) -> tuple[Array, ...]:
+    """Arrays of as many axes, all laid out as the first of them that is in parts on an explicit mesh."""
+    first = next((a for a in arrays if any(parts(a, axis) > 1 for axis in range(a.ndim))), None)
+    return arrays if first is None else tuple(laid_as(a, first) for a in arrays)
+
+
+def parts(x: Array, axis: int) -> int:
+    """In how many parts an axis is on an explicit mesh."""
+    layout = like(x)
+    names = None if layout is None or axis >= len(layout.spec) else layout.spec[axis]
+    if layout is None or names is None:
+        return 1
+    return prod(layout.mesh.shape[name] for name in (names if isinstance(names, tuple) else (names,)))
+
+
 def is_split(x: Array) -> bool:
     """Whether the last axis of `x` is in parts on an explicit mesh: nothing can be looked up in it."""
     layout = like(x)
@@ -56,7 +72,9 @@ def reshaped(x: Array, shape: Sequence[int]) -> Array:
 def split_axis(x: Array, axis: int, parts: int) -> Array:
     """`x` with an axis in two, (parts, the rest): the first of them lies as the axis did."""
     shape = (*x.shape[:axis], parts, x.shape[axis] // parts, *x.shape[axis + 1 :])
-    return jnp.reshape(x, shape, out_sharding=_spread(x, lambda spec: (*spec[: axis + 1], None, *spec[axis + 1 :])))
+    return jnp.reshape(
+        x, shape, out_sharding=_spread(x, lambda spec: (*spec[: axis + 1], None, *spec[axis + 1 :]))
+    )
 
 
 def merge_axes(x: Array, axis: int) -> Array:
@@ -72,7 +90,7 @@ def varying(leaf: Any) -> frozenset[str]:
 
 
 def varying_as(tree: Any, others: Any) -> Any:
-    """A tree whose leaves vary over whatever a leaf of `others` does: the state of a scan must as its steps."""
+    """A tree whose leaves vary over whatever a leaf of `others` does, as that of a scan over them must."""
     union = frozenset[str]().union(*map(varying, jax.tree.leaves(others)))
 
     def cast(x: Array) -> Array:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 SCORES = 2**20
-"""Scores that the tiles of all heads of a batch have together: they, and what is made of them, stay in cache."""
+"""Scores that the tiles of all heads of a batch have together, so that they stay in cache."""
 
 SMALLEST = 64
 """Queries, or keys, that a tile has at least, for the sake of matrix products."""
@@ -31,7 +31,7 @@ class Tiles(NamedTuple):
 
 
 def size(block: int | tuple[int, int] | None, queries: int, keys: int, heads: int) -> tuple[int, int]:
-    """Queries and keys of a tile: those of `block`, or by the heads of the whole batch; no more than there are."""
+    """Queries and keys of a tile: those of `block`, or by the heads of the batch; no more than there are."""
     if block is None:
         rows = max(SMALLEST, 2 ** (int(log2(SCORES / heads)) // 2))
         block = (rows, 2 * rows if 2 * rows * rows * heads <= SCORES else rows)

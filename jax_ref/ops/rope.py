@@ -20,7 +20,9 @@ def apply(
         positions = jnp.arange(x.shape[1])
     positions = jnp.broadcast_to(jnp.reshape(positions, (-1, x.shape[1])), x.shape[:2])
     exponents = jnp.arange(width // 2).astype(wide.dtype) * (-2 / width)
-    angles = jnp.expand_dims(positions, (2, 3)).astype(wide.dtype) * jnp.expand_dims(base**exponents, (0, 1, 2))
+    angles = jnp.expand_dims(positions, (2, 3)).astype(wide.dtype) * jnp.expand_dims(
+        base**exponents, (0, 1, 2)
+    )
     turn = jax.lax.complex(jnp.cos(angles), jnp.sin(angles))
     if interleaved:
         y = jax.lax.complex(wide[..., ::2], wide[..., 1::2]) * turn

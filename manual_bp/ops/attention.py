@@ -1,5 +1,5 @@
-r"""Attention, tile by tile: no array of T S scores is made.   Axes: B batch, T queries, S keys, H heads, K heads
-of the keys, G = H/K query heads to one of them, D head dimension.
+r"""Attention, tile by tile: no array of T S scores is made.   Axes: B batch, T queries, S keys, H heads, K
+heads of the keys, G = H/K query heads to one of them, D head dimension.
 
 As `plain_attention` has it, with c = `scale`, C = `soft_cap`, and query head h at the key head h // G:
 
@@ -37,7 +37,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from manual_bp import attending, checks
 from manual_bp.precision import accumulator, wide
-from manual_bp.sharding import merge_axes, split_axis, varying_as
+from manual_bp.sharding import laid_together, merge_axes, split_axis, varying_as
 from manual_bp.tiles import Tiles, size, tiles
 
 Segments = tuple[Int[Array, "B T"], Int[Array, "B S"]]
@@ -87,11 +87,15 @@ def fwd(
     Scores are scaled by `scale`, None for 1/sqrt(D), then capped, then the bias is added. `block` are the
     queries and keys of a tile, None a choice by the heads of the batch.
     """
-    x = Inputs(q, k, v, bias, mask, segments)
     positions = {"causal": causal, "window": window, "query_offset": query_offset}
-    attending.check("attention", *x, scale=scale, soft_cap=soft_cap, **positions)
+    caps = {"scale": scale, "soft_cap": soft_cap}
+    attending.check("attention", q, k, v, bias, mask, segments, **caps, **positions)
+    q, k, v = laid_together(q, k, v)
+    x = Inputs(q, k, v, bias, mask, segments)
     tiling = _tiling(x, block, **positions)
-    score = partial(_scores, scale=attending.scale_of(q, scale), soft_cap=soft_cap, tiling=tiling, **positions)
+    score = partial(
+        _scores, scale=attending.scale_of(q, scale), soft_cap=soft_cap, tiling=tiling, **positions
+    )
     padded = _padded(x, tiling)
 
     def visit(is_cut: bool, state: tuple[Array, ...], tile: Array) -> tuple[tuple[Array, ...], None]:
@@ -131,7 +135,7 @@ def bwd(
 ) -> tuple[Array, ...]:
     """The cotangents of `q`, `k`, `v` and, where it was given, of `bias`."""
     x, o, m, total = res
-    q, k, v, bias = x[:4]
+    q, k, bias = x.q, x.k, x.bias
     checks.cotangent("attention", "do", do, q)
     positions = {"causal": causal, "window": window, "query_offset": query_offset}
     tiling = _tiling(x, block, **positions)
@@ -292,9 +296,14 @@ def _by_head(x: Float[Array, "B K G t 1"]) -> Float[Array, "B H t"]:
 def _corner(x: Array, i: Array, j: Array, tiling: Tiles) -> tuple[tuple[Any, ...], tuple[int, ...]]:
     """Where a tile of a bias or a mask with four axes begins, and its shape."""
     places, sizes = (i, j), (tiling.queries, tiling.keys)
-    starts = [at * n if whole > 1 else 0 * at for at, n, whole in zip(places, sizes, x.shape[2:], strict=True)]
+    starts = [
+        at * n if whole > 1 else 0 * at for at, n, whole in zip(places, sizes, x.shape[2:], strict=True)
+    ]
     zero = jnp.zeros_like(i)
-    return (zero, zero, *starts), (*x.shape[:2], *(min(n, m) for n, m in zip(sizes, x.shape[2:], strict=True)))
+    return (zero, zero, *starts), (
+        *x.shape[:2],
+        *(min(n, m) for n, m in zip(sizes, x.shape[2:], strict=True)),
+    )
 
 
 def _tile_of(x: Array, i: Array, j: Array, tiling: Tiles, a: Float[Array, "B K G t s"]) -> Array:

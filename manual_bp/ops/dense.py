@@ -77,9 +77,7 @@ def check(op: str, params: Params, x: Array) -> None:
     w, b = params
     checks.floating(op, x=x, **{"params.w": w})
     if w.ndim != 2:
-        raise ValueError(
-            f"{op}: params.w has shape {w.shape}; expected two axes (features in, features out)"
-        )
+        raise ValueError(f"{op}: params.w has shape {w.shape}; expected two axes (features in, features out)")
     checks.features(op, x=x)
     if x.shape[-1] != w.shape[0]:
         raise ValueError(

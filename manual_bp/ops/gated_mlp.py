@@ -1,4 +1,4 @@
-r"""Gated multi-layer perceptron (SwiGLU and its like).   Axes: B leading, I features, F hidden, O features out.
+r"""Gated multi-layer perceptron (SwiGLU and its like).   Axes: B leading, I features, F hidden, O out.
 
     g = x W_g + b_g,    u = x W_u + b_u                             (1)
     h = f(g) u                                                      (2)

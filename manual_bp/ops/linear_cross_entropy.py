@@ -1,4 +1,4 @@
-r"""Cross-entropy of the softmax of an affine map, a chunk of tokens at a time: no array of N V logits is made.
+r"""Cross-entropy of the softmax of an affine map, a chunk of tokens at a time, without N V logits at once.
 
 Axes: B leading (N tokens in all), I features, V classes. C is the soft cap, l_n the loss of
 `softmax_cross_entropy`, with its options, of the logits z:
@@ -12,12 +12,13 @@ Axes: B leading (N tokens in all), I features, V classes. C is the soft cap, l_n
     dx_ni = sum_v dh_nv w_iv                                        (6)
     dw_iv = sum_n x_ni dh_nv,    db_v = sum_n dh_nv                 (7)
 
-The logits of a chunk are at hand forward, and so (4) to (7) for dl = 1 are taken there: three products. A mean
-or a sum of the losses has one dl for all tokens, and by that the backward pass multiplies; for any other it goes
-through the chunks once more, which is a product more.
+The logits of a chunk are at hand forward, and so (4) to (7) for dl = 1 are taken there: three products. What
+belongs to a token, (6), is multiplied by its dl in the backward pass. So is (7) where all tokens have the same
+dl, as after a mean or a sum; otherwise it takes two products more, through the chunks once again. Give weights
+as such, not as factors of the losses.
 
-Saved: the inputs, and (6) and (7) for dl = 1; with weights also dl/dweight.  Idea of forming the gradient with
-the loss: Hsu et al. 2024, arXiv:2410.10989.
+Saved: the inputs, and (6) and (7) for dl = 1; with weights also dl/dweight.  Idea of forming the gradient
+with the loss: Hsu et al. 2024, arXiv:2410.10989.
 """
 
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ from manual_bp import checks
 from manual_bp.ops import dense, softmax_cross_entropy
 from manual_bp.ops.dense import Params, init
 from manual_bp.precision import accumulator, times
-from manual_bp.sharding import like, merge_axes, split_axis, varying_as
+from manual_bp.sharding import like, merge_axes, parts, split_axis, varying_as
 
 __all__ = ["Params", "Residuals", "bwd", "fwd", "init"]
 
@@ -42,7 +43,7 @@ class Gradient(NamedTuple):
     """Cotangents of the params, of x and of the weights."""
 
     params: Params
-    x: Float[Array, "*B I"]
+    x: Float[Array, "*B I"] | None
     weights: Float[Array, "*B"] | None
 
 
@@ -95,16 +96,19 @@ def bwd(
     options = {"label_smoothing": label_smoothing, "z_loss": z_loss, "ignore_label": ignore_label}
     one = jnp.max(dloss) if dloss.size else jnp.zeros((), dloss.dtype)
 
-    def multiplied() -> Gradient:
-        return jax.tree.map(lambda d: times(one.astype(d.dtype), d), gradient)
+    def multiplied() -> Params:
+        return jax.tree.map(lambda d: times(one.astype(d.dtype), d), gradient.params)
 
-    def again() -> Gradient:
-        return _sweep(params, x, targets, weights, dloss, options, soft_cap, chunk)[1]
+    def again() -> Params:
+        return _sweep(params, x, targets, weights, dloss, options, soft_cap, chunk)[1].params
 
-    found = jax.lax.cond(jnp.all(dloss == one), multiplied, again)
-    d_params = jax.tree.map(lambda d, p: d.astype(p.dtype), found.params, params)
-    cotangents = (d_params, found.x.astype(x.dtype))
-    return cotangents if weights is None else (*cotangents, found.weights.astype(weights.dtype))
+    of_params = jax.lax.cond(jnp.all(dloss == one), multiplied, again)
+    d_params = jax.tree.map(lambda d, p: d.astype(p.dtype), of_params, params)
+    dx = times(dloss.astype(gradient.x.dtype)[..., None], gradient.x).astype(x.dtype)
+    if weights is None:
+        return d_params, dx
+    d_weights = times(dloss.astype(gradient.weights.dtype), gradient.weights)
+    return d_params, dx, d_weights.astype(weights.dtype)
 
 
 def _sweep(
@@ -140,24 +144,35 @@ def _sweep(
         sums = (sum_w + dw, None if sum_b is None else sum_b + jnp.sum(dh, 0))
         return sums, (loss.astype(x.dtype), dx, d_weights)
 
-    tokens = jax.tree.map(lambda a: _in_chunks(a, targets.ndim, chunk), (x, targets, weights, dloss))
+    each = (x, targets, weights, dloss)
+    shards = max(parts(a, 0) for a in jax.tree.leaves(each)) if targets.ndim else 1
+    count = _chunks(targets.size, chunk, shards)
+    tokens = jax.tree.map(lambda a: _in_chunks(a, targets.ndim, count), each)
     start = (jnp.zeros_like(w, wide), None if b is None else jnp.zeros_like(b, wide))
-    (dw, db), each = jax.lax.scan(step, varying_as(start, (params, x, targets, weights, dloss)), tokens)
+    (dw, db), each = jax.lax.scan(step, varying_as(start, (params, *each)), tokens)
     loss, dx, d_weights = jax.tree.map(lambda a: _out_of_chunks(a, targets), each)
     return loss, Gradient(Params(dw, db), dx, d_weights)
 
 
-def _in_chunks(a: Array, leading: int, chunk: int) -> Array:
-    """Tokens in equal chunks, of every so-manieth token, so that of a batch in shards all work on each."""
+def _in_chunks(a: Array, leading: int, count: int) -> Array:
+    """Tokens in equal chunks, each of tokens far apart, so that all shards of a batch work on each."""
     for _ in range(leading - 1):
         a = merge_axes(a, 0)
     if leading == 0:
         a = a[None]
-    count = -(-a.shape[0] // chunk)
-    lacking = -a.shape[0] % max(count, 1)
+    lacking = -a.shape[0] % count
     if lacking:
         a = jnp.pad(a, [(0, lacking)] + [(0, 0)] * (a.ndim - 1))
-    return jnp.swapaxes(split_axis(a, 0, max(1, a.shape[0] // max(count, 1))), 0, 1)
+    return jnp.swapaxes(split_axis(a, 0, max(1, a.shape[0] // count)), 0, 1)
+
+
+def _chunks(tokens: int, chunk: int, shards: int) -> int:
+    """How many chunks there are; of tokens in shards on a mesh a number that divides those of each."""
+    count = max(1, -(-tokens // chunk))
+    if shards == 1:
+        return count
+    local = tokens // shards
+    return next((n for n in range(count, local) if local % n == 0), max(1, local))
 
 
 def _out_of_chunks(a: Array, targets: Integer[Array, "*B"]) -> Array:
@@ -166,9 +181,7 @@ def _out_of_chunks(a: Array, targets: Integer[Array, "*B"]) -> Array:
     return jnp.reshape(a, (*targets.shape, *a.shape[1:]))
 
 
-def _check(
-    params: Any, x: Array, targets: Any, weights: Any, soft_cap: float | None, chunk: int
-) -> None:
+def _check(params: Any, x: Array, targets: Any, weights: Any, soft_cap: float | None, chunk: int) -> None:
     op = "linear_cross_entropy"
     checks.params(op, params, Params)
     dense.check(op, params, x)

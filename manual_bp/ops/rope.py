@@ -1,4 +1,4 @@
-r"""Rotary position embedding.   Axes: B batch, T time, H heads, D head dimension, i pairs of features, D/2 of them.
+r"""Rotary position embedding.   Axes: B batch, T time, H heads, D head dimension, i pairs of features.
 
 With the angle of pair i at position n_t
 
@@ -12,8 +12,8 @@ and its cotangent is turned back, as a rotation's transpose is its inverse:
 
     dx_1 = dy_1 cos a + dy_2 sin a,    dx_2 = dy_2 cos a - dy_1 sin a       (3)
 
-Pair i are the features i and i + D/2 (as Llama and Hugging Face have it), or, `interleaved`, 2i and 2i + 1 (as
-in the paper and in GPT-J). Angles are in at least float32.
+Pair i are the features i and i + D/2 (as Llama and Hugging Face have it), or, `interleaved`, 2i and 2i + 1
+(as in the paper and in GPT-J). Angles are in at least float32.
 
 Saved: the positions.  Su et al. 2021, arXiv:2104.09864.
 """
@@ -62,7 +62,9 @@ def _turned(
     angle = at * jnp.broadcast_to(frequency, (*positions.shape, width // 2))  # (1)
     angle = jnp.expand_dims(angle, -2) if positions.ndim == 2 else angle[None, :, None]
     axis = -1 if interleaved else -2
-    pairs = jnp.reshape(x.astype(dtype), (*x.shape[:-1], *((width // 2, 2) if interleaved else (2, width // 2))))
+    pairs = jnp.reshape(
+        x.astype(dtype), (*x.shape[:-1], *((width // 2, 2) if interleaved else (2, width // 2)))
+    )
     first, second = (jnp.take(pairs, n, axis) for n in (0, 1))
     cos, sin = (jnp.broadcast_to(f(angle), first.shape) for f in (jnp.cos, jnp.sin))
     turned = jnp.stack([first * cos - sense * second * sin, second * cos + sense * first * sin], axis)

@@ -21,7 +21,9 @@ def _fused(d: Draw, lead: tuple[int, ...], *, weights: bool) -> tuple:
 CASES = cases(
     {
         "rope": [
-            Kind("halves", lambda d, lead: (d.real(lead[0], 3, 2, 4), d.labels((lead[0], 3), 99)), leads=FLAT),
+            Kind(
+                "halves", lambda d, lead: (d.real(lead[0], 3, 2, 4), d.labels((lead[0], 3), 99)), leads=FLAT
+            ),
             Kind(
                 "interleaved",
                 lambda d, lead: (d.real(lead[0], 3, 1, 6),),

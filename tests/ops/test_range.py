@@ -52,7 +52,9 @@ LEFT_OUT = {
     "frozen_batch_norm": {3: "a large mean is in every row"},
     "attention": {2: LARGE_VALUE},
     "plain_attention": {2: LARGE_VALUE},
-    "linear_cross_entropy": {0: "a row of equal weights meets the sum of p - q, which is zero but for rounding"},
+    "linear_cross_entropy": {
+        0: "a row of equal weights meets the sum of p - q, which is zero but for rounding"
+    },
 }
 """Leaves of the arguments, by number, that are given no values beyond a hundred, and why."""
 
