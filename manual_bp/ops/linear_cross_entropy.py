@@ -13,9 +13,9 @@ Axes: B leading (N tokens in all), I features, V classes. C is the soft cap, l_n
     dw_iv = sum_n x_ni dh_nv,    db_v = sum_n dh_nv                 (7)
 
 The logits of a chunk are at hand forward, and so (4) to (7) for dl = 1 are taken there: three products. What
-belongs to a token, (6), is multiplied by its dl in the backward pass. So is (7) where all tokens have the same
-dl, as after a mean or a sum; otherwise it takes two products more, through the chunks once again. Give weights
-as such, not as factors of the losses.
+belongs to a token, (6), is multiplied by its dl in the backward pass. So is (7) where all tokens have the
+same dl, as after a mean or a sum; otherwise it takes two products more, through the chunks once again. Give
+weights as such, not as factors of the losses.
 
 Saved: the inputs, and (6) and (7) for dl = 1; with weights also dl/dweight.  Idea of forming the gradient
 with the loss: Hsu et al. 2024, arXiv:2410.10989.
@@ -43,7 +43,7 @@ class Gradient(NamedTuple):
     """Cotangents of the params, of x and of the weights."""
 
     params: Params
-    x: Float[Array, "*B I"] | None
+    x: Float[Array, "*B I"]
     weights: Float[Array, "*B"] | None
 
 
@@ -107,6 +107,7 @@ def bwd(
     dx = times(dloss.astype(gradient.x.dtype)[..., None], gradient.x).astype(x.dtype)
     if weights is None:
         return d_params, dx
+    assert gradient.weights is not None, "fwd saves it with the weights"
     d_weights = times(dloss.astype(gradient.weights.dtype), gradient.weights)
     return d_params, dx, d_weights.astype(weights.dtype)
 
