@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from experiments.benchmark.rows import (
+    attention,
     elementwise,
     images,
     linear,
@@ -22,7 +23,19 @@ from experiments.benchmark.rows import (
 )
 from experiments.benchmark.rows.row import Draw, Row
 
-FAMILIES = (elementwise, softmax, norms, losses, linear, images, tables, recurrent, reversible, models)
+FAMILIES = (
+    elementwise,
+    softmax,
+    norms,
+    losses,
+    linear,
+    images,
+    tables,
+    recurrent,
+    reversible,
+    attention,
+    models,
+)
 
 
 def rows(scale: float = 1.0) -> dict[str, Callable[[], Row]]:
