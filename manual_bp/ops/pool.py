@@ -72,15 +72,7 @@ def _max_fwd(
     """
     axes = _axes("pool.max", x, window, strides, padding)
     batch = windows.one_batch(x, len(axes))
-    if _tile(axes):
-        tiles = _tiles(batch, axes)
-        within = tuple(range(2, tiles.ndim, 2))
-        y = jnp.max(tiles, within)  # (1)
-        largest = (tiles == jnp.expand_dims(y, within)) | jnp.isnan(tiles)
-        numbers = _numbers(axes)
-        first = jnp.min(jnp.where(largest, numbers, numbers.max()), within)
-    else:
-        y, first = _first_of(_entries(batch, axes, -jnp.inf), _numbers(axes).dtype)
+    y, first = _first_of(_entries(batch, axes, -jnp.inf), _numbers(axes).dtype)
     shape = _output(x.shape, axes)
     return y.reshape(shape), Residuals(first.reshape(shape), _form(x))
 
@@ -199,7 +191,11 @@ def _entries(x: Array, axes: tuple[Axis, ...], fill: float) -> Iterator[Array]:
 
 
 def _first_of(entries: Iterator[Array], dtype: DTypeLike) -> tuple[Array, Array]:
-    """The largest of the entries, and the number of the first that is."""
+    """The largest of the entries, and the number of the first that is.
+
+    Each entry is compared with those before it, never with the maximum: XLA may compute both anew and round
+    them differently, so that none would be equal.
+    """
     largest = next(entries)
     first = jnp.zeros(largest.shape, dtype)
     for number, entry in enumerate(entries, 1):

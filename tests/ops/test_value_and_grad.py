@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ import jax_ref
 from jax_ref import verify
 from manual_bp import models
 from tests.cases import MODELS
+from tests.close import close
 
 QUICKER = dict.fromkeys(("ladder", "shrinking", "reference", "transforms"), "the ops have theirs")
 
@@ -93,3 +95,18 @@ def test_a_mistake_in_the_last_leaf_is_seen(model):
 
     report = checked(next(name for name in CASES if name.startswith(model)), doubled)
     assert [leaf.verdict for leaf in report.leaves] == [*["right"] * (len(report.leaves) - 1), "wrong"]
+
+
+def test_a_program_as_users_compile_it_finds_the_maxima_of_what_it_computes_twice():
+    """Optimised, XLA rounds the input of a pooling otherwise where it computes it again, and none is equal."""
+    rng = np.random.default_rng(0)
+    x, labels = jnp.asarray(rng.normal(size=(64, 7, 7, 1))), jnp.asarray(rng.integers(0, 3, 64))
+    params = models.convnet.init(jax.random.key(0), (7, 7, 1), ((64,),), (3,), dtype=jnp.float64)
+    state = models.convnet.init_state(params)
+
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
+    def by_hand(params):
+        return models.convnet.value_and_grad(params, state, (x, labels))[1]
+
+    expected = jax.jit(jax.grad(jax_ref.models.convnet.loss, has_aux=True))(params, state, (x, labels))[0]
+    close(by_hand(params), expected, 1e-12)
