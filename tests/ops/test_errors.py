@@ -9,7 +9,7 @@ import jaxtyping
 import pytest
 
 from manual_bp import differentiable
-from manual_bp.models import mlp, recurrent
+from manual_bp.models import convnet, mlp, recurrent
 from manual_bp.ops import (
     activations,
     batch_norm,
@@ -55,6 +55,8 @@ NOTHING: Any = None
 TRUE: Any = True
 NET = mlp.init(jax.random.key(0), [5, 4, 3], dtype=jnp.float64)
 TEXT_NET = recurrent.init(jax.random.key(0), 5, (2, 3), dtype=jnp.float64)
+IMAGE_NET = convnet.init(jax.random.key(0), (5, 4, 2), ((3,),), (3,), dtype=jnp.float64)
+IMAGES, UNSEEN = jnp.ones((7, 5, 4, 2)), convnet.init_state(IMAGE_NET)
 IDS, EMPTY = jnp.zeros((7, 4), int), recurrent.zero_state(7, (2, 3), dtype=jnp.float64)
 NARROW, HALF = (jax.tree.map(lambda p, d=d: p.astype(d), W) for d in (jnp.float32, jnp.bfloat16))
 A_TUPLE: Any = tuple(W)
@@ -214,6 +216,49 @@ BAD = [
      "recurrent: batch was (7, 0); expected a character or more"),
     (lambda: recurrent.value_and_grad(TEXT_NET, EMPTY, (IDS, IDS[:, 1:])), ValueError,
      "softmax_cross_entropy: targets has shape (7, 3); expected (7, 4), one label per example"),
+    (lambda: convnet.init(jax.random.key(0), (5, 4), ((3,),), (3,)), ValueError,
+     "convnet.init: image was (5, 4); expected its height, width and channels"),
+    (lambda: convnet.init(jax.random.key(0), (5, 3, 2), ((3,), (3,)), (3,)), ValueError,
+     "convnet.init: image was (5, 3, 2); expected a height and width of at least 4, as each of 2 blocks"),
+    (lambda: convnet.init(jax.random.key(0), (5, 4, 2), ((),), (3,)), ValueError,
+     "convnet.init: blocks was ((),); expected the channels of each block's convolutions"),
+    (lambda: convnet.init(jax.random.key(0), (5, 4, 2), A_LIST, (3,)), ValueError,
+     "convnet.init: blocks was [1.0, 1.0, 1.0, 1.0, 1.0]; expected the channels of each block's"),
+    (lambda: convnet.init(jax.random.key(0), (5, 4, 2), ((3,),), ()), ValueError,
+     "convnet.init: widths was (); expected the number of outputs, at least"),
+    (lambda: convnet.init(jax.random.key(0), (5, 4, 2), ((3,),), (3,), norm="batchnorm"), ValueError,
+     "convnet.init: norm was 'batchnorm'; did you mean 'batch_norm'? Known: batch_norm, frozen_batch_norm, no"),
+    (lambda: convnet.init_state(IMAGE_NET, norm="batch"), ValueError, "convnet.init_state: norm was 'batch'"),
+    (lambda: convnet.fwd(A_TUPLE, UNSEEN, IMAGES), TypeError,
+     "convnet: params is a tuple; expected convnet.Params(blocks, head)"),
+    (lambda: convnet.fwd(IMAGE_NET._replace(blocks=()), UNSEEN, IMAGES), ValueError,
+     "convnet: params.blocks was (); expected a block or more"),
+    (lambda: convnet.fwd(IMAGE_NET._replace(head=A_TUPLE), UNSEEN, IMAGES), TypeError,
+     "mlp: params.head is a tuple; expected mlp.Params(layers)"),
+    (lambda: convnet.fwd(IMAGE_NET, (), IMAGES), ValueError,
+     "convnet: state has the structure PyTreeDef(()); expected a tuple for each block of statistics, or None"),
+    (lambda: convnet.fwd(IMAGE_NET, ((None,),), IMAGES), TypeError,
+     "convnet: state[0][0] is a NoneType; expected Statistics, as norm is 'batch_norm'"),
+    (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES, norm="none"), TypeError,
+     "convnet: state[0][0] is a Statistics; expected NoneType, as norm is 'none'"),
+    (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES, norm="frozen"), ValueError,
+     "convnet: norm was 'frozen'; did you mean 'frozen_batch_norm'?"),
+    (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES, activation="rleu"), ValueError,
+     "convnet: activation was 'rleu'; did you mean 'relu'?"),
+    (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES, momentum=2.0), ValueError,
+     "batch_norm.running: momentum was 2.0; expected a number in 0..1"),
+    (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES[0, 0]), ValueError,
+     "convnet: x has shape (4, 2); expected height, width and channels behind *B"),
+    (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES.astype(int)), TypeError,
+     "convnet: x has dtype int64; expected a floating point dtype"),
+    (lambda: convnet.fwd(IMAGE_NET, UNSEEN, jnp.ones((7, 6, 8, 2))), ValueError,
+     "convnet: x has shape (7, 6, 8, 2), of which the blocks leave 3 x 4 places of 3 channels; expected 12"),
+    (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES[..., :1]), ValueError,
+     "conv: x has shape (7, 5, 4, 1); expected 2 features in its last axis"),
+    (lambda: convnet.value_and_grad(IMAGE_NET, UNSEEN, (IMAGES[:0], LABELS[:0])), ValueError,
+     "convnet: batch was (0, 5, 4, 2); expected at least one image"),
+    (lambda: convnet.value_and_grad(IMAGE_NET, UNSEEN, (IMAGES, LABELS[:6])), ValueError,
+     "softmax_cross_entropy: targets has shape (6,); expected (7,), one label per example"),
     (lambda: mlp.init(jax.random.key(0), [5]), ValueError,
      "mlp.init: widths was [5]; expected at least two widths"),
     (lambda: mlp.fwd(NET, X, activation="rleu"), ValueError,
