@@ -152,6 +152,8 @@ def ruled():
 
 
 SINE = ruled()
+
+
 def by_argument(f):
     ruled = jax.custom_jvp(f)
     ruled.defjvps(lambda t, y, x: t * jnp.cos(x))

@@ -73,6 +73,15 @@ def _instead_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tup
         yield f"each entry of the cotangent of {where} is taken for their mean", mean
         total = lambda d: np.full_like(d, d.astype(np.float64).sum())  # noqa: E731
         yield f"each entry of the cotangent of {where} is taken for their sum", total
+    for axes in (axes for count in (1, 2) for axes in itertools.combinations(range(d.ndim), count)):
+        along = f"axis {axes[0]}" if len(axes) == 1 else f"axes {axes}"
+        if all(d.shape[a] > 1 for a in axes):
+            text = f"of the cotangent of {where} only the first entry along {along} is used"
+            yield text, lambda d, axes=axes: d * _every(d, dict.fromkeys(axes, max(d.shape)))
+    for axis, n in enumerate(d.shape):
+        for step in (step for step in range(2, n) if n % step == 0):
+            text = f"of the cotangent of {where} only each entry whose index is a multiple of {step} along"
+            yield f"{text} axis {axis} is used", lambda d, a=axis, n=step: d * _every(d, {a: n})
     for a, b in itertools.combinations(range(d.ndim), 2):
         if d.shape[a] == d.shape[b] > 1:
             i, j = np.indices(d.shape, sparse=True)[a], np.indices(d.shape, sparse=True)[b]
@@ -80,6 +89,13 @@ def _instead_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tup
                 of = f"{side} the diagonal of axes {a} and {b}"
                 text = f"of the cotangent of {where} only what is {of} is used"
                 yield text, lambda d, used=used: d * used.astype(d.dtype)
+
+
+def _every(d: np.ndarray, steps: dict[int, int]) -> np.ndarray:
+    """One at multiples of the steps along some axes, and zero elsewhere."""
+    used = np.zeros(d.shape, d.dtype)
+    used[tuple(slice(None, None, steps.get(a)) for a in range(d.ndim))] = 1
+    return used
 
 
 def _instead(leaf: Any) -> Iterator[tuple[str, Change]]:

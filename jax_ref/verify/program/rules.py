@@ -50,7 +50,9 @@ def _calls_own(function: Callable[..., PyTree], args: tuple[PyTree, ...]) -> boo
 
     def of_floating(*given: Any) -> PyTree:
         rest = iter(given)
-        return function(*tree.unflatten(next(rest) if f else x for x, f in zip(leaves, floating, strict=True)))
+        return function(
+            *tree.unflatten(next(rest) if f else x for x, f in zip(leaves, floating, strict=True))
+        )
 
     given = [x for x, f in zip(leaves, floating, strict=True) if f]
     pushed = jax.make_jaxpr(lambda *given: jax.jvp(of_floating, given, given))(*given)
