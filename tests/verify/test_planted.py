@@ -48,7 +48,7 @@ IN_FLOAT16 = {"error through float16", "input through float16", "slope in float1
 """None in float16, which is their dtype."""
 
 BY_SIZE = {"attention: the probabilities in bfloat16"}
-"""Imprecise in float16: at the verifier's own points alone at small sizes, at the example at realistic ones."""
+"""Imprecise in float16: at small sizes only at the verifier's own points, else at the example too."""
 
 OF_DIGITS = {jnp.bfloat16: IN_BFLOAT16, jnp.float16: IN_FLOAT16}
 """Mistakes that are none in a dtype, as rounding in it is as much."""

@@ -3,8 +3,7 @@
 Each is held against a plain function written from its definition. What is not installed is skipped.
 """
 
-import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -36,8 +35,8 @@ class Row(NamedTuple):
     function: Callable[..., Any]
     args: tuple[Any, ...]
     reference: Callable[..., Any]
-    options: dict[str, Any] = {}
-    wrong: dict[str, str] = {}
+    options: Mapping[str, Any] = {}
+    wrong: Mapping[str, str] = {}
     why: str = ""
     check: Callable[..., Any] = verify.check_function
 
@@ -407,8 +406,8 @@ def _(module):
         )
 
     return Row(
-        lambda x, scale, history: module.in_qdq(jnp.float32, jnp.float8_e4m3fn, x, scale, history), FP8, plain,
-        {}, {"scale": "gradient", "history": "cotangent ignored"},
+        lambda x, scale, history: module.in_qdq(jnp.float32, jnp.float8_e4m3fn, x, scale, history),
+        FP8, plain, {}, {"scale": "gradient", "history": "cotangent ignored"},
         "the cotangents of the scale and of the history are their next values, on purpose",
     )  # fmt: skip
 

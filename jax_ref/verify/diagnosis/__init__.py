@@ -45,6 +45,7 @@ ORDER: tuple[Callable[[str, list[Seen], Context], Iterator[Explanation]], ...] =
     substitutions.of_cotangents,
     indices.explanations,
     reductions.explanations,
+    substitutions.of_parts,
     conditional.without_threshold,
     primitive_gradients.statistics,
     argument_uses.explanations,

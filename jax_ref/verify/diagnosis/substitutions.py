@@ -25,10 +25,24 @@ Predict = Callable[[Seen], np.ndarray]
 
 def of_cotangents(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
     """The cotangent at `path` for another value of the cotangent of an output."""
+    yield from _for_another(_instead_of_cotangent, path, seen, context)
+
+
+def of_parts(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
+    """The cotangent at `path` for a part of the cotangent of an output, by position."""
+    yield from _for_another(_part_of_cotangent, path, seen, context)
+
+
+def _for_another(
+    made: Callable[[np.ndarray, int, int], Iterator[tuple[str, Change]]],
+    path: str,
+    seen: list[Seen],
+    context: Context,
+) -> Iterator[Explanation]:
     outputs = jax.tree.leaves(seen[0].point.d_output)
     for which, d in enumerate(outputs):
         if is_floating(d):
-            for text, change in _instead_of_cotangent(d, which, len(outputs)):
+            for text, change in made(d, which, len(outputs)):
                 predict = _right_at(_with_cotangent(which, change), path, context)
                 yield Explanation("cotangent ignored", text, predict)
 
@@ -73,6 +87,17 @@ def _instead_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tup
         yield f"each entry of the cotangent of {where} is taken for their mean", mean
         total = lambda d: np.full_like(d, d.astype(np.float64).sum())  # noqa: E731
         yield f"each entry of the cotangent of {where} is taken for their sum", total
+    for a, b in itertools.combinations(range(d.ndim), 2):
+        if d.shape[a] == d.shape[b] > 1:
+            i, j = np.indices(d.shape, sparse=True)[a], np.indices(d.shape, sparse=True)[b]
+            for side, used in (("on", i == j), ("off", i != j), ("up to", i >= j), ("from", i <= j)):
+                of = f"{side} the diagonal of axes {a} and {b}"
+                text = f"of the cotangent of {where} only what is {of} is used"
+                yield text, lambda d, used=used: d * used.astype(d.dtype)
+
+
+def _part_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tuple[str, Change]]:
+    where = f"output[{which}]" if count > 1 else "the output"
     for axes in (axes for count in (1, 2) for axes in itertools.combinations(range(d.ndim), count)):
         along = f"axis {axes[0]}" if len(axes) == 1 else f"axes {axes}"
         if all(d.shape[a] > 1 for a in axes):
@@ -82,13 +107,6 @@ def _instead_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tup
         for step in (step for step in range(2, n) if n % step == 0):
             text = f"of the cotangent of {where} only each entry whose index is a multiple of {step} along"
             yield f"{text} axis {axis} is used", lambda d, a=axis, n=step: d * _every(d, {a: n})
-    for a, b in itertools.combinations(range(d.ndim), 2):
-        if d.shape[a] == d.shape[b] > 1:
-            i, j = np.indices(d.shape, sparse=True)[a], np.indices(d.shape, sparse=True)[b]
-            for side, used in (("on", i == j), ("off", i != j), ("up to", i >= j), ("from", i <= j)):
-                of = f"{side} the diagonal of axes {a} and {b}"
-                text = f"of the cotangent of {where} only what is {of} is used"
-                yield text, lambda d, used=used: d * used.astype(d.dtype)
 
 
 def _every(d: np.ndarray, steps: dict[int, int]) -> np.ndarray:
