@@ -26,7 +26,9 @@ def of_windows(dx):
 
 
 def strided(x):
-    return lax.conv_general_dilated(x, KERNEL, (2, 2), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return lax.conv_general_dilated(
+        x, jnp.asarray(KERNEL), (2, 2), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
 
 
 def unstrided(x, dy):
@@ -58,7 +60,8 @@ NAMED = {
         "shifted by 1 along axes (0, 1), with other values at the edge",
     ),
     "the first": (
-        lambda x: jnp.broadcast_to(x, (3, 5, 4, 6)), X[0], lambda x, dy: dy[:, 0, 0].sum(0), "cotangent ignored",
+        lambda x: jnp.broadcast_to(x, (3, 5, 4, 6)), X[0], lambda x, dy: dy[:, 0, 0].sum(0),
+        "cotangent ignored",
         "of the cotangent of the output only the first entry along axes (1, 2) is used",
     ),
     "every second": (

@@ -102,7 +102,10 @@ PLANTED = {
 
 
 def test_the_table_has_them_all():
-    elsewhere = {"output", "overwritten"}  # of steps that this network has not: in `test_words`, `test_layouts`
+    elsewhere = {
+        "output",
+        "overwritten",
+    }  # of steps that this network has not: in `test_words`, `test_layouts`
     elsewhere |= {"along another axis", "mean for maximum", "stride"}
     assert set(PLANTED) | elsewhere == {row.name for row in primitive_mistakes.TABLE}
 

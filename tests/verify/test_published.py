@@ -395,7 +395,7 @@ def _(module):
     return Row(of(True), (FACTOR, V[:4]), of(False), {"domain": within, "rtol": 1e-8})
 
 
-FP8 = (X.astype(np.float32), np.float32([1.0]), np.zeros(16, np.float32))
+FP8 = (X.astype(np.float32), np.ones(1, np.float32), np.zeros(16, np.float32))
 
 
 @published("flax.linen.fp8_ops: in_qdq")
@@ -534,7 +534,7 @@ def _(module):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published(name):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        module = pytest.importorskip(name.partition(":")[0], exc_type=Exception)  # one may be too old for JAX
+        module = pytest.importorskip(name.partition(":")[0], exc_type=Exception)  # pyright: ignore[reportArgumentType]  one may be too old for JAX
         row = PUBLISHED[name](module)
         double = any(np.asarray(leaf).dtype == np.float64 for leaf in jax.tree.leaves(row.args))
         with jax.enable_x64(double):  # there are kernels that do not survive it
