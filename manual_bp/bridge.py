@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from manual_bp.sharding import like
+from manual_bp.sharding import like, varying
 
 Static = tuple[tuple[str, Any], ...]
 """Static options, by name."""
@@ -207,20 +207,14 @@ def _spread_over_mesh(args: Any) -> Any:
     up for an argument that is replicated. Where nothing varies, nothing is cast.
     """
     leaves, tree = jax.tree.flatten(args)
-    varying = [_varying(leaf) for leaf in leaves]
-    union = frozenset[str]().union(*varying)
+    own = [varying(leaf) for leaf in leaves]
+    union = frozenset[str]().union(*own)
 
-    def cast(leaf: Any, own: frozenset[str]) -> Any:
-        lacking = tuple(sorted(union - own))
+    def cast(leaf: Any, axes: frozenset[str]) -> Any:
+        lacking = tuple(sorted(union - axes))
         return lax.pcast(leaf, lacking, to="varying") if lacking and _is_differentiable(leaf) else leaf
 
-    return jax.tree.unflatten(tree, map(cast, leaves, varying))
-
-
-def _varying(leaf: Any) -> frozenset[str]:
-    """The mesh axes of a `shard_map` over which a leaf varies."""
-    manual = getattr(jax.typeof(leaf), "manual_axis_type", None)
-    return frozenset(getattr(manual, "varying", ()))
+    return jax.tree.unflatten(tree, map(cast, leaves, own))
 
 
 def _check_static(op: str, option: str, value: Any) -> None:

@@ -155,17 +155,25 @@ def kept(keep: Bool[Array, "B 1"] | None, new: Array, old: Array) -> Array:
     return new if keep is None else jnp.where(keep, new, old)
 
 
-def preactivations(
-    x: Float[Array, "T B I"], w_x: Float[Array, "I A"], b: Float[Array, "A"] | None
-) -> Float[Array, "T B A"]:
+def preactivations(x: Float[Array, "T B I"], w_x: Float[Array, "I A"]) -> Float[Array, "T B A"]:
     """What the input adds to the preactivations of every step, in at least float32."""
-    a = product(x, w_x.astype(x.dtype))  # (1)
+    return product(x, w_x.astype(x.dtype))  # (1)
+
+
+def biased(a: Float[Array, "B A"], b: Float[Array, "A"] | None) -> Float[Array, "B A"]:
+    """A step's preactivations with their bias: added here, it is no array of all steps."""
     return a if b is None else a + jnp.broadcast_to(b.astype(a.dtype), a.shape)
 
 
 def product(x: Float[Array, "*B I"], w: Float[Array, "I A"]) -> Float[Array, "*B A"]:
     """`x @ w` in at least float32."""
     return jnp.matmul(x, w, preferred_element_type=accumulator(x.dtype))
+
+
+def transposed_product(da: Float[Array, "*B A"], w: Float[Array, "I A"]) -> Float[Array, "*B I"]:
+    """`da @ w.T` in at least float32, for which XLA need not transpose w again at each step of a scan."""
+    axes = (((da.ndim - 1,), (1,)), ((), ()))
+    return jax.lax.dot_general(da, w, axes, preferred_element_type=accumulator(da.dtype))
 
 
 def input_cotangent(
@@ -175,7 +183,7 @@ def input_cotangent(
     keeps: Bool[Array, "T B 1"] | None,
 ) -> Float[Array, "B T I"]:
     """The cotangent of `x`."""
-    dx = counted(product(da, w_x.T.astype(da.dtype)), keeps)  # (4)
+    dx = counted(transposed_product(da, w_x.astype(da.dtype)), keeps)  # (4)
     return time_first(dx).astype(x.dtype)
 
 
@@ -192,6 +200,11 @@ def before(first: Float[Array, "B H"], hs: Float[Array, "T B H"], reverse: bool)
     """The state before each step, of the first one and of those after each step."""
     alone = laid_as(first[None], hs)
     return jnp.concatenate([hs, alone])[1:] if reverse else jnp.concatenate([alone, hs])[:-1]
+
+
+def after(before_: Float[Array, "T B H"], final: Float[Array, "B H"], reverse: bool) -> Float[Array, "T B H"]:
+    """The state after each step, of those before each step and the final one."""
+    return before(final, before_, not reverse)
 
 
 def bias_cotangent(da: Float[Array, "T B A"], b: Float[Array, "A"] | None) -> Float[Array, "A"] | None:

@@ -1,7 +1,8 @@
 """Layouts on an explicit mesh: where the result of a contraction over sharded axes is to lie."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import jax
@@ -37,6 +38,21 @@ def laid_as(x: Array, other: Array) -> Array:
     return x if layout is None else jax.sharding.reshard(x, layout)
 
 
+def laid_together(*arrays: Array) -> tuple[Array, ...]:
+    """Arrays of as many axes, all laid out as the first of them that is in parts on an explicit mesh."""
+    first = next((a for a in arrays if any(parts(a, axis) > 1 for axis in range(a.ndim))), None)
+    return arrays if first is None else tuple(laid_as(a, first) for a in arrays)
+
+
+def parts(x: Array, axis: int) -> int:
+    """In how many parts an axis is on an explicit mesh."""
+    layout = like(x)
+    names = None if layout is None or axis >= len(layout.spec) else layout.spec[axis]
+    if layout is None or names is None:
+        return 1
+    return prod(layout.mesh.shape[name] for name in (names if isinstance(names, tuple) else (names,)))
+
+
 def is_split(x: Array) -> bool:
     """Whether the last axis of `x` is in parts on an explicit mesh: nothing can be looked up in it."""
     layout = like(x)
@@ -51,6 +67,46 @@ def rows_like(x: Array) -> NamedSharding | None:
 def reshaped(x: Array, shape: Sequence[int]) -> Array:
     """`x` in another shape behind its first axis, which stays as it is laid out."""
     return jnp.reshape(x, shape, out_sharding=_first_axes(x, 1, len(shape)))
+
+
+def split_axis(x: Array, axis: int, parts: int) -> Array:
+    """`x` with an axis in two, (parts, the rest): the first of them lies as the axis did."""
+    shape = (*x.shape[:axis], parts, x.shape[axis] // parts, *x.shape[axis + 1 :])
+    return jnp.reshape(
+        x, shape, out_sharding=_spread(x, lambda spec: (*spec[: axis + 1], None, *spec[axis + 1 :]))
+    )
+
+
+def merge_axes(x: Array, axis: int) -> Array:
+    """`x` with an axis and the next one in one, which lies as the first of them did."""
+    shape = (*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :])
+    return jnp.reshape(x, shape, out_sharding=_spread(x, lambda spec: (*spec[: axis + 1], *spec[axis + 2 :])))
+
+
+def varying(leaf: Any) -> frozenset[str]:
+    """The mesh axes of a `shard_map` over which a leaf varies."""
+    manual = getattr(jax.typeof(leaf), "manual_axis_type", None)
+    return frozenset(getattr(manual, "varying", ()))
+
+
+def varying_as(tree: Any, others: Any) -> Any:
+    """A tree whose leaves vary over whatever a leaf of `others` does, as that of a scan over them must."""
+    union = frozenset[str]().union(*map(varying, jax.tree.leaves(others)))
+
+    def cast(x: Array) -> Array:
+        lacking = tuple(sorted(union - varying(x)))
+        return jax.lax.pcast(x, lacking, to="varying") if lacking else x
+
+    return jax.tree.map(cast, tree)
+
+
+def _spread(x: Array, change: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> NamedSharding | None:
+    """The sharding of `x` with its spec, an entry for each axis, changed."""
+    sharding = like(x)
+    if sharding is None:
+        return None
+    spec = (*sharding.spec, *(None,) * x.ndim)[: x.ndim]
+    return NamedSharding(sharding.mesh, PartitionSpec(*change(spec)))
 
 
 def _first_axes(x: Array, kept: int, axes: int) -> NamedSharding | None:

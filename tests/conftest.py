@@ -1,14 +1,20 @@
 """The strictest JAX there is: float64, no implicit promotion of dtypes or ranks, typed shapes; scheduling.
 
-Most of the time goes into compiling, so code is not optimised beyond XLA's own passes, and compiled
-programs are kept for the next run. `XLA_FLAGS= pytest` tests the code as users run it.
+Most of the time goes into compiling, so code is not optimised beyond XLA's own passes, it is generated in
+the shorter of two ways and in one piece, and compiled programs are kept for the next run. `XLA_FLAGS= pytest`
+tests the code as users run it.
 """
 
+import importlib.metadata
 import os
 import re
 from pathlib import Path
 
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+FLAGS = ["--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split_count=1"]
+if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < (0, 12):  # later ones have one way
+    FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+
+os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")  # no two processes write to one folder
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parents[1] / ".cache" / worker)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"

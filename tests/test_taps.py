@@ -9,8 +9,8 @@ import pytest
 
 import jax_ref
 from manual_bp import losses, taps
-from manual_bp.models import mlp
-from manual_bp.ops import activations, dense
+from manual_bp.models import convnet, mlp, recurrent
+from manual_bp.ops import activations, batch_norm, conv, dense, embedding, rnn
 from tests.close import close
 
 STATIC = {"activation": "tanh", "output_activation": "silu"}
@@ -131,3 +131,47 @@ def test_a_single_cotangent_and_static_options():
     assert tap.static == (("power", 2),)
     close(tap.op.bwd(tap.params, tap.residuals, tap.d_output, **dict(tap.static)).w,
           _Scale.bwd(params, ids, d_output, power=2).w)  # fmt: skip
+
+
+def test_taps_of_a_recurrent_network_are_at_every_op_and_make_its_gradient():
+    widths: tuple[int, ...] = (2, 3, 4)
+    static: dict[str, Any] = {"cell": "rnn"}
+    params = recurrent.init(jax.random.key(0), 5, widths, dtype=jnp.float64, **static)
+    state = recurrent.zero_state(7, widths, dtype=jnp.float64, **static)
+    ids, following = jnp.asarray(RNG.integers(0, 5, (2, 7, 3)))
+
+    @jax.jit
+    def both() -> Any:
+        (logits, after), res = recurrent.fwd(params, state, ids, **static)
+        _, dlogits = losses.mean("softmax_cross_entropy", logits, following)
+        d_output = dlogits, jax.tree.map(jnp.zeros_like, after)
+        kept: Any = recurrent.bwd(params, res, d_output, tap=taps.keep, **static)[0]
+        made = [taps.plain(tap.op, *list(tap)[1:]) for tap in (kept.embedding, *kept.layers, kept.head)]
+        _, expected = recurrent.value_and_grad(params, state, (ids, following), **static)
+        return kept, recurrent.Params(made[0], (made[1][0], made[2][0]), made[3][0]), expected
+
+    kept, rebuilt, expected = both()
+    assert [tap.op for tap in (kept.embedding, *kept.layers, kept.head)] == [embedding, rnn, rnn, dense]
+    close(rebuilt, expected, 1e-12)
+
+
+def test_taps_of_a_convolutional_network_are_at_every_op_and_make_its_gradient():
+    params = convnet.init(jax.random.key(0), (5, 4, 2), ((3, 3), (5,)), (3,), dtype=jnp.float64)
+    state = convnet.init_state(params)
+    x, labels = jnp.asarray(RNG.normal(size=(7, 5, 4, 2))), jnp.asarray(RNG.integers(0, 3, 7))
+
+    @jax.jit
+    def both():
+        (y, after), res = convnet.fwd(params, state, x)
+        _, dy = losses.mean("softmax_cross_entropy", y, labels)
+        kept, *_ = convnet.bwd(params, res, (dy, jax.tree.map(jnp.zeros_like, after)), tap=taps.keep)
+        made = jax.tree.map(
+            lambda tap: taps.plain(tap.op, *list(tap)[1:])[0], kept, is_leaf=lambda t: isinstance(t, taps.Tap)
+        )
+        return kept, made
+
+    kept, made = both()
+    assert [[tap.op for tap in layer] for block in kept.blocks for layer in block] == [[conv, batch_norm]] * 3
+    assert [tap.op for tap in kept.head.layers] == [dense]
+    expected, _ = jax.jit(jax.grad(jax_ref.models.convnet.loss, has_aux=True))(params, state, (x, labels))
+    close(made, expected, 1e-12)

@@ -24,16 +24,19 @@ def call(name: str, args: tuple[Any, ...]) -> Callable[[], Any] | None:
 
 
 def _forward_and_backward(
-    forward: Callable[..., Any], args: tuple[Any, ...], d_output: jax.Array
+    forward: Callable[..., Any], args: tuple[Any, ...], d_output: Any
 ) -> Callable[[], Any]:
     """Output and cotangents, in the order of the row's own."""
     tensors = [_tensor(leaf) for leaf in jax.tree.leaves(args)]
     leaves = [t.requires_grad_() for t in tensors if t.is_floating_point()]
-    cotangent = _tensor(d_output)
+    d_outputs = [_tensor(leaf) for leaf in jax.tree.leaves(d_output)]
 
     def compute() -> Any:
-        output = forward(*tensors)
-        return output.detach(), torch.autograd.grad(output, leaves, cotangent)
+        found = forward(*tensors)
+        outputs = found if isinstance(found, tuple) else (found,)
+        used = [i for i, y in enumerate(outputs) if y.requires_grad]
+        cotangents = torch.autograd.grad([outputs[i] for i in used], leaves, [d_outputs[i] for i in used])
+        return [y.detach() for y in outputs], cotangents
 
     return compute
 
@@ -92,7 +95,42 @@ def _forwards() -> dict[str, Callable[..., Any]]:
     def sigmoid_cross_entropy(x: Any, t: Any) -> Any:
         return f.binary_cross_entropy_with_logits(x, t.to(x.dtype), reduction="none").sum(-1)
 
+    def channels_second(function: Callable[..., Any], x: Any, *args: Any, **options: Any) -> Any:
+        return function(x.movedim(-1, 1), *args, **options).movedim(1, -1)
+
+    def conv(w: Any, b: Any, x: Any) -> Any:
+        return channels_second(f.conv2d, x, w.permute(3, 2, 0, 1), b, padding="same")
+
+    def batch_norm(g: Any, b: Any, x: Any) -> Any:
+        y, mean, r = torch.native_batch_norm(x.movedim(-1, 1), g, b, None, None, True, 0.0, 1e-5)
+        return y.movedim(1, -1), mean.detach(), r.detach() ** -2 - 1e-5
+
+    def recurrent(function: Callable[..., Any], x: Any, state: Any, *weights: Any) -> Any:
+        w_x, w_h, b_x, b_h = weights
+        ys, *final = function(x, state, [w_x.T, w_h.T, b_x, b_h], True, 1, 0.0, True, False, True)
+        return ys, *(s[0] for s in final)
+
+    def lstm(w_x: Any, w_h: Any, b: Any, x: Any, h: Any, c: Any) -> Any:
+        return recurrent(torch.lstm, x, (h[None], c[None]), w_x, w_h, b, torch.zeros_like(b))
+
+    def gru(w_x: Any, w_h: Any, b_x: Any, b_h: Any, x: Any, h: Any) -> Any:
+        return recurrent(torch.gru, x, h[None], w_x, w_h, b_x, b_h)
+
+    def rnn(w_x: Any, w_h: Any, b: Any, x: Any, h: Any) -> Any:
+        return recurrent(torch.rnn_tanh, x, h[None], w_x, w_h, b, torch.zeros_like(b))
+
     return {
+        "conv": conv,
+        "pool.max": lambda x: channels_second(f.max_pool2d, x, 2),
+        "pool.average": lambda x: channels_second(f.avg_pool2d, x, 2),
+        "layer_norm": lambda g, b, x: f.layer_norm(x, g.shape, g, b),
+        "rms_norm": lambda g, x: f.rms_norm(x, g.shape, g, eps=1e-6),
+        "group_norm": lambda g, b, x: channels_second(f.group_norm, x, min(8, len(g)), g, b),
+        "batch_norm": batch_norm,
+        "embedding": lambda table, ids: f.embedding(ids, table),
+        "lstm": lstm,
+        "gru": gru,
+        "rnn": rnn,
         "activations.sigmoid": torch.sigmoid,
         "activations.tanh": torch.tanh,
         "activations.relu": torch.relu,

@@ -10,6 +10,7 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -33,9 +34,17 @@ def read(path: Path, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
         with regular_file.opened(path) as file:
             if (size := regular_file.size(file)) > most:
                 raise UserError(f"{path} has {size} bytes; the arrays expected take at most {most}.")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an array that Python 2 wrote is one like another
-                return _arrays(path, zipfile.ZipFile(file), shapes)
+            return inside(path, file, shapes)
+    except (OSError, MemoryError) as error:
+        raise UserError(f"{path} cannot be read: {regular_file.reason(error)}.") from None
+
+
+def inside(path: Path, file: BinaryIO, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
+    """The same of a file that is open; `path` is how it is called in a sentence."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an array that Python 2 wrote is one like another
+            return _arrays(path, zipfile.ZipFile(file), shapes)
     except UserError:
         raise
     except Exception as error:  # zipfile and NumPy raise whatever a spoiled byte leads to

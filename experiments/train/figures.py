@@ -37,6 +37,7 @@ def of(
             (d for r in records or history for d in r["gradient_difference"] or []), default=None
         ),
         "parameter_distance": last["parameter_distance"],
+        "baselines": both.recipe.baselines,
         "epochs_done": len(records),
         "interrupted": interrupted,
         "diverged": None if diverged is None else diverged["epoch"],

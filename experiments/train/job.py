@@ -133,6 +133,8 @@ def write(
     metrics = figures.of(both, records, diverged, interrupted)
     run_folder.write_json(folder / run_folder.FIGURES, figures.finite(metrics))
     say(console, progress.summary(metrics, recipe.shown, given.unit))
+    if recipe.baselines_text:
+        say(console, recipe.baselines_text)
     say(console, f"Figures: {folder / run_folder.FIGURES}")
     run_folder.write_whole(
         folder / run_folder.PICTURE,

@@ -44,6 +44,7 @@ class Lockstep:
             schedule=settings.schedule,
             steps=self.steps * settings.epochs,
             weight_decay=settings.weight_decay,
+            clip_norm=settings.clip_norm,
             rates=factors,
         )
 
@@ -112,7 +113,7 @@ class Lockstep:
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to be gone on from."""
-        apart = {"out", "resume", "overwrite", "data_dir"}
+        apart = {"out", "resume", "overwrite", "data_dir", "text"}
         if self.settings.schedule == "constant":
             apart.add("epochs")  # nothing depends on how many there will be
         settings = {k: v for k, v in dataclasses.asdict(self.settings).items() if k not in apart}

@@ -39,8 +39,11 @@ def build(
     steps: int,
     weight_decay: float,
     rates: Any | None,
+    clip_norm: float | None = None,
 ) -> optax.GradientTransformation:
-    """The optimiser of the settings; `rates` multiplies its step, weight by weight."""
+    """The optimiser of the settings: `clip_norm` bounds the gradient that it is given, the norm of all params
+    together; `rates` multiplies its step, weight by weight.
+    """
     if steps > MOST_STEPS:
         raise UserError(f"--epochs has {steps:,} steps in all; expected at most {MOST_STEPS:,}.")
     make = OPTIMIZERS[choose("--optimizer", name, OPTIMIZERS)]
@@ -50,6 +53,8 @@ def build(
     else:
         parts = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
         parts.append(make(rate))
+    if clip_norm is not None:
+        parts.insert(0, optax.clip_by_global_norm(clip_norm))
     if rates is not None:
         parts.append(scale_by(rates))
     return optax.chain(*parts)

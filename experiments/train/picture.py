@@ -1,6 +1,7 @@
 """The picture of a run: its loss and other metrics, and the two gradients part by part."""
 
 import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -34,19 +35,19 @@ def draw(
     dtype: str,
 ) -> None:
     """Loss and metrics of each engine, gradient norm and agreement by part, and the last sample."""
-    others = {name: metric for name, metric in shown.items() if name != "test_loss"}
+    loss, *others = shown
     sampled = "sample" in history[-1]
     panels = 3 + len(others) + sampled
     rows = (panels + 1) // 2
     figure, grid = plt.subplots(rows, 2, figsize=(11, 3.75 * rows), layout="constrained", squeeze=False)
     figure.suptitle(title)
     axes = iter(grid.flat)
-    _by_engine(ax := next(axes), history, {"train_loss": 0.4, "test_loss": 1.0})
-    ax.set(title="Loss", ylabel=shown["test_loss"].axis, xlabel=unit)
+    _by_engine(ax := next(axes), history, {"train_loss": 0.4, loss: 1.0})
+    ax.set(title="Loss", ylabel=shown[loss].axis, xlabel=unit)
     _logarithmic(ax)
-    for name, metric in others.items():
+    for name in others:
         _by_engine(ax := next(axes), history, {name: 1.0})
-        ax.set(title=metric.title.capitalize(), ylabel=metric.axis, xlabel=unit)
+        ax.set(title=shown[name].title.capitalize(), ylabel=shown[name].axis, xlabel=unit)
     norms = np.array([record["gradient_norm"] for record in history])
     _by_part(ax := next(axes), history, norms, parts, "Euclidean norm over a fixed batch")
     ax.set(title="Gradient norm by layer", xlabel=unit)
@@ -57,7 +58,9 @@ def draw(
         ax.set(title=f"Sample after {unit} {history[-1]['epoch']}")
     for ax in axes:
         ax.set_axis_off()
-    figure.savefig(file, format="png", dpi=120)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a sample may be in any script
+        figure.savefig(file, format="png", dpi=120)
     plt.close(figure)
 
 
@@ -110,8 +113,17 @@ def _agreement(ax: Axes, history: History, parts: Sequence[str], dtype: str) -> 
 
 
 def _text(ax: Axes, text: str) -> None:
-    wrapped = "\n".join(textwrap.wrap(text, 60)[:16])
-    ax.text(0, 1, wrapped, va="top", family="monospace", fontsize=8, transform=ax.transAxes, parse_math=False)
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, 60) or [""]]
+    ax.text(
+        0,
+        1,
+        "\n".join(lines[:16]),
+        va="top",
+        family="monospace",
+        fontsize=8,
+        transform=ax.transAxes,
+        parse_math=False,
+    )
     ax.set_axis_off()
 
 

@@ -1,9 +1,10 @@
 """Silence of Orbax and TensorStore about a failure that is told in a sentence of ours."""
 
+import logging
 import sys
 from typing import Any
 
-from absl import logging
+import absl.logging
 
 LATE = "Event loop is closed"
 """What Python says of each write that ends when another has already failed."""
@@ -11,7 +12,8 @@ LATE = "Event loop is closed"
 
 def hush() -> None:
     """Drop what they log, and what their threads say when nobody waits for them any more."""
-    logging.set_verbosity(logging.FATAL)
+    absl.logging.set_verbosity(absl.logging.FATAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of each failed write that nobody asked about
     say = sys.unraisablehook
 
     def say_unless_late(unraisable: Any) -> None:

@@ -8,6 +8,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from experiments.train import order
+
 
 class Model(NamedTuple):
     """A model with its params and state in place, as one engine computes it."""
@@ -16,6 +18,8 @@ class Model(NamedTuple):
     """`loss(batch)`, a scalar."""
     apply: Callable[..., Any]
     """`apply(*inputs, **static)`, what `fwd` puts out with these options."""
+    at: Callable[[Any], "Model"]
+    """`at(state)`, the model in another state."""
 
 
 class Metric(NamedTuple):
@@ -61,7 +65,9 @@ class Recipe:
     metrics: Callable[[Model, Any], dict[str, Any]]
     """`metrics(model, arrays)` of the test split: scalars by name, `test_loss` among them."""
     shown: Mapping[str, Metric]
-    """How each of these is shown."""
+    """How these are shown; the first of them, a loss, in one panel with the training's."""
+    order: Callable[..., Any] = order.shuffled
+    """The rows of each step of a round, a function of `order`."""
     state: Callable[[Any], Any] | None = None
     """`state(params)`, the model's state at the start (running statistics, a carried hidden state), which
     `value_and_grad` and `loss` take after the params; None for a model without."""
@@ -75,5 +81,9 @@ class Recipe:
     """What must be the same, beside the settings, for a checkpoint to be gone on from: JSON values."""
     note: str = ""
     """What is said of the settings before the first round; nothing if empty."""
+    baselines: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Figures to hold the model's against, of models that need no training in rounds: JSON values."""
+    baselines_text: str = ""
+    """The same in a sentence, said when the run ends."""
     probe: int = 1024
     """Rows of the batch at which the gradients of the engines are compared, or all if there are fewer."""

@@ -61,6 +61,8 @@ class Training:
     """How the learning rate goes on; cosine falls to zero over all epochs."""
     weight_decay: Annotated[float, Between(0, 1e38)] = 0.1
     """Decoupled with adamw and lion (their own), an L2 term of the gradient with the others."""
+    clip_norm: Rate | None = None
+    """Largest norm of a gradient, of all params together: a longer one is made as short as that."""
     rates: str = "uniform"
     """A factor on the learning rate of every weight: uniform, inverse_fan_in, layers:1,0.1,... or an .npz
     file with an array for each param (layers.0.w, ...). 0 freezes a weight."""

@@ -31,7 +31,7 @@ def average(
     over, by, ends = _spans(x, window, strides, padding)
     zero = np.zeros((), x.dtype)
     total = jax.lax.reduce_window(x, zero, jax.lax.add, over, by, ends)
-    ones = jnp.ones_like(x)
+    ones = jnp.ones_like(x[..., :1])
     if count_include_pad:
         ones, ends = jnp.pad(ones, ends, constant_values=1), [(0, 0)] * x.ndim
     return total / jax.lax.reduce_window(ones, zero, jax.lax.add, over, by, ends)

@@ -121,23 +121,24 @@ def bwd(
 
 
 def _kernel_cotangent(w: Array, x: Array, dy: Array, axes: tuple[Axis, ...], groups: int) -> Array:
-    """The correlation of `x` with `dy`; batch and features have exchanged their parts."""
+    """The correlation of `x` with `dy`; batch and features have exchanged their parts.
+
+    They do so by transposing, not by `dimension_numbers`: within a loop, as `lax.scan` makes one, XLA has no
+    fast convolution on the CPU but for the usual order of axes.
+    """
     n = len(axes)
-    return lax.conv_general_dilated(
-        x,
-        dy,
+    dw = lax.conv_general_dilated(
+        jnp.swapaxes(x, 0, -1),
+        jnp.moveaxis(dy, 0, n),
         window_strides=[a.dilation for a in axes],
         padding=[(a.lo, a.reach + a.span + 1 - a.size - a.lo) for a in axes],
         rhs_dilation=[a.stride for a in axes],
-        dimension_numbers=lax.ConvDimensionNumbers(
-            lhs_spec=(n + 1, 0, *range(1, n + 1)),
-            rhs_spec=(n + 1, 0, *range(1, n + 1)),
-            out_spec=(n, n + 1, *range(n)),
-        ),
+        dimension_numbers=_features_last(n),
         batch_group_count=groups,
         preferred_element_type=accumulator(x.dtype),
-        out_sharding=like(w),
+        out_sharding=like(jnp.moveaxis(w, n, 0)),
     )  # (3)
+    return jnp.moveaxis(dw, 0, n)
 
 
 def _input_cotangent(w: Array, x: Array, dy: Array, axes: tuple[Axis, ...], groups: int) -> Array:

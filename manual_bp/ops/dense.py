@@ -48,7 +48,7 @@ def init(
 
 def fwd(params: Params, x: Float[Array, "*B I"]) -> tuple[Float[Array, "*B O"], Float[Array, "*B I"]]:
     """The output `y` (*B, O), and `x` for the backward pass."""
-    _check(params, x)
+    check("dense", params, x)
     w, b = params
     y = jnp.matmul(x, w.astype(x.dtype), preferred_element_type=accumulator(x.dtype))  # (1)
     if b is not None:
@@ -71,21 +71,20 @@ def bwd(
     return Params(dw.astype(w.dtype), db), dx.astype(x.dtype)
 
 
-def _check(params: Params, x: Array) -> None:
-    checks.params("dense", params, Params)
+def check(op: str, params: Params, x: Array) -> None:
+    """Raise unless `params` are those of an affine map of the last axis of `x`."""
+    checks.params(op, params, Params)
     w, b = params
-    checks.floating("dense", x=x, **{"params.w": w})
+    checks.floating(op, x=x, **{"params.w": w})
     if w.ndim != 2:
-        raise ValueError(
-            f"dense: params.w has shape {w.shape}; expected two axes (features in, features out)"
-        )
-    checks.features("dense", x=x)
+        raise ValueError(f"{op}: params.w has shape {w.shape}; expected two axes (features in, features out)")
+    checks.features(op, x=x)
     if x.shape[-1] != w.shape[0]:
         raise ValueError(
-            f"dense: x has shape {x.shape}; expected {w.shape[0]} features in its last axis, "
+            f"{op}: x has shape {x.shape}; expected {w.shape[0]} features in its last axis, "
             f"as params.w has shape {w.shape}"
         )
-    checks.no_wider("dense", "x", x, "params.w", w)
+    checks.no_wider(op, "x", x, "params.w", w)
     if b is not None:
-        checks.shape("dense", "params.b", b, w.shape[1:], f", as params.w has shape {w.shape}")
-        checks.dtype("dense", "params.b", b, w.dtype)
+        checks.shape(op, "params.b", b, w.shape[1:], f", as params.w has shape {w.shape}")
+        checks.dtype(op, "params.b", b, w.dtype)

@@ -5,12 +5,13 @@ spatial (any number of axes, none included), C channels; G groups of C/G neighbo
 
 with m and v the mean and the biased variance of the group G of c, over S and the group's channels:
 
-    db_c   = sum_bs dy_bsc                                          (2)
-    dg_c   = sum_bs dy_bsc xhat_bsc                                 (3)
-    dx_bsc = r_bG (u_bsc - mean u - xhat_bsc mean(u xhat)),    u = g dy   (4)
+    db_c   = sum_b e_bc,    e_bc = sum_s dy_bsc                     (2)
+    dg_c   = sum_b p_bc,    p_bc = sum_s dy_bsc xhat_bsc            (3)
+    dx_bsc = r_bG (g_c dy_bsc - mean_G(g dy) - xhat_bsc mean_G(g dy xhat))        (4)
 
-with the means of the group, too. One group is layer normalisation over space and channels, a group for each
-channel is instance normalisation.
+where the means over the group are those of g_c e_bc and g_c p_bc over its channels, divided by the number of
+places. One group is layer normalisation over space and channels, a group for each channel is instance
+normalisation.
 
 Saved: x, m, r.  Wu & He 2018, arXiv:1803.08494.
 """
@@ -75,10 +76,11 @@ def bwd(
     checks.cotangent("group_norm", "dy", dy, x)
     dy_ = _grouped(wide(dy), groups)
     xhat = (_grouped(wide(x), groups) - _back(m)) * _back(r)
-    db = None if b is None else jnp.sum(dy_, (0, 1)).reshape(b.shape).astype(b.dtype)  # (2)
-    dg = jnp.sum(dy_ * xhat, (0, 1)).reshape(g.shape).astype(g.dtype)  # (3)
-    u = dy_ * _spread(g, dy_)
-    dx = _back(r) * (u - _back(jnp.mean(u, (1, 3))) - xhat * _back(jnp.mean(u * xhat, (1, 3))))  # (4)
+    e, p = jnp.sum(dy_, 1), jnp.sum(dy_ * xhat, 1)
+    db = None if b is None else jnp.sum(e, 0).reshape(b.shape).astype(b.dtype)  # (2)
+    dg = jnp.sum(p, 0).reshape(g.shape).astype(g.dtype)  # (3)
+    of_dy, of_p = (_back(jnp.mean(_spread(g, s) * s, 2) / dy_.shape[1]) for s in (e, p))
+    dx = _back(r) * (_spread(g, dy_) * dy_ - of_dy - xhat * of_p)  # (4)
     return Params(dg, db), reshaped(dx, x.shape).astype(x.dtype)
 
 
@@ -89,8 +91,9 @@ def _grouped(x: Array, groups: int) -> Array:
 
 
 def _spread(p: Array, like: Array) -> Array:
-    """A param (C,) for every place of `like` (B, S, G, C/G), in its dtype."""
-    return jnp.broadcast_to(p.astype(like.dtype).reshape(1, 1, *like.shape[2:]), like.shape)
+    """A param (C,) for every place of `like` (..., G, C/G), in its dtype."""
+    own = p.astype(like.dtype).reshape(like.shape[-2:])
+    return jnp.broadcast_to(own, like.shape)
 
 
 def _back(statistic: Array) -> Array:

@@ -93,18 +93,19 @@ def fwd(
     recurrence.check_state("gru", "state", state, x, params.w_h)
     steps = x.shape[1]
     keeps = recurrence.within(lengths, steps)
-    ax = recurrence.preactivations(recurrence.time_first(x), params.w_x, params.b_x)
+    ax = recurrence.preactivations(recurrence.time_first(x), params.w_x)
     gates_of = (_reset_after if reset_after else _reset_before)(params, x.dtype)
 
     def step(h: Array, inputs: tuple[Array, Array | None]) -> tuple[Array, tuple]:
         a, keep = inputs
-        (r, z, n), u_n = gates_of(a, h)
+        (r, z, n), u_n = gates_of(recurrence.biased(a, params.b_x), h)
         h_new = recurrence.kept(keep, (1 - z) * n + z * h, h)  # (3)
-        return h_new, (*recurrence.cast((h_new, h, (r, z, n)), x.dtype), u_n)
+        return h_new, (*recurrence.cast((h, (r, z, n)), x.dtype), u_n)
 
-    final, (hs, *saved) = jax.lax.scan(step, wide(state), (ax, keeps), reverse=reverse)
-    final = recurrence.seen(final, lengths, steps).astype(x.dtype)
-    return (recurrence.outputs(hs, keeps, lengths), final), Residuals(x, lengths, *saved)
+    final, (before, *gates) = jax.lax.scan(step, wide(state), (ax, keeps), reverse=reverse)
+    final = final.astype(x.dtype)
+    ys = recurrence.outputs(recurrence.after(before, final, reverse), keeps, lengths)
+    return (ys, recurrence.seen(final, lengths, steps)), Residuals(x, lengths, before, *gates)
 
 
 def bwd(
@@ -153,7 +154,7 @@ def _reset_after(params: Params, dtype: DTypeLike) -> Callable[..., tuple]:
 
     def gates(a: Array, h: Array) -> tuple:
         a_r, a_z, a_n = _parts(a)
-        u_r, u_z, u_n = _parts(_plus(recurrence.product(h.astype(dtype), w_h), b_h))
+        u_r, u_z, u_n = _parts(recurrence.biased(recurrence.product(h.astype(dtype), w_h), b_h))
         r, z = jax.nn.sigmoid(a_r + u_r), jax.nn.sigmoid(a_z + u_z)  # (1)
         return (r, z, jnp.tanh(a_n + r * u_n)), u_n  # (2)
 
@@ -162,12 +163,12 @@ def _reset_after(params: Params, dtype: DTypeLike) -> Callable[..., tuple]:
 
 def _through_reset_after(params: Params, dtype: DTypeLike) -> Callable[..., tuple[Array, Array]]:
     """`through(da_n, da_z, r, h, u_n) -> (da_r, what comes to the state before by w_h)`."""
-    back = _weights(params, dtype)[0].T
+    w_h, _ = _weights(params, dtype)
 
     def through(da_n: Array, da_z: Array, r: Array, h: Array, u_n: Array) -> tuple[Array, Array]:
         da_r = da_n * u_n * r * (1 - r)  # (6)
         du = jnp.concatenate([da_r, da_z, da_n * r], axis=-1)
-        return da_r, recurrence.product(du.astype(dtype), back)  # (7)
+        return da_r, recurrence.transposed_product(du.astype(dtype), w_h)  # (7)
 
     return through
 
@@ -179,11 +180,11 @@ def _reset_before(params: Params, dtype: DTypeLike) -> Callable[..., tuple]:
 
     def gates(a: Array, h: Array) -> tuple:
         a_r, a_z, a_n = _parts(a)
-        u = _plus(recurrence.product(h.astype(dtype), w_own), b_own)
+        u = recurrence.biased(recurrence.product(h.astype(dtype), w_own), b_own)
         r, z = (
             jax.nn.sigmoid(own + other) for own, other in zip((a_r, a_z), jnp.split(u, 2, -1), strict=True)
         )  # (1)
-        u_n = _plus(recurrence.product((r * h).astype(dtype), w_n), b_n)
+        u_n = recurrence.biased(recurrence.product((r * h).astype(dtype), w_n), b_n)
         return (r, z, jnp.tanh(a_n + u_n)), None  # (2)
 
     return gates
@@ -191,13 +192,13 @@ def _reset_before(params: Params, dtype: DTypeLike) -> Callable[..., tuple]:
 
 def _through_reset_before(params: Params, dtype: DTypeLike) -> Callable[..., tuple[Array, Array]]:
     """`through(da_n, da_z, r, h, None) -> (da_r, what comes to the state before by w_h)`."""
-    back_own, back_n = (part.T for part in _apart(_weights(params, dtype)[0]))
+    w_own, w_n = _apart(_weights(params, dtype)[0])
 
     def through(da_n: Array, da_z: Array, r: Array, h: Array, _: None) -> tuple[Array, Array]:
-        d_reset = recurrence.product(da_n.astype(dtype), back_n)
+        d_reset = recurrence.transposed_product(da_n.astype(dtype), w_n)
         da_r = d_reset * h * r * (1 - r)  # (6)
         own = jnp.concatenate([da_r, da_z], axis=-1)
-        return da_r, recurrence.product(own.astype(dtype), back_own) + d_reset * r  # (8)
+        return da_r, recurrence.transposed_product(own.astype(dtype), w_own) + d_reset * r  # (8)
 
     return through
 
@@ -220,11 +221,7 @@ def _times_reset(da: Array, r: Array) -> Array:
 
 def _weights(params: Params, dtype: DTypeLike) -> tuple[Array, Array | None]:
     b_h = params.b_h
-    return params.w_h.astype(dtype), None if b_h is None else wide(b_h.astype(dtype))
-
-
-def _plus(u: Array, b: Array | None) -> Array:
-    return u if b is None else u + jnp.broadcast_to(b, u.shape)
+    return params.w_h.astype(dtype), None if b_h is None else b_h.astype(dtype)
 
 
 def _parts(a: Array) -> list[Array]:

@@ -4,8 +4,8 @@ r"""Layer normalisation over the last axis.   Axes: B leading (any number of the
     y_bi = g_i n_bi + b_i,    n_bi = (x_bi - m_b) r_b                           (2)
 
     db_i  = sum_b dy_bi                                                         (3)
-    dg_i  = sum_b dy_bi n_bi                                                    (4)
-    dx_bi = r_b (u_bi - mean_i u_bi - n_bi mean_i (u_bi n_bi)),    u = g dy     (5)
+    dg_i  = sum_b p_bi,    p_bi = dy_bi n_bi                                    (4)
+    dx_bi = r_b (g_i dy_bi - mean_i (dy_bi g_i) - n_bi mean_i (p_bi g_i))       (5)
 
 A row of equal entries has n = 0 and r = eps^(-1/2). The params may be of a wider dtype than x, as float32
 with bfloat16: everything is computed in at least float32, y and dx have the dtype of x, and dg and db that of
@@ -24,6 +24,7 @@ from jaxtyping import Array, DTypeLike, Float, Key
 
 from manual_bp import checks
 from manual_bp.precision import wide
+from manual_bp.reductions import weighted_mean
 
 
 class Params(NamedTuple):
@@ -73,9 +74,9 @@ def bwd(
     dy_ = wide(dy)
     n = (wide(x) - m) * r
     db = None if b is None else jnp.sum(dy_, leading).astype(b.dtype)  # (3)
-    dg = jnp.sum(dy_ * n, leading).astype(g.dtype)  # (4)
-    u = _row(g, dy_) * dy_
-    dx = r * (u - jnp.mean(u, -1, keepdims=True) - n * jnp.mean(u * n, -1, keepdims=True))  # (5)
+    p = dy_ * n
+    dg = jnp.sum(p, leading).astype(g.dtype)  # (4)
+    dx = r * (_row(g, dy_) * dy_ - weighted_mean(dy_, g) - n * weighted_mean(p, g))  # (5)
     return Params(dg, db), dx.astype(x.dtype)
 
 

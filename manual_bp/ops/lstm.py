@@ -21,7 +21,7 @@ what x holds there does not count. A length that is negative or beyond T makes t
 Truncated backpropagation through time is this op over a chunk of steps, with the final state of the chunk
 before as its state, and that state's cotangent left unused.
 
-Saved: x, and of each step h_{t-1}, c_{t-1}, the gates and tanh c_t.
+Saved: x, and of each step h_{t-1}, c_{t-1} and the gates, of which (2) makes c_t again.
 Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735; Gers et al. 2000,
 doi:10.1162/089976600300015015.
 """
@@ -55,13 +55,12 @@ class State(NamedTuple):
 
 
 class Residuals(NamedTuple):
-    """Input and lengths; of each step the state before it, (T, B, H), the gates, and tanh c."""
+    """Input and lengths; of each step the state before it, (T, B, H), and the gates."""
 
     x: Float[Array, "B T I"]
     lengths: Int[Array, "B"] | None
     before: State
     gates: tuple[Array, Array, Array, Array]
-    tanh: Float[Array, "T B H"]
 
 
 def init(
@@ -97,23 +96,24 @@ def fwd(
     _check(params, x, state, lengths)
     steps = x.shape[1]
     keeps = recurrence.within(lengths, steps)
-    zx = recurrence.preactivations(recurrence.time_first(x), params.w_x, params.b)
+    zx = recurrence.preactivations(recurrence.time_first(x), params.w_x)
     w_h = params.w_h.astype(x.dtype)
 
     def step(state: State, inputs: tuple[Array, Array | None]) -> tuple[State, tuple]:
         (h, c), (zx, keep) = state, inputs
-        i, f, g, o = _gates(zx + recurrence.product(h.astype(x.dtype), w_h))
+        z = recurrence.biased(zx + recurrence.product(h.astype(x.dtype), w_h), params.b)
+        i, f, g, o = _gates(z)
         c_new = f * c + i * g  # (2)
-        tanh_c = jnp.tanh(c_new)
-        h_new = o * tanh_c  # (3)
+        h_new = o * jnp.tanh(c_new)  # (3)
         new = State(recurrence.kept(keep, h_new, h), recurrence.kept(keep, c_new, c))
-        return new, recurrence.cast((new.h, State(h, c), (i, f, g, o), tanh_c), x.dtype)
+        return new, recurrence.cast((state, (i, f, g, o)), x.dtype)
 
     start = State(wide(state.h), wide(state.c))
-    final, (hs, before, gates, tanh) = jax.lax.scan(step, start, (zx, keeps), reverse=reverse)
-    ys = recurrence.outputs(hs, keeps, lengths)
-    final = recurrence.cast(State(*(recurrence.seen(s, lengths, steps) for s in final)), x.dtype)
-    return (ys, final), Residuals(x, lengths, before, gates, tanh)
+    final, (before, gates) = jax.lax.scan(step, start, (zx, keeps), reverse=reverse)
+    final = recurrence.cast(final, x.dtype)
+    ys = recurrence.outputs(recurrence.after(before.h, final.h, reverse), keeps, lengths)
+    final = State(*(recurrence.seen(s, lengths, steps) for s in final))
+    return (ys, final), Residuals(x, lengths, before, gates)
 
 
 def bwd(
@@ -124,15 +124,16 @@ def bwd(
     reverse: bool = False,
 ) -> tuple[Params, Float[Array, "B T I"], State]:
     """The cotangents of the params, of `x` and of the first state."""
-    (dys, d_final), (x, lengths, before, gates, tanh) = d_output, res
+    (dys, d_final), (x, lengths, before, gates) = d_output, res
     steps = x.shape[1]
     recurrence.check_cotangents("lstm", dys, before.h, d_final_h=d_final[0], d_final_c=d_final[1])
     keeps = recurrence.within(lengths, steps)
-    w_h = params.w_h.T.astype(x.dtype)
+    w_h = params.w_h.astype(x.dtype)
 
     def step(d_state: State, inputs: tuple) -> tuple[State, Array]:
-        (dh, dc), (dy, c, (i, f, g, o), tanh_c, keep) = d_state, recurrence.widened(inputs)
+        (dh, dc), (dy, c, (i, f, g, o), keep) = d_state, recurrence.widened(inputs)
         dh_all = dh + dy
+        tanh_c = jnp.tanh(f * c + i * g)  # (2)
         dc_all = dc + dh_all * o * (1 - tanh_c) * (1 + tanh_c)  # (4)
         dz = jnp.concatenate(
             [
@@ -144,12 +145,12 @@ def bwd(
             axis=-1,
         )  # (5)
         dz = recurrence.kept(keep, dz, jnp.zeros_like(dz)).astype(x.dtype)
-        dh_before = recurrence.kept(keep, recurrence.product(dz, w_h), dh)  # (7)
+        dh_before = recurrence.kept(keep, recurrence.transposed_product(dz, w_h), dh)  # (7)
         return State(dh_before, recurrence.kept(keep, dc_all * f, dc)), dz  # (6)
 
     last = State(*(wide(recurrence.unseen(d, lengths, steps)) for d in d_final))
     dys = recurrence.output_cotangents(dys, keeps)
-    d_state, dz = jax.lax.scan(step, last, (dys, before.c, gates, tanh, keeps), reverse=not reverse)
+    d_state, dz = jax.lax.scan(step, last, (dys, before.c, gates, keeps), reverse=not reverse)
     d_params = Params(
         recurrence.weight_cotangent(recurrence.counted(recurrence.time_first(x), keeps), dz, params.w_x),
         recurrence.weight_cotangent(before.h, dz, params.w_h),

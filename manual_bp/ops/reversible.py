@@ -57,8 +57,12 @@ def coupled(
 ) -> tuple[Stream, Stream]:
     """The outputs; f and g are computed in `dtype`, than which the streams may be wider."""
     (params_f, params_g), (x1, x2) = params, inputs
-    y1 = x1 + applied(f, params_f, x2, dtype)[0]
-    return y1, x2 + applied(g, params_g, y1, dtype)[0]  # (1)
+    moved, _ = applied(f, params_f, x2, dtype)
+    checks.shape("reversible", "f(x2)", moved, x1.shape, ", the shape of x1")
+    y1 = x1 + moved
+    moved, _ = applied(g, params_g, y1, dtype)
+    checks.shape("reversible", "g(y1)", moved, x2.shape, ", the shape of x2")
+    return y1, x2 + moved  # (1)
 
 
 def uncoupled(

@@ -12,6 +12,7 @@ Saved: y1, y2 of the last layer.  Gomez et al. 2017, arXiv:1707.04585.
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from manual_bp import checks
 from manual_bp.bridge import Op
@@ -25,6 +26,10 @@ def fwd(
 ) -> tuple[tuple[Stream, Stream], Residuals]:
     """The outputs `(y1, y2)` of the last layer; `params` are those of f and g, stacked on a leading axis."""
     reversible.check("reversible_stack", params, x1, x2, f=f, g=g)
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
+    stacked = len({shape[:1] for shape in shapes}) == 1 and () not in shapes
+    expected = "arrays of f or of g with one leading axis, that of the layers"
+    checks.option("reversible_stack", "shapes of params", shapes, stacked, expected)
 
     def layer(streams: tuple[Stream, Stream], params: tuple[Any, Any]) -> tuple[tuple[Stream, Stream], None]:
         return reversible.coupled(params, streams, x1.dtype, f=f, g=g), None

@@ -2,8 +2,8 @@ r"""Root-mean-square normalisation over the last axis.   Axes: B leading, I feat
 
     y_bi = w_i xhat_bi,    xhat_bi = x_bi r_b,    r_b = (mean_i x_bi^2 + eps)^(-1/2)     (1)
 
-    dg_i  = sum_b dy_bi xhat_bi                                     (2)
-    dx_bi = r_b (u_bi - xhat_bi mean_i(u_bi xhat_bi)),    u_bi = w_i dy_bi   (3)
+    dg_i  = sum_b p_bi,    p_bi = dy_bi xhat_bi                     (2)
+    dx_bi = r_b (w_i dy_bi - xhat_bi mean_i(p_bi w_i))              (3)
 
 The weight w is the gain g or, with `unit_offset`, 1 + g, so that gains of zero leave x as it is.
 
@@ -18,6 +18,7 @@ from jaxtyping import Array, DTypeLike, Float, Key
 
 from manual_bp import checks
 from manual_bp.precision import wide
+from manual_bp.reductions import weighted_mean
 
 
 class Params(NamedTuple):
@@ -48,7 +49,8 @@ def fwd(
     checks.normalized("rms_norm", params, Params, x, eps)
     x_ = wide(x)
     r = jax.lax.rsqrt(jnp.mean(jnp.square(x_), -1) + eps)
-    y = x_ * r[..., None] * _weight(params, x_, unit_offset)  # (1)
+    w = _weight(params, x_.dtype, unit_offset)
+    y = x_ * r[..., None] * jnp.broadcast_to(w, x.shape)  # (1)
     return y.astype(x.dtype), Residuals(x, r)
 
 
@@ -65,13 +67,15 @@ def bwd(
     checks.cotangent("rms_norm", "dy", dy, x)
     dy_ = wide(dy)
     xhat = wide(x) * r[..., None]
-    dg = jnp.sum(dy_ * xhat, range(x.ndim - 1))  # (2)
-    u = dy_ * _weight(params, dy_, unit_offset)
-    dx = r[..., None] * (u - xhat * jnp.mean(u * xhat, -1, keepdims=True))  # (3)
+    p = dy_ * xhat
+    dg = jnp.sum(p, range(x.ndim - 1))  # (2)
+    w = _weight(params, dy_.dtype, unit_offset)
+    u = jnp.broadcast_to(w, x.shape) * dy_
+    dx = r[..., None] * (u - xhat * weighted_mean(p, w))  # (3)
     return Params(dg.astype(params.g.dtype)), dx.astype(x.dtype)
 
 
-def _weight(params: Params, like: Array, unit_offset: bool) -> Array:
-    """The w of every row."""
-    g = params.g.astype(like.dtype)
-    return jnp.broadcast_to(1 + g if unit_offset else g, like.shape)
+def _weight(params: Params, dtype: DTypeLike, unit_offset: bool) -> Float[Array, "I"]:
+    """w."""
+    g = params.g.astype(dtype)
+    return 1 + g if unit_offset else g

@@ -82,12 +82,13 @@ def fwd(
     f = activations.MEMBERS[activation]
     steps = x.shape[1]
     keeps = recurrence.within(lengths, steps)
-    zx = recurrence.preactivations(recurrence.time_first(x), params.w_x, params.b)
+    zx = recurrence.preactivations(recurrence.time_first(x), params.w_x)
     w_h = params.w_h.astype(x.dtype)
 
     def step(h: Array, inputs: tuple[Array, Array | None]) -> tuple[Array, Array]:
         zx, keep = inputs
-        h_new, _ = f.fwd(zx + recurrence.product(h.astype(x.dtype), w_h))  # (1)
+        z = recurrence.biased(zx + recurrence.product(h.astype(x.dtype), w_h), params.b)
+        h_new, _ = f.fwd(z)  # (1)
         h_new = recurrence.kept(keep, h_new, h)
         return h_new, h_new.astype(x.dtype)
 
@@ -110,13 +111,13 @@ def bwd(
     recurrence.check_cotangents("rnn", dys, hs, d_final=d_final)
     f = activations.MEMBERS[activation]
     keeps = recurrence.within(lengths, steps)
-    w_h = params.w_h.T.astype(x.dtype)
+    w_h = params.w_h.astype(x.dtype)
 
     def step(dh: Array, inputs: tuple) -> tuple[Array, Array]:
         dy, h, keep = inputs
         dz = f.bwd(wide(h), dh + wide(dy))  # (2)
         dz = recurrence.kept(keep, dz, jnp.zeros_like(dz)).astype(x.dtype)
-        return recurrence.kept(keep, recurrence.product(dz, w_h), dh), dz  # (3)
+        return recurrence.kept(keep, recurrence.transposed_product(dz, w_h), dh), dz  # (3)
 
     last = wide(recurrence.unseen(d_final, lengths, steps))
     dys = recurrence.output_cotangents(dys, keeps)

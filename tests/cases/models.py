@@ -1,16 +1,56 @@
 """Models: composites whose ops have rows of their own."""
 
 from itertools import pairwise
+from typing import Any
 
 import jax_ref
 from manual_bp import models
-from manual_bp.models import mlp
+from manual_bp.models import convnet, mlp, recurrent
+from manual_bp.norms import NORMS
+from manual_bp.ops import conv, embedding, lstm
 from tests.cases.case import FLAT, Draw, Kind, cases
 from tests.cases.linear import affine
+from tests.cases.norms import gains, statistics
 
 
 def _mlp(d: Draw, *widths: int) -> mlp.Params:
     return mlp.Params(tuple(affine(d, i, o) for i, o in pairwise(widths)))
+
+
+def _recurrent(d: Draw, lead: tuple[int, ...], cell: str, *widths: int) -> tuple:
+    """Five characters, three steps; the features of a character are the first of the widths."""
+    op, batch = recurrent.CELLS[cell], lead[0]
+    gates, biases = len(getattr(op, "GATES", "h")), len(op.Params._fields) - 2
+
+    def layer(i: int, o: int) -> tuple:
+        return op.Params(*(d.real(n, gates * o) for n in (i, o)), *(d.real(gates * o) for _ in range(biases)))
+
+    def state(o: int) -> Any:
+        h, c = d.real(batch, o), d.real(batch, o)
+        return lstm.State(h, c) if cell == "lstm" else h  # pyright: ignore[reportArgumentType]
+
+    table = embedding.Params(d.real(5, widths[0]))  # pyright: ignore[reportArgumentType]
+    layers = tuple(layer(i, o) for i, o in pairwise(widths))
+    params = recurrent.Params(table, layers, affine(d, widths[-1], 5))
+    return params, tuple(state(o) for o in widths[1:]), d.labels((batch, 3), 5)
+
+
+def _convnet(d: Draw, lead: tuple[int, ...], norm: str, blocks: tuple[tuple[int, ...], ...]) -> tuple:
+    """Images of 5 x 4 places with two channels, kernels of 2 x 3, and three outputs."""
+    made, features, op = [], 2, NORMS[norm].op
+    for block in blocks:
+        layers = []
+        for channels in block:
+            b = d.real(channels) if op is None else None
+            params = conv.Params(d.real(2, 3, features, channels), b)  # pyright: ignore[reportArgumentType]
+            layers.append(convnet.Layer(params, None if op is None else gains(d, op.Params, channels)))
+            features = channels
+        made.append(tuple(layers))
+    places = {1: 4, 2: 1}[len(blocks)]
+    params = convnet.Params(tuple(made), _mlp(d, places * features, 3))
+    keeps = NORMS[norm].keeps_statistics
+    state = tuple(tuple(statistics(d, c) if keeps else None for c in block) for block in blocks)
+    return params, state, d.real(*lead, 5, 4, 2)
 
 
 MODELS = cases(
@@ -33,6 +73,30 @@ MODELS = cases(
                 "one_layer",
                 lambda d, lead: (_mlp(d, 5, 3), d.real(*lead, 5)),
                 {"output_activation": "softplus"},
+                leads=FLAT,
+            ),
+        ],
+        "recurrent": [
+            Kind("rnn", lambda d, lead: _recurrent(d, lead, "rnn", 2, 3), {"cell": "rnn"}, leads=FLAT),
+            Kind("lstm", lambda d, lead: _recurrent(d, lead, "lstm", 2, 3, 5), leads=FLAT),
+            Kind("gru", lambda d, lead: _recurrent(d, lead, "gru", 2, 3), {"cell": "gru"}, leads=FLAT),
+        ],
+        "convnet": [
+            Kind(
+                "batch_norm",
+                lambda d, lead: _convnet(d, lead, "batch_norm", ((3,),)),
+                {"norm": "batch_norm", "momentum": 0.7},
+            ),
+            Kind(
+                "frozen_batch_norm",
+                lambda d, lead: _convnet(d, lead, "frozen_batch_norm", ((3, 3), (5,))),
+                {"norm": "frozen_batch_norm", "activation": "tanh"},
+                leads=FLAT,
+            ),
+            Kind(
+                "none",
+                lambda d, lead: _convnet(d, lead, "none", ((3,), (3,))),
+                {"norm": "none"},
                 leads=FLAT,
             ),
         ],

@@ -11,7 +11,7 @@ import pytest
 from tests.cases import CASES, MODELS
 
 ROOT = Path(__file__).parents[2]
-FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 
 
 PARTS = 3
@@ -22,8 +22,11 @@ PARTS = 3
 def test_every_layout_has_the_gradient_of_one_device(part, extent):
     done = subprocess.run(
         [sys.executable, "-m", "tests.devices.layouts", str(part), *filter(None, [extent])],
-        cwd=ROOT, env={**os.environ, "XLA_FLAGS": FLAGS}, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {FOUR_DEVICES}"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert {key.partition(" ")[0] for key in found} == {*[*CASES, *MODELS][part::PARTS]}

@@ -243,9 +243,7 @@ def wrong(draw):
     mistake = draw(
         st.one_of(
             st.tuples(st.sampled_from(NUMBERS), number),
-            st.tuples(
-                st.sampled_from(NUMBERS), st.sampled_from(["nan", "-1", "1e999", "2147483648000", "1__0"])
-            ),
+            st.tuples(st.sampled_from(NUMBERS), st.sampled_from(["nan", "-1", "1e999", "1__0"])),
             st.tuples(st.sampled_from(["--dtype", "--loss", "--engine", "--data"]), TOKEN),
             st.tuples(
                 st.sampled_from(["--out", "--data-dir"]), st.sampled_from(["", LONG, "a\nb", "\udcff", "\0"])
@@ -380,7 +378,7 @@ def test_without_the_extra_it_is_named(name, tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "pip install 'manual-bp[experiments]'" in done.stderr
+    assert "pip install -e '.[experiments]'" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,10 +12,23 @@ from jax_ref.verify.oracle import is_floating
 from manual_bp.models import mlp
 from manual_bp.ops import (
     activations,
+    batch_norm,
+    conv,
     dense,
+    dropout,
+    embedding,
+    frozen_batch_norm,
+    group_norm,
+    gru,
     huber,
     layer_norm,
     log_softmax,
+    lstm,
+    pool,
+    reversible,
+    reversible_stack,
+    rms_norm,
+    rnn,
     sigmoid_cross_entropy,
     softmax,
     softmax_cross_entropy,
@@ -184,6 +197,111 @@ def _not_finite_when_saturated(z, da):
     return da * (s + z * s * (1 - s))
 
 
+def _kernel_not_flipped(params, x, dy, **options):
+    flipped = params._replace(w=jnp.flip(params.w, range(params.w.ndim - 2)))
+    return conv.bwd(params, x, dy, **options)[0], conv.bwd(flipped, x, dy, **options)[1]
+
+
+def _ends_of_the_padding_exchanged(params, x, dy, **options):
+    ends = options.get("padding", "SAME")
+    swapped = ends if isinstance(ends, str) else tuple((hi, lo) for lo, hi in ends)
+    return conv.bwd(params, x, dy, **{**options, "padding": swapped})
+
+
+def _first_entry_for_the_largest(res, dy, **options):
+    return pool.max.bwd(res._replace(first=jnp.zeros_like(res.first)), dy, **options)
+
+
+def _padding_not_counted(form, dy, **options):
+    return pool.average.bwd(form, dy, **{**options, "count_include_pad": False})
+
+
+def _offset_forgotten(params, res, dy, **options):
+    return rms_norm.bwd(params, res, dy, **{**options, "unit_offset": False})
+
+
+def _root_mean_square_taken_for_a_constant(params, res, dy, **options):
+    dparams, _ = rms_norm.bwd(params, res, dy, **options)
+    w = params.g + 1 if options.get("unit_offset") else params.g
+    dx = dy * jnp.broadcast_to(w.astype(dy.dtype), dy.shape) * res.r[..., None].astype(dy.dtype)
+    return dparams, dx
+
+
+def _group_not_centred(params, res, dy, **options):
+    return group_norm.bwd(params, res._replace(mean=jnp.zeros_like(res.mean)), dy, **options)
+
+
+def _variance_has_no_cotangent(params, res, d_output, **options):
+    dy, statistics = d_output
+    statistics = statistics._replace(var=jnp.zeros_like(statistics.var))
+    return batch_norm.bwd(params, res, (dy, statistics), **options)
+
+
+def _statistics_taken_for_constants(params, res, d_output, **options):
+    dparams, _ = batch_norm.bwd(params, res, d_output, **options)
+    gain = (params.g.astype(res.r.dtype) * res.r).astype(d_output[0].dtype)
+    return dparams, d_output[0] * jnp.broadcast_to(gain, res.x.shape)
+
+
+def _half_forgotten(params, res, dy, **options):
+    dparams, dx, statistics = frozen_batch_norm.bwd(params, res, dy, **options)
+    return dparams, dx, statistics._replace(var=2 * statistics.var)
+
+
+def _another_mask(key, dy, *, rate):
+    return dropout.bwd(jax.random.fold_in(key, 1), dy, rate=rate)
+
+
+def _kept_entries_not_scaled(key, dy, *, rate):
+    return dropout.bwd(key, dy, rate=rate) * (1 - rate)
+
+
+def _repeated_ids_overwrite(params, ids, dy):
+    table = jnp.zeros_like(params.table)
+    return params._replace(table=table.at[ids].set(dy, mode="drop", wrap_negative_indices=False))
+
+
+def _negative_ids_count_from_the_end(params, ids, dy):
+    return params._replace(table=jnp.zeros_like(params.table).at[ids].add(dy, mode="drop"))
+
+
+def _first_state_forgotten(params, res, d_output, **options):
+    return rnn.bwd(params, res._replace(state=jnp.zeros_like(res.state)), d_output, **options)
+
+
+def _padded_steps_counted(params, res, d_output, **options):
+    return lstm.bwd(params, res._replace(lengths=None), d_output, **options)
+
+
+def _input_and_forget_gates_exchanged(params, res, d_output, **options):
+    i, f, g, o = res.gates
+    return lstm.bwd(params, res._replace(gates=(f, i, g, o)), d_output, **options)
+
+
+def _final_cell_has_no_cotangent(params, res, d_output, **options):
+    dys, d_final = d_output
+    return lstm.bwd(params, res, (dys, d_final._replace(c=jnp.zeros_like(d_final.c))), **options)
+
+
+def _other_form_of_the_reset_gate(params, res, d_output, **options):
+    return gru.bwd(params, res, d_output, **{**options, "reset_after": False})
+
+
+def _update_gate_inverted(params, res, d_output, **options):
+    r, z, n = res.gates
+    return gru.bwd(params, res._replace(gates=(r, 1 - z, n)), d_output, **options)
+
+
+def _identity_path_forgotten(params, res, d_output, **pairs):
+    dparams, dx1, dx2 = reversible.bwd(params, res, d_output, **pairs)
+    return dparams, dx1 - d_output[0], dx2
+
+
+def _layers_in_the_order_of_the_forward(params, res, d_output, **pairs):
+    dparams, *dx = reversible_stack.bwd(params, res, d_output, **pairs)
+    return jax.tree.map(lambda p: jnp.flip(p, 0), dparams), *dx
+
+
 MISTAKES = {
     "bias gradient not summed": _in_dense(_bias_not_summed),
     "bias gradient forgotten": _in_dense(_bias_forgotten),
@@ -230,4 +348,30 @@ MISTAKES = {
     ),
     "one small leaf negated in a deep net": _of("mlp", mlp, _mlp_negates_a_bias),
     "update before propagating": _of("mlp", mlp, _mlp_updates_before_propagating),
+    "kernel not flipped": _of("conv", conv, _kernel_not_flipped),
+    "ends of the padding exchanged": _of("conv", conv, _ends_of_the_padding_exchanged),
+    "first entry for the largest": _of("pool.max", pool.max, _first_entry_for_the_largest),
+    "padding not counted": _of("pool.average", pool.average, _padding_not_counted),
+    "offset forgotten": _of("rms_norm", rms_norm, _offset_forgotten),
+    "root mean square taken for a constant": _of(
+        "rms_norm", rms_norm, _root_mean_square_taken_for_a_constant
+    ),
+    "group not centred": _of("group_norm", group_norm, _group_not_centred),
+    "variance without a cotangent": _of("batch_norm", batch_norm, _variance_has_no_cotangent),
+    "statistics taken for constants": _of("batch_norm", batch_norm, _statistics_taken_for_constants),
+    "half of the variance forgotten": _of("frozen_batch_norm", frozen_batch_norm, _half_forgotten),
+    "mask of another key": _of("dropout", dropout, _another_mask),
+    "kept entries not scaled": _of("dropout", dropout, _kept_entries_not_scaled),
+    "repeated ids overwrite": _of("embedding", embedding, _repeated_ids_overwrite),
+    "negative ids count from the end": _of("embedding", embedding, _negative_ids_count_from_the_end),
+    "first state forgotten": _of("rnn", rnn, _first_state_forgotten),
+    "padded steps counted": _of("lstm", lstm, _padded_steps_counted),
+    "gates exchanged": _of("lstm", lstm, _input_and_forget_gates_exchanged),
+    "final cell without a cotangent": _of("lstm", lstm, _final_cell_has_no_cotangent),
+    "other form of the reset gate": _of("gru", gru, _other_form_of_the_reset_gate),
+    "update gate inverted": _of("gru", gru, _update_gate_inverted),
+    "identity path forgotten": _of("reversible", reversible, _identity_path_forgotten),
+    "layers in the order of the forward": _of(
+        "reversible_stack", reversible_stack, _layers_in_the_order_of_the_forward
+    ),
 }

@@ -9,13 +9,26 @@ import jaxtyping
 import pytest
 
 from manual_bp import differentiable
-from manual_bp.models import mlp
+from manual_bp.models import convnet, mlp, recurrent
 from manual_bp.ops import (
     activations,
+    batch_norm,
+    conv,
     dense,
+    dropout,
+    embedding,
+    frozen_batch_norm,
+    group_norm,
+    gru,
     huber,
     layer_norm,
     log_softmax,
+    lstm,
+    pool,
+    reversible,
+    reversible_stack,
+    rms_norm,
+    rnn,
     sigmoid_cross_entropy,
     softmax,
     softmax_cross_entropy,
@@ -41,10 +54,30 @@ A_COMPLEX: Any = 1j
 NOTHING: Any = None
 TRUE: Any = True
 NET = mlp.init(jax.random.key(0), [5, 4, 3], dtype=jnp.float64)
+TEXT_NET = recurrent.init(jax.random.key(0), 5, (2, 3), dtype=jnp.float64)
+IMAGE_NET = convnet.init(jax.random.key(0), (5, 4, 2), ((3,),), (3,), dtype=jnp.float64)
+IMAGES, UNSEEN = jnp.ones((7, 5, 4, 2)), convnet.init_state(IMAGE_NET)
+IDS, EMPTY = jnp.zeros((7, 4), int), recurrent.zero_state(7, (2, 3), dtype=jnp.float64)
 NARROW, HALF = (jax.tree.map(lambda p, d=d: p.astype(d), W) for d in (jnp.float32, jnp.bfloat16))
 A_TUPLE: Any = tuple(W)
 A_DICT: Any = W._asdict()
 ce, bce = softmax_cross_entropy, sigmoid_cross_entropy
+KERNEL = conv.Params(jnp.ones((3, 3, 2, 6)), jnp.ones(6))
+IMAGE = jnp.ones((2, 5, 4, 4))
+CHANNELS = batch_norm.Params(jnp.ones(4), jnp.ones(4))
+STATISTICS = batch_norm.Statistics(jnp.ones(4), jnp.ones(4))
+GROUPED = group_norm.Params(jnp.ones(4), jnp.ones(4))
+TABLE = embedding.Params(jnp.ones((6, 3)))
+STEPS, HIDDEN = jnp.ones((7, 4, 5)), jnp.ones((7, 2))
+RNN = rnn.Params(jnp.ones((5, 2)), jnp.ones((2, 2)), jnp.ones(2))
+LSTM = lstm.Params(jnp.ones((5, 8)), jnp.ones((2, 8)), jnp.ones(8))
+GRU = gru.Params(jnp.ones((5, 6)), jnp.ones((2, 6)), jnp.ones(6), jnp.ones(6))
+STATE = lstm.State(HIDDEN, HIDDEN)
+KEY = jax.random.key(0)
+TANH = {"f": activations.tanh, "g": activations.tanh}
+A_FUNCTION: Any = "tanh"
+BAD_STRIDES: Any = (0, -1, (1,), (1, 0), 1.5, True)
+BAD_PADDING: Any = ("FULL", 1, ((1, 1),), ((1, 1), (-1, 2)))
 
 
 def backward(name, da):
@@ -155,6 +188,77 @@ BAD = [
      "sigmoid_cross_entropy: targets has shape (7,); expected (7, 5), the shape of the logits"),
     (lambda: bce.fwd(X, X, jnp.ones(7)), ValueError,
      "sigmoid_cross_entropy: pos_weight has shape (7,); expected (5,), one weight per label"),
+    (lambda: recurrent.init(jax.random.key(0), 5, [2]), ValueError,
+     "recurrent.init: widths was [2]; expected the width of a character and of a layer or more"),
+    (lambda: recurrent.init(jax.random.key(0), 0, [2, 3]), ValueError,
+     "recurrent.init: vocabulary was 0; expected a positive number"),
+    (lambda: recurrent.init(jax.random.key(0), 5, [2, 3], cell="lsmt"), ValueError,
+     "recurrent.init: cell was 'lsmt'; did you mean 'lstm'? Known: gru, lstm, rnn"),
+    (lambda: recurrent.fwd(A_TUPLE, EMPTY, IDS), TypeError,
+     "recurrent: params is a tuple; expected recurrent.Params(embedding, layers, head)"),
+    (lambda: recurrent.fwd(TEXT_NET._replace(layers=()), (), IDS), ValueError,
+     "recurrent: params.layers was (); expected a layer or more"),
+    (lambda: recurrent.fwd(TEXT_NET, A_LIST, IDS), ValueError,
+     "recurrent: state is a list; expected a tuple of 1, one a layer"),
+    (lambda: recurrent.fwd(TEXT_NET, (*EMPTY, *EMPTY), IDS), ValueError,
+     "recurrent: state is a tuple of 2; expected a tuple of 1, one a layer"),
+    (lambda: recurrent.fwd(TEXT_NET, (EMPTY[0].h,), IDS), TypeError,
+     "lstm: state is a ArrayImpl; expected lstm.State(h, c)"),
+    (lambda: recurrent.fwd(TEXT_NET, EMPTY, IDS, cell="gru"), TypeError,
+     "gru: params is a Params; expected gru.Params(w_x, w_h, b_x, b_h)"),
+    (lambda: recurrent.fwd(TEXT_NET, EMPTY, IDS[0]), ValueError,
+     "recurrent: ids has shape (4,); expected two axes (batch, time)"),
+    (lambda: recurrent.fwd(TEXT_NET, EMPTY, IDS[:5]), ValueError,
+     "lstm: state.h has shape (7, 3); expected (5, 3), (batch, features)"),
+    (lambda: recurrent.fwd(TEXT_NET, EMPTY, IDS.astype(float)), TypeError,
+     "embedding: ids has dtype float64; expected an integer dtype"),
+    (lambda: recurrent.value_and_grad(TEXT_NET, EMPTY, (IDS[:, :0], IDS[:, :0])), ValueError,
+     "recurrent: batch was (7, 0); expected a character or more"),
+    (lambda: recurrent.value_and_grad(TEXT_NET, EMPTY, (IDS, IDS[:, 1:])), ValueError,
+     "softmax_cross_entropy: targets has shape (7, 3); expected (7, 4), one label per example"),
+    (lambda: convnet.init(jax.random.key(0), (5, 4), ((3,),), (3,)), ValueError,
+     "convnet.init: image was (5, 4); expected its height, width and channels"),
+    (lambda: convnet.init(jax.random.key(0), (5, 3, 2), ((3,), (3,)), (3,)), ValueError,
+     "convnet.init: image was (5, 3, 2); expected a height and width of at least 4, as each of 2 blocks"),
+    (lambda: convnet.init(jax.random.key(0), (5, 4, 2), ((),), (3,)), ValueError,
+     "convnet.init: blocks was ((),); expected the channels of each block's convolutions"),
+    (lambda: convnet.init(jax.random.key(0), (5, 4, 2), A_LIST, (3,)), ValueError,
+     "convnet.init: blocks was [1.0, 1.0, 1.0, 1.0, 1.0]; expected the channels of each block's"),
+    (lambda: convnet.init(jax.random.key(0), (5, 4, 2), ((3,),), ()), ValueError,
+     "convnet.init: widths was (); expected the number of outputs, at least"),
+    (lambda: convnet.init(jax.random.key(0), (5, 4, 2), ((3,),), (3,), norm="batchnorm"), ValueError,
+     "convnet.init: norm was 'batchnorm'; did you mean 'batch_norm'? Known: batch_norm, frozen_batch_norm, no"),
+    (lambda: convnet.init_state(IMAGE_NET, norm="batch"), ValueError, "convnet.init_state: norm was 'batch'"),
+    (lambda: convnet.fwd(A_TUPLE, UNSEEN, IMAGES), TypeError,
+     "convnet: params is a tuple; expected convnet.Params(blocks, head)"),
+    (lambda: convnet.fwd(IMAGE_NET._replace(blocks=()), UNSEEN, IMAGES), ValueError,
+     "convnet: params.blocks was (); expected a block or more"),
+    (lambda: convnet.fwd(IMAGE_NET._replace(head=A_TUPLE), UNSEEN, IMAGES), TypeError,
+     "mlp: params.head is a tuple; expected mlp.Params(layers)"),
+    (lambda: convnet.fwd(IMAGE_NET, (), IMAGES), ValueError,
+     "convnet: state has the structure PyTreeDef(()); expected a tuple for each block of statistics, or None"),
+    (lambda: convnet.fwd(IMAGE_NET, ((None,),), IMAGES), TypeError,
+     "convnet: state[0][0] is a NoneType; expected Statistics, as norm is 'batch_norm'"),
+    (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES, norm="none"), TypeError,
+     "convnet: state[0][0] is a Statistics; expected NoneType, as norm is 'none'"),
+    (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES, norm="frozen"), ValueError,
+     "convnet: norm was 'frozen'; did you mean 'frozen_batch_norm'?"),
+    (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES, activation="rleu"), ValueError,
+     "convnet: activation was 'rleu'; did you mean 'relu'?"),
+    (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES, momentum=2.0), ValueError,
+     "batch_norm.running: momentum was 2.0; expected a number in 0..1"),
+    (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES[0, 0]), ValueError,
+     "convnet: x has shape (4, 2); expected height, width and channels behind *B"),
+    (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES.astype(int)), TypeError,
+     "convnet: x has dtype int64; expected a floating point dtype"),
+    (lambda: convnet.fwd(IMAGE_NET, UNSEEN, jnp.ones((7, 6, 8, 2))), ValueError,
+     "convnet: x has shape (7, 6, 8, 2), of which the blocks leave 3 x 4 places of 3 channels; expected 12"),
+    (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES[..., :1]), ValueError,
+     "conv: x has shape (7, 5, 4, 1); expected 2 features in its last axis"),
+    (lambda: convnet.value_and_grad(IMAGE_NET, UNSEEN, (IMAGES[:0], LABELS[:0])), ValueError,
+     "convnet: batch was (0, 5, 4, 2); expected at least one image"),
+    (lambda: convnet.value_and_grad(IMAGE_NET, UNSEEN, (IMAGES, LABELS[:6])), ValueError,
+     "softmax_cross_entropy: targets has shape (6,); expected (7,), one label per example"),
     (lambda: mlp.init(jax.random.key(0), [5]), ValueError,
      "mlp.init: widths was [5]; expected at least two widths"),
     (lambda: mlp.fwd(NET, X, activation="rleu"), ValueError,
@@ -173,6 +277,146 @@ BAD = [
      "layer_norm: x has dtype float64; expected float32, that of params.g, or a narrower one"),
     (lambda: layer_norm.bwd(NORM, layer_norm.fwd(NORM, X)[1], X[:1]), ValueError,
      "layer_norm: dy has shape (1, 5); expected (7, 5), the shape of the output it belongs to"),
+    (lambda: conv.fwd(KERNEL, IMAGE[..., :3], groups=2), ValueError,
+     "conv: x has shape (2, 5, 4, 3); expected 4 features in its last axis, as params.w has shape"),
+    (lambda: conv.fwd(KERNEL, IMAGE, groups=0), ValueError,
+     "conv: groups was 0; expected a positive integer"),
+    (lambda: conv.fwd(conv.Params(jnp.ones((3, 3, 1, 6)), None), IMAGE, groups=4), ValueError,
+     "conv: groups was 4; expected a divisor of the 6 features out"),
+    (lambda: conv.fwd(KERNEL._replace(w=KERNEL.w[0, 0]), IMAGE), ValueError,
+     "conv: params.w has shape (2, 6); expected one, two or three spatial axes, features in / groups"),
+    (lambda: conv.fwd(KERNEL._replace(b=jnp.ones(5)), IMAGE, groups=2), ValueError,
+     "conv: params.b has shape (5,); expected (6,), as params.w has shape (3, 3, 2, 6)"),
+    (lambda: conv.fwd(KERNEL, IMAGE[0, 0], groups=2), ValueError,
+     "conv: x has shape (4, 4); expected 2 spatial axes and features"),
+    (lambda: conv.fwd(KERNEL, IMAGE, groups=2, dilation=2, padding="VALID"), ValueError,
+     "conv: the window reaches over 5 entries of spatial axis 1; expected at most 4, its length"),
+    *[
+        (lambda v=value: conv.fwd(KERNEL, IMAGE, groups=2, strides=v), ValueError,
+         f"conv: strides was {value!r}; expected a positive integer, or 2 of them")
+        for value in BAD_STRIDES
+    ],
+    (lambda: conv.fwd(KERNEL, IMAGE, groups=2, dilation=(2, 0)), ValueError,
+     "conv: dilation was (2, 0); expected a positive integer, or 2 of them"),
+    *[
+        (lambda v=value: conv.fwd(KERNEL, IMAGE, groups=2, padding=v), ValueError,
+         f"conv: padding was {value!r}; expected 'SAME', 'VALID' or 2 pairs (lo, hi)")
+        for value in BAD_PADDING
+    ],
+    (lambda: conv.bwd(KERNEL, IMAGE, IMAGE, groups=2), ValueError,
+     "conv: dy has shape (2, 5, 4, 4); expected (2, 5, 4, 6), the shape of the output"),
+    (lambda: conv.init(KEY, (3, 0), 4, 6), ValueError,
+     "conv.init: window was (3, 0); expected one, two or three positive integers"),
+    (lambda: conv.init(KEY, (3,), 4, 6, groups=4), ValueError,
+     "conv.init: out_features was 6; expected a multiple of groups=4"),
+    *[
+        row
+        for name, pair in (("max", pool.max), ("average", pool.average))
+        for row in (
+            (lambda p=pair: p.fwd(IMAGE, window=0), ValueError,
+             f"pool.{name}: window was 0; expected a positive integer, or 2 of them"),
+            (lambda p=pair: p.fwd(IMAGE, window=5), ValueError,
+             f"pool.{name}: the window reaches over 5 entries of spatial axis 1; expected at most 4"),
+            (lambda p=pair: p.fwd(IMAGE, window=2, strides=(1, -1)), ValueError,
+             f"pool.{name}: strides was (1, -1); expected a positive integer, or 2 of them"),
+            (lambda p=pair: p.fwd(IMAGE, window=2, padding="FULL"), ValueError,
+             f"pool.{name}: padding was 'FULL'; expected 'SAME', 'VALID' or 2 pairs"),
+            (lambda p=pair: p.fwd(X, window=2), ValueError,
+             f"pool.{name}: x has shape (7, 5); expected a batch, spatial axes and channels"),
+            (lambda p=pair: p.fwd(X, window=(2, 2)), ValueError,
+             f"pool.{name}: x has shape (7, 5); expected 2 spatial axes and channels"),
+            (lambda p=pair: p.fwd(LABELS, window=2), TypeError,
+             f"pool.{name}: x has dtype int64; expected a floating point dtype"),
+            (lambda p=pair: p.bwd(p.fwd(IMAGE, window=2)[1], IMAGE, window=2), ValueError,
+             f"pool.{name}: dy has shape (2, 5, 4, 4); expected (2, 2, 2, 4), the shape of the output"),
+        )
+    ],
+    (lambda: group_norm.fwd(GROUPED, IMAGE, groups=3), ValueError,
+     "group_norm: groups was 3; expected a divisor of the 4 channels"),
+    (lambda: group_norm.fwd(GROUPED, IMAGE, groups=0), ValueError,
+     "group_norm: groups was 0; expected a divisor of the 4 channels"),
+    (lambda: group_norm.fwd(GROUPED, IMAGE[0, 0, 0], groups=2), ValueError,
+     "group_norm: x has shape (4,); expected a batch axis and channels"),
+    (lambda: group_norm.bwd(GROUPED, group_norm.fwd(GROUPED, IMAGE, groups=2)[1], IMAGE[0], groups=2),
+     ValueError, "group_norm: dy has shape (5, 4, 4); expected (2, 5, 4, 4)"),
+    (lambda: rms_norm.fwd(rms_norm.Params(jnp.ones(4)), X), ValueError,
+     "rms_norm: params.g has shape (4,); expected (5,), as x has shape (7, 5)"),
+    (lambda: rms_norm.fwd(rms_norm.Params(jnp.ones(5)), X, eps=float("inf")), ValueError,
+     "rms_norm: eps was inf; expected a number of at least 0"),
+    (lambda: batch_norm.fwd(CHANNELS._replace(b=jnp.ones(3)), IMAGE), ValueError,
+     "batch_norm: params.b has shape (3,); expected (4,), the shape of params.g"),
+    (lambda: batch_norm.bwd(CHANNELS, batch_norm.fwd(CHANNELS, IMAGE)[1],
+                            (IMAGE, STATISTICS._replace(var=jnp.ones(3)))), ValueError,
+     "batch_norm: d_statistics.var has shape (3,); expected (4,), the shape of the output it belongs to"),
+    (lambda: batch_norm.running(STATISTICS, STATISTICS, momentum=1.1), ValueError,
+     "batch_norm.running: momentum was 1.1; expected a number in 0..1"),
+    (lambda: frozen_batch_norm.fwd(CHANNELS, IMAGE, A_TUPLE), TypeError,
+     "frozen_batch_norm: statistics is a tuple; expected frozen_batch_norm.Statistics(mean, var)"),
+    (lambda: frozen_batch_norm.fwd(CHANNELS, IMAGE, STATISTICS._replace(mean=jnp.ones(3))), ValueError,
+     "frozen_batch_norm: statistics.mean has shape (3,); expected (4,), one for each channel"),
+    *[
+        (lambda v=value: dropout.fwd(X, KEY, rate=v), ValueError,
+         f"dropout: rate was {value!r}; expected a number in 0..1")
+        for value in (-0.1, 1.5, float("nan"), A_TEXT, NOTHING)
+    ],
+    (lambda: dropout.fwd(LABELS, KEY, rate=0.5), TypeError,
+     "dropout: x has dtype int64; expected a floating point dtype"),
+    (lambda: dropout.fwd(X, jnp.ones(2), rate=0.5), ValueError, "expected one key of jax.random.key"),
+    (lambda: embedding.fwd(TABLE, X), TypeError,
+     "embedding: ids has dtype float64; expected an integer dtype"),
+    (lambda: embedding.fwd(TABLE, A_LIST), TypeError,
+     "embedding: ids is a list; expected an array of integers"),
+    (lambda: embedding.fwd(embedding.Params(jnp.ones(6)), LABELS), ValueError,
+     "embedding: params.table has shape (6,); expected two axes (V, D)"),
+    (lambda: embedding.bwd(TABLE, LABELS, X), ValueError, "embedding: dy has shape (7, 5); expected (7, 3)"),
+    *[
+        row
+        for op, params, state in ((rnn, RNN, HIDDEN), (lstm, LSTM, STATE), (gru, GRU, HIDDEN))
+        for name in (op.__name__.rpartition(".")[2],)
+        for row in (
+            (lambda o=op, p=params, s=state: o.fwd(p, STEPS[..., :4], s), ValueError,
+             f"{name}: params.w_x has shape {params.w_x.shape}; expected {(4, params.w_x.shape[1])}, as x"),
+            (lambda o=op, p=params, s=state: o.fwd(p, STEPS[0], s), ValueError,
+             f"{name}: x has shape (4, 5); expected three axes (batch, time, features)"),
+            (lambda o=op, p=params, s=state: o.fwd(p._replace(w_h=p.w_x), STEPS, s), ValueError,
+             f"{name}: params.w_h has shape {params.w_x.shape}; expected (features, "),
+            (lambda o=op, p=params, s=state: o.fwd(p, STEPS, s, LABELS[:6]), ValueError,
+             f"{name}: lengths has shape (6,); expected (7,), one for each example"),
+            (lambda o=op, p=params, s=state: o.fwd(p, STEPS, s, X[:, 0]), TypeError,
+             f"{name}: lengths has dtype float64; expected an integer dtype"),
+            (lambda o=op, p=params, s=state: o.fwd(p, STEPS, s, A_LIST), TypeError,
+             f"{name}: lengths is a list; expected an array of integers"),
+            (lambda o=op, p=params, s=state: o.fwd(p, STEPS, jax.tree.map(lambda a: a[:6], s)), ValueError,
+             f"{name}: state{'.h' if op is lstm else ''} has shape (6, 2); expected (7, 2), (batch,"),
+            (lambda o=op, p=params, s=state: o.bwd(p, o.fwd(p, STEPS, s)[1], (STEPS, s)), ValueError,
+             f"{name}: dys has shape (7, 4, 5); expected (7, 4, 2), the shape of the output"),
+        )
+    ],
+    (lambda: lstm.fwd(LSTM, STEPS, A_TUPLE), TypeError, "lstm: state is a tuple; expected lstm.State(h, c)"),
+    (lambda: rnn.fwd(RNN, STEPS, HIDDEN, activation="thanh"), ValueError,
+     "rnn: activation was 'thanh'; did you mean 'tanh'? Known: relu, tanh"),
+    *[
+        row
+        for op, name in ((reversible, "reversible"), (reversible_stack, "reversible_stack"))
+        for row in (
+            (lambda o=op: o.fwd((None, None), X, X, f=A_FUNCTION, g=activations.tanh), ValueError,
+             f"{name}: f was {A_FUNCTION!r}; expected a pair with fwd and bwd"),
+            (lambda o=op: o.fwd((None,), X, X, **TANH), ValueError,
+             f"{name}: params was 'tuple'; expected a tuple of those of f and those of g"),
+            (lambda o=op: o.fwd((None, None), X, X.astype(jnp.float32), **TANH), TypeError,
+             f"{name}: x2 has dtype float32; expected float64"),
+        )
+    ],
+    (lambda: reversible.bwd((None, None), reversible.fwd((None, None), X, X, **TANH)[1], (X, X[0]), **TANH),
+     ValueError, "reversible: dy2 has shape (5,); expected (7, 5)"),
+    (lambda: reversible.fwd((None, None), X, X[:1], **TANH), ValueError,
+     "reversible: f(x2) has shape (1, 5); expected (7, 5), the shape of x1"),
+    (lambda: reversible.fwd((None, W), X, X, f=activations.tanh, g=dense), ValueError,
+     "reversible: g(y1) has shape (7, 3); expected (7, 5), the shape of x2"),
+    (lambda: reversible_stack.fwd((None, None), X, X, **TANH), ValueError,
+     "reversible_stack: shapes of params was []; expected arrays of f or of g with one leading axis"),
+    (lambda: reversible_stack.fwd((None, W), X, X, f=activations.tanh, g=dense), ValueError,
+     "reversible_stack: shapes of params was [(5, 3), (3,)]; expected arrays of f or of g with one leading"),
 ]  # fmt: skip
 
 

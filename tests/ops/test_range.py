@@ -38,6 +38,8 @@ OTHER_AT_NAN = {"pool.max": "the first NaN of a window has its gradient, where J
 """Ops with a convention of their own at NaN."""
 
 
+LARGE_VALUE = "the products do . v of it are subtracted from each other, and what is left is rounding"
+
 LEFT_OUT = {
     "lstm": {
         5: "a large cell: autodiff adds two cotangents of opposite sign that drown the one that counts; in "
@@ -48,11 +50,16 @@ LEFT_OUT = {
         2: "of a group of equal entries rounding is left alone",
     },
     "frozen_batch_norm": {3: "a large mean is in every row"},
+    "attention": {2: LARGE_VALUE},
+    "plain_attention": {2: LARGE_VALUE},
+    "linear_cross_entropy": {
+        0: "a row of equal weights meets the sum of p - q, which is zero but for rounding"
+    },
 }
 """Leaves of the arguments, by number, that are given no values beyond a hundred, and why."""
 
-MORE_UNITS = {"lstm": 2.0}
-"""Times UNITS for several steps, one on the other."""
+MORE_UNITS = {"lstm": 2.0, "attention": 100.0, "plain_attention": 100.0}
+"""Times UNITS for several steps, one on the other; scores of hundreds are rounded by as many units."""
 
 
 def values(dtype):

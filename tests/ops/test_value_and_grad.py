@@ -15,7 +15,8 @@ from tests.cases import MODELS
 
 QUICKER = dict.fromkeys(("ladder", "shrinking", "reference", "transforms"), "the ops have theirs")
 
-Rows = Iterator[tuple[str, Any, dict[str, Any]]]
+Rows = Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]
+"""A name; what `value_and_grad` takes after the params, the batch or a state and the batch; its options."""
 
 
 def with_targets(example: Any) -> Rows:
@@ -24,24 +25,44 @@ def with_targets(example: Any) -> Rows:
     rng = np.random.default_rng(0)
     apply = functools.partial(jax_ref.models.mlp.apply, **example.static)
     *lead, classes = jax.eval_shape(apply, *example.args).shape
-    yield "softmax_cross_entropy", (x, rng.integers(0, classes, lead)), example.static
+    yield "softmax_cross_entropy", ((x, rng.integers(0, classes, lead)),), example.static
     if example.kind != MODELS["mlp"].examples[0].kind:  # to which the loss is nothing new
         return
     for name in ("squared_error", "huber"):
-        yield name, (x, rng.normal(size=(*lead, classes))), example.static | {"loss": name}
+        yield name, ((x, rng.normal(size=(*lead, classes))),), example.static | {"loss": name}
     targets = rng.integers(0, 2, (*lead, classes)).astype(x.dtype)
-    yield "sigmoid_cross_entropy", (x, targets), example.static | {"loss": "sigmoid_cross_entropy"}
+    yield "sigmoid_cross_entropy", ((x, targets),), example.static | {"loss": "sigmoid_cross_entropy"}
 
 
-BATCHES: dict[str, Callable[[Any], Rows]] = {"mlp": with_targets}
-"""From an example of a model's forward pass to batches for its loss, with names and static options."""
+def with_next(example: Any) -> Rows:
+    """A window of text with the characters after its own, behind a state."""
+    params, state, ids = example.args
+    if example.kind != "gru":  # to which the loss is nothing new
+        return
+    following = np.random.default_rng(0).integers(0, len(params.embedding.table), ids.shape)
+    yield "next", (state, (ids, following)), example.static
+
+
+def with_labels(example: Any) -> Rows:
+    """Images with their labels, behind running statistics."""
+    _, state, x = example.args
+    if example.kind == "batch_norm":  # to the others the loss is nothing new
+        yield "labels", (state, (x, np.random.default_rng(0).integers(0, 3, len(x)))), example.static
+
+
+BATCHES: dict[str, Callable[[Any], Rows]] = {
+    "mlp": with_targets,
+    "recurrent": with_next,
+    "convnet": with_labels,
+}
+"""From an example of a model's forward pass to data for its loss, with names and static options."""
 
 CASES = {
-    f"{model}-{example.kind}-{name}": (model, example.args[0], batch, static)
+    f"{model}-{example.kind}-{name}": (model, example.args[0], data, static)
     for model, batches in BATCHES.items()
     for example in MODELS[model].examples
     if example.lead == MODELS[model].examples[0].lead
-    for name, batch, static in batches(example)
+    for name, data, static in batches(example)
 }
 
 
@@ -50,11 +71,11 @@ def test_every_model_has_batches():
 
 
 def checked(name, change=lambda value, grads: (value, grads)):
-    model, params, batch, static = CASES[name]
+    model, params, data, static = CASES[name]
     by_hand = functools.partial(getattr(models, model).value_and_grad, **static)
     loss = functools.partial(getattr(jax_ref.models, model).loss, **static)
     return verify.check_value_and_grad(
-        lambda params, batch: change(*by_hand(params, batch)), params, batch, reference=loss, skip=QUICKER
+        lambda *args: change(*by_hand(*args)), params, *data, reference=loss, skip=QUICKER
     )
 
 

@@ -7,14 +7,17 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 
 
 def test_the_batch_over_devices_is_the_batch_on_one():
     done = subprocess.run(
         [sys.executable, "-m", "tests.verify.on_devices"],
-        cwd=ROOT, env={**os.environ, "XLA_FLAGS": FLAGS}, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {FOUR_DEVICES}"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     for name in ("right", "float32"):

@@ -8,10 +8,34 @@ their rows from a `Draw`.
 from collections.abc import Callable
 from functools import partial
 
-from experiments.benchmark.rows import elementwise, linear, losses, models, norms, softmax
+from experiments.benchmark.rows import (
+    attention,
+    elementwise,
+    images,
+    linear,
+    losses,
+    models,
+    norms,
+    recurrent,
+    reversible,
+    softmax,
+    tables,
+)
 from experiments.benchmark.rows.row import Draw, Row
 
-FAMILIES = (elementwise, softmax, norms, losses, linear, models)
+FAMILIES = (
+    elementwise,
+    softmax,
+    norms,
+    losses,
+    linear,
+    images,
+    tables,
+    recurrent,
+    reversible,
+    attention,
+    models,
+)
 
 
 def rows(scale: float = 1.0) -> dict[str, Callable[[], Row]]:

@@ -48,6 +48,67 @@ def _mlp_optax_loss(params: Any, batch: tuple[jax.Array, jax.Array]) -> jax.Arra
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
 
 
+def _convnet(draw: Draw, blocks: tuple[tuple[int, ...], ...], batch: int) -> Row:
+    """One step on images of 28 x 28, of the size and with the options of the main job."""
+    (batch,), places = draw.dims(batch), 4 * draw.dims(7)[0]
+    blocks = tuple(draw.dims(*block) for block in blocks)
+    params = models.convnet.init(jax.random.key(0), (places, places, 1), blocks, (10,))
+    state = models.convnet.init_state(params)
+    x = jnp.asarray(draw.rng.random((batch, places, places, 1), np.float32))
+    labels = jnp.asarray(draw.rng.integers(0, 10, batch, np.int32))
+    losses = {
+        "jax.grad": jax_ref.models.convnet.loss,
+        "jax.checkpoint": jax.checkpoint(jax_ref.models.convnet.loss),
+        "jax.grad, as libraries write it": partial(_library_loss, pooled=_pooled_by_windows),
+        "jax.grad, pooled by reshaping": partial(_library_loss, pooled=_pooled_by_reshaping),
+    }
+    return Row(
+        f"{'/'.join('-'.join(map(str, block)) for block in blocks)} on {places}x{places} batch {batch}",
+        (params, (state, (x, labels))),
+        partial(_step, models.convnet.value_and_grad),
+        {name: partial(_step, jax.value_and_grad(loss, has_aux=True)) for name, loss in losses.items()},
+    )
+
+
+def _library_loss(params: Any, state: Any, batch: Any, *, pooled: Function) -> tuple[jax.Array, Any]:
+    """The loss by the calls of JAX and Optax, with the variance in one pass over x, as libraries have it."""
+    x, labels = batch
+    after = []
+    for block, before in zip(params.blocks, state, strict=True):
+        statistics = []
+        for layer, running in zip(block, before, strict=True):
+            z = jax.lax.conv_general_dilated(
+                x, layer.conv.w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+            mean = jnp.mean(z, (0, 1, 2))
+            var = jnp.mean(jnp.square(z), (0, 1, 2)) - jnp.square(mean)
+            x = jax.nn.relu((z - mean) * (jax.lax.rsqrt(var + 1e-5) * layer.norm.g) + layer.norm.b)
+            moved = (0.9 * old + 0.1 * new for old, new in zip(running, (mean, var), strict=True))
+            statistics.append(type(running)(*moved))
+        x = pooled(x)
+        after.append(tuple(statistics))
+    (head,) = params.head.layers
+    logits = x.reshape(len(x), -1) @ head.w + head.b
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    return loss, tuple(after)
+
+
+def _pooled_by_windows(x: jax.Array) -> jax.Array:
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
+
+def _pooled_by_reshaping(x: jax.Array) -> jax.Array:
+    """Where two entries are the largest each gets a half, which is another gradient."""
+    b, h, w, c = x.shape
+    return x[:, : h // 2 * 2, : w // 2 * 2].reshape(b, h // 2, 2, w // 2, 2, c).max((2, 4))
+
+
+def _step(value_and_grad: Function, params: Any, data: tuple[Any, Any]) -> tuple[Any, Any]:
+    """The params after a step, with the state and the loss."""
+    value, grads = value_and_grad(params, *data)
+    return jax.tree.map(lambda p, g: p - LEARNING_RATE * g, params, grads), value
+
+
 def _train(value_and_grad: Function, params: Any, batches: tuple[jax.Array, jax.Array]) -> Any:
     """The params after a step on each of `batches`, and the loss at each."""
 
@@ -65,4 +126,4 @@ ROWS = {
         ((784, 100, 10), 10, 100),
         ((784, 512, 512, 10), 128, 2),
     )
-}
+} | {"convnet": partial(_convnet, blocks=((16,), (32,), (64,)), batch=128)}

@@ -75,10 +75,11 @@ def op_row(
     matmul_flops: int | None = None,
     **static: Any,
 ) -> Row:
-    """The row of an op; `fused` are what libraries have for the same, under their names."""
+    """The row of an op; `fused` are other ways to write its forward pass, as libraries have it, by name."""
     forward = partial(reference, **static)
-    output = jax.eval_shape(forward, *args)
-    d_output = jnp.asarray(draw.rng.standard_normal(output.shape, np.float32))
+    d_output = jax.tree.map(
+        lambda y: jnp.asarray(draw.rng.standard_normal(y.shape, np.float32)), jax.eval_shape(forward, *args)
+    )
     candidates = {"jax.grad": forward, "jax.checkpoint": jax.checkpoint(forward), **(fused or {})}
     opponents = {name: partial(oracle.value_and_vjp, f) for name, f in candidates.items()}
     size = " ".join("x".join(map(str, leaf.shape)) for leaf in jax.tree.leaves(args))

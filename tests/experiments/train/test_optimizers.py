@@ -26,6 +26,18 @@ def test_every_optimizer_steps():
         assert np.any(updates.layers[0].w)
 
 
+@pytest.mark.parametrize(("clip_norm", "factor"), [(None, 1), (1e9, 1), (0.5, 0.1)])
+def test_a_gradient_that_is_too_long_is_made_shorter(clip_norm, factor):
+    """3, 4 and 0, 0 are of norm 5 together."""
+    grads = {"a": jnp.array([3.0, 4.0]), "b": jnp.zeros(2)}
+    optimizer = optimizers.build(
+        "sgd", 1.0, schedule="constant", steps=1, weight_decay=0.0, rates=None, clip_norm=clip_norm
+    )
+    updates: Any = optimizer.update(grads, optimizer.init(grads), grads)[0]
+    np.testing.assert_allclose(updates["a"], [-3 * factor, -4 * factor], rtol=1e-6)
+    assert not np.any(updates["b"])
+
+
 def test_rates_freeze_and_scale_single_weights(tmp_path):
     start: Any = mlp.init(jax.random.key(0), [3, 2], dtype=jnp.float32)
     w = np.array([[1.0, 0.0], [0.5, 1.0], [2.0, 1.0]])

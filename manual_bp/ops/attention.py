@@ -1,0 +1,340 @@
+r"""Attention, tile by tile: no array of T S scores is made.   Axes: B batch, T queries, S keys, H heads, K
+heads of the keys, G = H/K query heads to one of them, D head dimension.
+
+As `plain_attention` has it, with c = `scale`, C = `soft_cap`, and query head h at the key head h // G:
+
+    a_ts = C tanh(c q_t . k_s / C) + bias_ts,    -inf where t may not attend to s       (1)
+    o_t  = sum_s e^(a_ts - m_t) v_s / l_t,    m_t = max_s a_ts,    l_t = sum_s e^(a_ts - m_t)   (2)
+
+Forward, a tile of queries and keys at a time, with m, l and n = l o of the tiles so far:
+
+    m' = max(m, max_s a_s),    f = e^(m - m')                       (3)
+    n' = f n + sum_s e^(a_s - m') v_s,    l' = f l + sum_s e^(a_s - m')         (4)
+
+Backward, with the tile's scores made again:
+
+    p_ts  = e^(a_ts - m_t) / l_t                                    (5)
+    dv_s += sum_t p_ts do_t                                         (6)
+    da_ts = p_ts (do_t . v_s - do_t . o_t),    dbias += da          (7)
+    ds_ts = c da_ts (1 - tanh^2)                                    (8)
+    dq_t += sum_s ds_ts k_s,    dk_s += sum_t ds_ts q_t             (9)
+
+as sum_r p_tr do_t . v_r = do_t . o_t in (7). Only tiles that some query may attend to are visited, and only
+those that the diagonal, an end of the window or of the keys cuts compare positions; with a mask or segments
+all do. A query that may attend to nothing has o = 0 and no gradient.
+
+Saved: the inputs, o, and of each query m and l: of a logsumexp m + log l the digits of l would be lost beside
+a large m.  Milakov & Gimelshein 2018, arXiv:1805.02867 (3, 4); Rabe & Staats 2021, arXiv:2112.05682; Dao et
+al. 2022, arXiv:2205.14135 (7).
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from manual_bp import attending, checks
+from manual_bp.precision import accumulator, wide
+from manual_bp.sharding import laid_together, merge_axes, split_axis, varying_as
+from manual_bp.tiles import Tiles, size, tiles
+
+Segments = tuple[Int[Array, "B T"], Int[Array, "B S"]]
+
+
+class Inputs(NamedTuple):
+    """The arguments of `fwd`."""
+
+    q: Float[Array, "B T H D"]
+    k: Float[Array, "B S K D"]
+    v: Float[Array, "B S K D"]
+    bias: Float[Array, "..."] | None
+    mask: Bool[Array, "..."] | None
+    segments: Segments | None
+
+
+class Residuals(NamedTuple):
+    """The inputs, the output, and for each query m and l."""
+
+    inputs: Inputs
+    o: Float[Array, "B T H D"]
+    maximum: Float[Array, "B H T"]
+    total: Float[Array, "B H T"]
+
+
+def fwd(
+    q: Float[Array, "B T H D"],
+    k: Float[Array, "B S K D"],
+    v: Float[Array, "B S K D"],
+    bias: Float[Array, "..."] | None = None,
+    mask: Bool[Array, "..."] | None = None,
+    segments: Segments | None = None,
+    *,
+    causal: bool = False,
+    window: int | None = None,
+    query_offset: int = 0,
+    scale: float | None = None,
+    soft_cap: float | None = None,
+    block: int | tuple[int, int] | None = None,
+) -> tuple[Float[Array, "B T H D"], Residuals]:
+    """The output (B, T, H, D), of q (B, T, H, D) and of k and v (B, S, K, D), where K divides H.
+
+    `bias`, which has a gradient, and `mask` (True where it is allowed) broadcast to (B, H, T, S). `segments`
+    are integers (B, T) and (B, S): a query attends to keys of its own. With `causal` query t attends to the
+    keys up to t + `query_offset` (0 as `jax.nn` has it; S - T lets the newest query see all keys, as with a
+    cache); a `window` of w allows the newest w keys up to there, and without `causal` whatever comes after.
+    Scores are scaled by `scale`, None for 1/sqrt(D), then capped, then the bias is added. `block` are the
+    queries and keys of a tile, None a choice by the heads of the batch.
+    """
+    positions = {"causal": causal, "window": window, "query_offset": query_offset}
+    caps = {"scale": scale, "soft_cap": soft_cap}
+    attending.check("attention", q, k, v, bias, mask, segments, **caps, **positions)
+    q, k, v = laid_together(q, k, v)
+    x = Inputs(q, k, v, bias, mask, segments)
+    tiling = _tiling(x, block, **positions)
+    score = partial(
+        _scores, scale=attending.scale_of(q, scale), soft_cap=soft_cap, tiling=tiling, **positions
+    )
+    padded = _padded(x, tiling)
+
+    def visit(is_cut: bool, state: tuple[Array, ...], tile: Array) -> tuple[tuple[Array, ...], None]:
+        i, j = tile
+        sums, m, total = state
+        n, m_i, total_i = _queries(sums, i, tiling, k), _rows(m, i, tiling, k), _rows(total, i, tiling, k)
+        a, _ = score(padded, i, j, is_cut=is_cut)
+        new = jnp.maximum(m_i, jnp.max(a, -1, keepdims=True))
+        f = jnp.exp(m_i - _finite(new))  # (3)
+        e = jnp.exp(a - _finite(new))
+        n = f * n + _product("bkgts,bksd->bkgtd", e.astype(q.dtype), _keys(padded.v, j, tiling))  # (4)
+        total_i = f * total_i + jnp.sum(e, -1, keepdims=True)
+        sums = _put(sums, _by_time(n), i, tiling.queries, 1)
+        m, total = (_put(y, _by_head(z), i, tiling.queries, 2) for y, z in ((m, new), (total, total_i)))
+        return (sums, m, total), None
+
+    n = jnp.zeros_like(padded.q, accumulator(q.dtype))
+    of_query = jnp.swapaxes(n[..., 0], 1, 2)
+    state = varying_as((n, jnp.full_like(of_query, -jnp.inf), of_query), x)
+    n, m, total = _over_tiles(visit, state, tiling)
+    total = jnp.where(total == 0, 1, total)
+    o = n / jnp.swapaxes(total, 1, 2)[..., None]  # (2)
+    o, m, total = o[:, : q.shape[1]].astype(q.dtype), _finite(m)[..., : q.shape[1]], total[..., : q.shape[1]]
+    return o, Residuals(x, o, m, total)
+
+
+def bwd(
+    res: Residuals,
+    do: Float[Array, "B T H D"],
+    *,
+    causal: bool = False,
+    window: int | None = None,
+    query_offset: int = 0,
+    scale: float | None = None,
+    soft_cap: float | None = None,
+    block: int | tuple[int, int] | None = None,
+) -> tuple[Array, ...]:
+    """The cotangents of `q`, `k`, `v` and, where it was given, of `bias`."""
+    x, o, m, total = res
+    q, k, bias = x.q, x.k, x.bias
+    checks.cotangent("attention", "do", do, q)
+    positions = {"causal": causal, "window": window, "query_offset": query_offset}
+    tiling = _tiling(x, block, **positions)
+    c = attending.scale_of(q, scale)
+    score = partial(_scores, scale=c, soft_cap=soft_cap, tiling=tiling, **positions)
+    padded = _padded(x, tiling)
+    weight = jnp.swapaxes(jnp.sum(wide(do) * wide(o), -1), 1, 2)  # do . o
+    do = _pad(do, 1, tiling.queries)
+    m, weight = _pad(m, 2, tiling.queries), _pad(weight, 2, tiling.queries)
+    total = _pad(total, 2, tiling.queries, 1.0)
+
+    def visit(is_cut: bool, state: tuple[Array, ...], tile: Array) -> tuple[tuple[Array, ...], None]:
+        i, j = tile
+        q_i, do_i = _queries(padded.q, i, tiling, k), _queries(do, i, tiling, k)
+        k_j, v_j = _keys(padded.k, j, tiling), _keys(padded.v, j, tiling)
+        m_i, total_i, weight_i = (_rows(y, i, tiling, k) for y in (m, total, weight))
+        a, slope = score(padded, i, j, is_cut=is_cut)
+
+        def unmasked(y: Array) -> Array:
+            return jnp.where(a == -jnp.inf, 0, y) if is_cut else y
+
+        p = unmasked(jnp.exp(a - m_i) / total_i)  # (5)
+        dv = _product("bkgts,bkgtd->bksd", p.astype(q.dtype), do_i)  # (6)
+        da = unmasked(p * (_product("bkgtd,bksd->bkgts", do_i, v_j) - weight_i))  # (7)
+        ds = c * da if slope is None else unmasked(c * da * slope)  # (8)
+        ds = ds.astype(q.dtype)
+        dq = _product("bkgts,bksd->bkgtd", ds, k_j)  # (9)
+        dk = _product("bkgts,bkgtd->bksd", ds, q_i)
+        d_q, d_k, d_v, *d_bias = state
+        d_q = _add(d_q, _by_time(dq), i, tiling.queries)
+        d_k, d_v = (_add(y, jnp.swapaxes(d, 1, 2), j, tiling.keys) for y, d in ((d_k, dk), (d_v, dv)))
+        d_bias = [_add_tile(y, merge_axes(da, 1), i, j, tiling) for y in d_bias]
+        return (d_q, d_k, d_v, *d_bias), None
+
+    start = [jnp.zeros_like(y, accumulator(y.dtype)) for y in padded[:4] if y is not None]
+    dq, dk, dv, *dbias = _over_tiles(visit, varying_as(tuple(start), (x, do)), tiling)
+    cotangents = [dq[:, : q.shape[1]].astype(q.dtype)]
+    cotangents += [d[:, : k.shape[1]].astype(k.dtype) for d in (dk, dv)]
+    if bias is not None:
+        t, s = attending.in_four_axes(bias).shape[2:]
+        cotangents.append(jnp.reshape(dbias[0][:, :, :t, :s], bias.shape).astype(bias.dtype))
+    return tuple(cotangents)
+
+
+def _over_tiles(visit: Any, state: tuple[Array, ...], tiling: Tiles) -> tuple[Array, ...]:
+    """The state after a visit to each tile: those that are whole, and those that are cut."""
+    for is_cut, numbers in ((False, tiling.whole), (True, tiling.cut)):
+        if len(numbers):
+            state, _ = jax.lax.scan(partial(visit, is_cut), state, jnp.asarray(numbers))
+    return state
+
+
+def _scores(
+    x: Inputs,
+    i: Int[Array, ""],
+    j: Int[Array, ""],
+    *,
+    is_cut: bool,
+    scale: float,
+    soft_cap: float | None,
+    tiling: Tiles,
+    causal: bool,
+    window: int | None,
+    query_offset: int,
+) -> tuple[Float[Array, "B K G t s"], Float[Array, "B K G t s"] | None]:
+    """(1) of a tile, and with a soft cap the derivative of the capped score by the scaled one."""
+    q = _queries(x.q, i, tiling, x.k)
+    a = scale * _product("bkgtd,bksd->bkgts", q, _keys(x.k, j, tiling))
+    slope = None
+    if soft_cap is not None:
+        capped = jnp.tanh(a / soft_cap)
+        a, slope = soft_cap * capped, (1 - capped) * (1 + capped)
+    if x.bias is not None:
+        a += _tile_of(x.bias, i, j, tiling, a).astype(a.dtype)
+    if is_cut:
+        keys = j * tiling.keys + jnp.arange(tiling.keys, dtype=jnp.int32)
+        row = i * tiling.queries + jnp.arange(tiling.queries, dtype=jnp.int32)
+        near = attending.is_causal_within(query_offset + row, keys, causal=causal, window=window)
+        allowed = jnp.broadcast_to(near, a.shape)
+        if x.mask is not None:
+            allowed &= _tile_of(x.mask, i, j, tiling, a)
+        if x.segments is not None:
+            of_queries = _part(x.segments[0], i, tiling.queries, 1)[:, None, None, :, None]
+            of_keys = _part(x.segments[1], j, tiling.keys, 1)[:, None, None, None, :]
+            allowed &= jnp.broadcast_to(of_queries, a.shape) == jnp.broadcast_to(of_keys, a.shape)
+        there = (row < tiling.of_queries)[:, None] & (keys < tiling.of_keys)[None]
+        allowed &= jnp.broadcast_to(there, a.shape)
+        a = jnp.where(allowed, a, -jnp.inf)
+    return a, slope
+
+
+def _tiling(x: Inputs, block: int | tuple[int, int] | None, **positions: Any) -> Tiles:
+    """The tiles of a call, or an error that names what is wrong with `block`."""
+    pair = block if isinstance(block, tuple) else (block, block)
+    good = block is None or (len(pair) == 2 and all(type(n) is int and n >= 1 for n in pair))
+    expected = "None, a positive integer, or two: queries and keys"
+    checks.option("attention", "block", block, good, expected)
+    (batch, queries, heads, _), keys = x.q.shape, x.k.shape[1]
+    masked = x.mask is not None or x.segments is not None
+    chosen = size(block, queries, keys, max(1, batch * heads))
+    return tiles(queries, keys, chosen, masked=masked, **positions)
+
+
+def _padded(x: Inputs, tiling: Tiles) -> Inputs:
+    """The inputs with whole tiles, and the bias and the mask with four axes."""
+
+    def both(y: Array | None) -> Array | None:
+        if y is None:
+            return None
+        y = attending.in_four_axes(y)
+        for axis, count in ((2, tiling.queries), (3, tiling.keys)):
+            y = y if y.shape[axis] == 1 else _pad(y, axis, count)
+        return y
+
+    return Inputs(
+        _pad(x.q, 1, tiling.queries),
+        _pad(x.k, 1, tiling.keys),
+        _pad(x.v, 1, tiling.keys),
+        both(x.bias),
+        both(x.mask),
+        x.segments and (_pad(x.segments[0], 1, tiling.queries), _pad(x.segments[1], 1, tiling.keys)),
+    )
+
+
+def _pad(x: Array, axis: int, count: int, value: float = 0.0) -> Array:
+    """`x` with an axis that `count` divides."""
+    lacking = -x.shape[axis] % count
+    widths = [(0, lacking if n == axis else 0) for n in range(x.ndim)]
+    return jnp.pad(x, widths, constant_values=value) if lacking else x
+
+
+def _part(x: Array, at: Array, count: int, axis: int) -> Array:
+    return jax.lax.dynamic_slice_in_dim(x, at * count, count, axis)
+
+
+def _queries(x: Float[Array, "B T H D"], i: Array, tiling: Tiles, k: Array) -> Float[Array, "B K G t D"]:
+    """Those of a tile, in the order of the products: an einsum of the other order moves all scores."""
+    part = split_axis(_part(x, i, tiling.queries, 1), 2, k.shape[2])
+    return jnp.moveaxis(part, 1, 3)
+
+
+def _keys(x: Float[Array, "B S K D"], j: Array, tiling: Tiles) -> Float[Array, "B K s D"]:
+    return jnp.swapaxes(_part(x, j, tiling.keys, 1), 1, 2)
+
+
+def _rows(x: Float[Array, "B H T"], i: Array, tiling: Tiles, k: Array) -> Float[Array, "B K G t 1"]:
+    return split_axis(_part(x, i, tiling.queries, 2), 1, k.shape[2])[..., None]
+
+
+def _by_time(x: Float[Array, "B K G t D"]) -> Float[Array, "B t H D"]:
+    return merge_axes(jnp.moveaxis(x, 3, 1), 2)
+
+
+def _by_head(x: Float[Array, "B K G t 1"]) -> Float[Array, "B H t"]:
+    return merge_axes(x[..., 0], 1)
+
+
+def _corner(x: Array, i: Array, j: Array, tiling: Tiles) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+    """Where a tile of a bias or a mask with four axes begins, and its shape."""
+    places, sizes = (i, j), (tiling.queries, tiling.keys)
+    starts = [
+        at * n if whole > 1 else 0 * at for at, n, whole in zip(places, sizes, x.shape[2:], strict=True)
+    ]
+    zero = jnp.zeros_like(i)
+    return (zero, zero, *starts), (
+        *x.shape[:2],
+        *(min(n, m) for n, m in zip(sizes, x.shape[2:], strict=True)),
+    )
+
+
+def _tile_of(x: Array, i: Array, j: Array, tiling: Tiles, a: Float[Array, "B K G t s"]) -> Array:
+    """A tile of a bias or a mask, in the shape of `a`."""
+    start, shape = _corner(x, i, j, tiling)
+    tile = jax.lax.dynamic_slice(x, start, shape)
+    heads = a.shape[1] if tile.shape[1] > 1 else 1
+    return jnp.broadcast_to(split_axis(tile, 1, heads), a.shape)
+
+
+def _add_tile(x: Array, da: Float[Array, "B H t s"], i: Array, j: Array, tiling: Tiles) -> Array:
+    """`x`, a bias with four axes, with the sum of a tile over what it was broadcast to added."""
+    start, shape = _corner(x, i, j, tiling)
+    axes = tuple(axis for axis, n in enumerate(shape) if n == 1)
+    tile = jax.lax.dynamic_slice(x, start, shape) + jnp.sum(da, axes, keepdims=True)
+    return jax.lax.dynamic_update_slice(x, tile, start)
+
+
+def _put(x: Array, part: Array, at: Array, count: int, axis: int) -> Array:
+    return jax.lax.dynamic_update_slice_in_dim(x, part, at * count, axis)
+
+
+def _add(x: Array, part: Array, at: Array, count: int) -> Array:
+    return _put(x, _part(x, at, count, 1) + part, at, count, 1)
+
+
+def _product(products: str, x: Array, y: Array) -> Array:
+    """In at least float32."""
+    return jnp.einsum(products, x, y, preferred_element_type=accumulator(x.dtype))
+
+
+def _finite(m: Array) -> Array:
+    """The maximum to subtract: 0 where nothing was allowed so far."""
+    return jnp.where(m == -jnp.inf, 0, m)

@@ -1,0 +1,198 @@
+r"""Cross-entropy of the softmax of an affine map, a chunk of tokens at a time, without N V logits at once.
+
+Axes: B leading (N tokens in all), I features, V classes. C is the soft cap, l_n the loss of
+`softmax_cross_entropy`, with its options, of the logits z:
+
+    h_nv = sum_i x_ni w_iv + b_v                                    (1)
+    z_nv = C tanh(h_nv / C),    or h_nv without a soft cap          (2)
+    l_n  = softmax_cross_entropy(z_n, target_n, weight_n)           (3)
+
+    dz_n  = dl_n g_n,    g_n that op's cotangent for dl_n = 1       (4)
+    dh_nv = dz_nv (1 - (z_nv / C)^2)                                (5)
+    dx_ni = sum_v dh_nv w_iv                                        (6)
+    dw_iv = sum_n x_ni dh_nv,    db_v = sum_n dh_nv                 (7)
+
+The logits of a chunk are at hand forward, and so (4) to (7) for dl = 1 are taken there: three products. What
+belongs to a token, (6), is multiplied by its dl in the backward pass. So is (7) where all tokens have the
+same dl, as after a mean or a sum; otherwise it takes two products more, through the chunks once again. Give
+weights as such, not as factors of the losses.
+
+Saved: the inputs, and (6) and (7) for dl = 1; with weights also dl/dweight.  Idea of forming the gradient
+with the loss: Hsu et al. 2024, arXiv:2410.10989.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Integer
+
+from manual_bp import checks
+from manual_bp.ops import dense, softmax_cross_entropy
+from manual_bp.ops.dense import Params, init
+from manual_bp.precision import accumulator, times
+from manual_bp.sharding import like, merge_axes, parts, split_axis, varying_as
+
+__all__ = ["Params", "Residuals", "bwd", "fwd", "init"]
+
+CHUNK = 256
+"""Tokens whose logits are there at once."""
+
+
+class Gradient(NamedTuple):
+    """Cotangents of the params, of x and of the weights."""
+
+    params: Params
+    x: Float[Array, "*B I"]
+    weights: Float[Array, "*B"] | None
+
+
+class Residuals(NamedTuple):
+    """The inputs, and the gradient of the sum of the losses."""
+
+    x: Float[Array, "*B I"]
+    targets: Integer[Array, "*B"]
+    weights: Float[Array, "*B"] | None
+    gradient: Gradient
+
+
+def fwd(
+    params: Params,
+    x: Float[Array, "*B I"],
+    targets: Integer[Array, "*B"],
+    weights: Float[Array, "*B"] | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    ignore_label: int | None = None,
+    soft_cap: float | None = None,
+    chunk: int = CHUNK,
+) -> tuple[Float[Array, "*B"], Residuals]:
+    """The loss of each token, of the labels `targets`; `chunk` is how many tokens' logits are there at once.
+
+    The other options are those of `softmax_cross_entropy`.
+    """
+    _check(params, x, targets, weights, soft_cap, chunk)
+    options = {"label_smoothing": label_smoothing, "z_loss": z_loss, "ignore_label": ignore_label}
+    ones = jnp.ones_like(x[..., 0])
+    loss, gradient = _sweep(params, x, targets, weights, ones, options, soft_cap, chunk)
+    return loss, Residuals(x, targets, weights, gradient)
+
+
+def bwd(
+    params: Params,
+    res: Residuals,
+    dloss: Float[Array, "*B"],
+    *,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    ignore_label: int | None = None,
+    soft_cap: float | None = None,
+    chunk: int = CHUNK,
+) -> tuple[Any, ...]:
+    """The cotangents of the params, of `x` and of the weights where given."""
+    x, targets, weights, gradient = res
+    checks.per_example("linear_cross_entropy", "dloss", dloss, x)
+    options = {"label_smoothing": label_smoothing, "z_loss": z_loss, "ignore_label": ignore_label}
+    one = jnp.max(dloss) if dloss.size else jnp.zeros((), dloss.dtype)
+
+    def multiplied() -> Params:
+        return jax.tree.map(lambda d: times(one.astype(d.dtype), d), gradient.params)
+
+    def again() -> Params:
+        return _sweep(params, x, targets, weights, dloss, options, soft_cap, chunk)[1].params
+
+    of_params = jax.lax.cond(jnp.all(dloss == one), multiplied, again)
+    d_params = jax.tree.map(lambda d, p: d.astype(p.dtype), of_params, params)
+    dx = times(dloss.astype(gradient.x.dtype)[..., None], gradient.x).astype(x.dtype)
+    if weights is None:
+        return d_params, dx
+    assert gradient.weights is not None, "fwd saves it with the weights"
+    d_weights = times(dloss.astype(gradient.weights.dtype), gradient.weights)
+    return d_params, dx, d_weights.astype(weights.dtype)
+
+
+def _sweep(
+    params: Params,
+    x: Float[Array, "*B I"],
+    targets: Integer[Array, "*B"],
+    weights: Float[Array, "*B"] | None,
+    dloss: Float[Array, "*B"],
+    options: dict[str, Any],
+    soft_cap: float | None,
+    chunk: int,
+) -> tuple[Float[Array, "*B"], Gradient]:
+    """The losses and their gradient for `dloss`, in at least float32, a chunk of tokens at a time."""
+    w, b = params
+    wide = accumulator(x.dtype, w.dtype)
+    w_x = w.astype(x.dtype)
+
+    def step(sums: tuple[Array, Array | None], tokens: tuple) -> tuple[tuple, tuple]:
+        x, targets, weights, dloss = tokens
+        h = jnp.matmul(x, w_x, preferred_element_type=wide)
+        if b is not None:
+            h += jnp.broadcast_to(b.astype(wide), h.shape)  # (1)
+        z = h if soft_cap is None else soft_cap * jnp.tanh(h / soft_cap)  # (2)
+        weights = None if weights is None else weights.astype(wide)
+        loss, saved = softmax_cross_entropy.fwd(z, targets, weights, **options)  # (3)
+        cotangents = softmax_cross_entropy.bwd(saved, dloss.astype(wide), **options)  # (4)
+        dz, d_weights = cotangents if isinstance(cotangents, tuple) else (cotangents, None)
+        dh = dz if soft_cap is None else dz * (1 - jnp.square(z / soft_cap))  # (5)
+        narrow = dh.astype(x.dtype)
+        dx = jnp.matmul(narrow, w_x.T, preferred_element_type=wide, out_sharding=like(x))  # (6)
+        dw = jnp.tensordot(x, narrow, (0, 0), preferred_element_type=wide, out_sharding=like(w))  # (7)
+        sum_w, sum_b = sums
+        sums = (sum_w + dw, None if sum_b is None else sum_b + jnp.sum(dh, 0))
+        return sums, (loss.astype(x.dtype), dx, d_weights)
+
+    each = (x, targets, weights, dloss)
+    shards = max(parts(a, 0) for a in jax.tree.leaves(each)) if targets.ndim else 1
+    count = _chunks(targets.size, chunk, shards)
+    tokens = jax.tree.map(lambda a: _in_chunks(a, targets.ndim, count), each)
+    start = (jnp.zeros_like(w, wide), None if b is None else jnp.zeros_like(b, wide))
+    (dw, db), each = jax.lax.scan(step, varying_as(start, (params, *each)), tokens)
+    loss, dx, d_weights = jax.tree.map(lambda a: _out_of_chunks(a, targets), each)
+    return loss, Gradient(Params(dw, db), dx, d_weights)
+
+
+def _in_chunks(a: Array, leading: int, count: int) -> Array:
+    """Tokens in equal chunks, each of tokens far apart, so that all shards of a batch work on each."""
+    for _ in range(leading - 1):
+        a = merge_axes(a, 0)
+    if leading == 0:
+        a = a[None]
+    lacking = -a.shape[0] % count
+    if lacking:
+        a = jnp.pad(a, [(0, lacking)] + [(0, 0)] * (a.ndim - 1))
+    return jnp.swapaxes(split_axis(a, 0, max(1, a.shape[0] // count)), 0, 1)
+
+
+def _chunks(tokens: int, chunk: int, shards: int) -> int:
+    """How many chunks there are; of tokens in shards on a mesh a number that divides those of each."""
+    count = max(1, -(-tokens // chunk))
+    if shards == 1:
+        return count
+    local = tokens // shards
+    return next((n for n in range(count, local) if local % n == 0), max(1, local))
+
+
+def _out_of_chunks(a: Array, targets: Integer[Array, "*B"]) -> Array:
+    """What `_in_chunks` made of the tokens, as they were."""
+    a = merge_axes(jnp.swapaxes(a, 0, 1), 0)[: targets.size]
+    return jnp.reshape(a, (*targets.shape, *a.shape[1:]))
+
+
+def _check(params: Any, x: Array, targets: Any, weights: Any, soft_cap: float | None, chunk: int) -> None:
+    op = "linear_cross_entropy"
+    checks.params(op, params, Params)
+    dense.check(op, params, x)
+    checks.array(op, "integer labels", targets=targets)
+    if not jnp.issubdtype(targets.dtype, jnp.integer):
+        raise TypeError(f"{op}: targets has dtype {targets.dtype}; expected integer labels")
+    checks.shape(op, "targets", targets, x.shape[:-1], ", one label per token")
+    if weights is not None:
+        checks.floating(op, weights=weights)
+        checks.shape(op, "weights", weights, x.shape[:-1], ", one weight per token")
+    if soft_cap is not None:
+        checks.number(op, "soft_cap", soft_cap, lambda c: 0 < c < float("inf"), "None or a positive number")
+    checks.option(op, "chunk", chunk, type(chunk) is int and chunk >= 1, "a positive integer")
