@@ -124,3 +124,13 @@ def test_a_cotangent_in_bfloat16_that_goes_through_float16():
     report = verify.check(lambda x: (x * x / 2, x), bwd, x, reference=lambda x: x * x / 2, level="quick")
     assert [f.kind for f in report.findings] == ["not linear"]
     assert "times the cotangent of the output it is not finite" in report.findings[0].text
+
+
+def test_a_cotangent_in_float16_that_is_drawn_as_zero():
+    x = np.ones(1, np.float16)
+    for seed in (4, 17):
+        report = verify.check(
+            lambda x: (x[0] ** 2, x), lambda x, dy: (2 * x * dy,), x, reference=lambda x: x[0] ** 2,
+            level="quick", seed=seed,
+        )  # fmt: skip
+        assert report.ok, str(report)
