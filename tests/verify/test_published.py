@@ -433,7 +433,7 @@ def _(module):
 @published("jax_md.space: transform")
 def _(module):
     return Row(
-        module.transform, (FACTOR[:3, :3], X[:, :3]), lambda box, r: r @ box.T, {}, {"r": "gradient"},
+        module.transform, (FACTOR[:3, :3], X[:, :3]), lambda box, r: r @ box.T, {}, {"R": "derivative"},
         "forces are wanted in real space: the box is left out of the rule on purpose",
     )  # fmt: skip
 
