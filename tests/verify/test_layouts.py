@@ -26,7 +26,9 @@ def of_windows(dx):
 
 
 def strided(x):
-    return lax.conv_general_dilated(x, KERNEL, (2, 2), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return lax.conv_general_dilated(
+        x, jnp.asarray(KERNEL), (2, 2), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
 
 
 def unstrided(x, dy):

@@ -102,7 +102,7 @@ def _part_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tuple[
         along = f"axis {axes[0]}" if len(axes) == 1 else f"axes {axes}"
         if all(d.shape[a] > 1 for a in axes):
             text = f"of the cotangent of {where} only the first entry along {along} is used"
-            yield text, lambda d, axes=axes: d * _every(d, dict.fromkeys(axes, max(d.shape)))
+            yield text, lambda d, axes=axes: d * _every(d, {a: d.shape[a] for a in axes})
     for axis, n in enumerate(d.shape):
         for step in (step for step in range(2, n) if n % step == 0):
             text = f"of the cotangent of {where} only each entry whose index is a multiple of {step} along"
