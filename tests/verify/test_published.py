@@ -23,6 +23,7 @@ POSITIVE = RNG.uniform(0.5, 2.0, size=(4, 3))
 SHARE = RNG.uniform(0.1, 0.9, size=(4, 3))
 FACTOR = RNG.normal(size=(4, 4))
 SPD = FACTOR @ FACTOR.T + 4 * np.eye(4)
+START = RNG.bit_generator.state
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(60)
 
 
@@ -515,7 +516,8 @@ def _(module):
         return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores, -1), v)
 
     args = tuple(RNG.normal(size=(1, 32, 2, 16)).astype(np.float32) / 4 for _ in range(3))
-    return Row(own, args, plain)
+    # far outside the kernel's exp(scores - lse) has fewer digits than a softmax
+    return Row(own, args, plain, {"domain": dict.fromkeys("qkv", (-20, 20))})
 
 
 @published("jax.nn: dot_product_attention")
@@ -543,6 +545,7 @@ def imported(module):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published(name):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        RNG.bit_generator.state = START  # whichever rows were before
         row = PUBLISHED[name](imported(name.partition(":")[0]))
         double = any(np.asarray(leaf).dtype == np.float64 for leaf in jax.tree.leaves(row.args))
         with jax.enable_x64(double):  # there are kernels that do not survive it
