@@ -60,8 +60,8 @@ NAMED = {
         "shifted by 1 along axes (0, 1), with other values at the edge",
     ),
     "the first": (
-        lambda x: jnp.broadcast_to(x, (3, 5, 4, 6)), X[0],
-        lambda x, dy: dy[:, 0, 0].sum(0), "cotangent ignored",
+        lambda x: jnp.broadcast_to(x, (3, 5, 4, 6)), X[0], lambda x, dy: dy[:, 0, 0].sum(0),
+        "cotangent ignored",
         "of the cotangent of the output only the first entry along axes (1, 2) is used",
     ),
     "every second": (

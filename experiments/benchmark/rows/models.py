@@ -59,8 +59,7 @@ def _convnet(draw: Draw, blocks: tuple[tuple[int, ...], ...], batch: int) -> Row
     losses = {
         "jax.grad": jax_ref.models.convnet.loss,
         "jax.checkpoint": jax.checkpoint(jax_ref.models.convnet.loss),
-        "jax.grad, as libraries write it": partial(_library_loss, pooled=_pooled_by_windows),
-        "jax.grad, pooled by reshaping": partial(_library_loss, pooled=_pooled_by_reshaping),
+        "variance in one pass, pooling by reshape": _convnet_other_loss,
     }
     return Row(
         f"{'/'.join('-'.join(map(str, block)) for block in blocks)} on {places}x{places} batch {batch}",
@@ -70,37 +69,36 @@ def _convnet(draw: Draw, blocks: tuple[tuple[int, ...], ...], batch: int) -> Row
     )
 
 
-def _library_loss(params: Any, state: Any, batch: Any, *, pooled: Function) -> tuple[jax.Array, Any]:
-    """The loss by the calls of JAX and Optax, with the variance in one pass over x, as libraries have it."""
+def _convnet_other_loss(params: Any, state: Any, batch: Any) -> tuple[jax.Array, Any]:
+    """The same loss in the form whose gradient XLA makes fastest.
+
+    Where two entries of a window are the largest, each gets a half: another gradient. In the batch there is
+    no such pair but of zeros, whose gradient the relu stops.
+    """
     x, labels = batch
     after = []
     for block, before in zip(params.blocks, state, strict=True):
         statistics = []
         for layer, running in zip(block, before, strict=True):
-            z = jax.lax.conv_general_dilated(
-                x, layer.conv.w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-            )
-            mean = jnp.mean(z, (0, 1, 2))
-            var = jnp.mean(jnp.square(z), (0, 1, 2)) - jnp.square(mean)
-            x = jax.nn.relu((z - mean) * (jax.lax.rsqrt(var + 1e-5) * layer.norm.g) + layer.norm.b)
-            moved = (0.9 * old + 0.1 * new for old, new in zip(running, (mean, var), strict=True))
-            statistics.append(type(running)(*moved))
-        x = pooled(x)
+            x, moved = _normalized(jax_ref.ops.conv.apply(layer.conv, x), layer.norm, running)
+            x = jax.nn.relu(x)
+            statistics.append(moved)
+        b, h, w, c = x.shape
+        x = x[:, : h // 2 * 2, : w // 2 * 2].reshape(b, h // 2, 2, w // 2, 2, c).max((2, 4))
         after.append(tuple(statistics))
-    (head,) = params.head.layers
-    logits = x.reshape(len(x), -1) @ head.w + head.b
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-    return loss, tuple(after)
+    logits = jax_ref.models.mlp.apply(params.head, x.reshape(len(x), -1))
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels)), tuple(after)
 
 
-def _pooled_by_windows(x: jax.Array) -> jax.Array:
-    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
-
-
-def _pooled_by_reshaping(x: jax.Array) -> jax.Array:
-    """Where two entries are the largest each gets a half, which is another gradient."""
-    b, h, w, c = x.shape
-    return x[:, : h // 2 * 2, : w // 2 * 2].reshape(b, h // 2, 2, w // 2, 2, c).max((2, 4))
+def _normalized(x: jax.Array, norm: Any, running: Any) -> tuple[jax.Array, Any]:
+    """Batch normalisation as libraries have it, and the running statistics after it."""
+    over = (0, 1, 2)
+    mean = jnp.mean(x, over)
+    var = jnp.mean(jnp.square(x), over) - jnp.square(mean)
+    scale = jax.lax.rsqrt(var + 1e-5) * norm.g
+    y = (x - jnp.expand_dims(mean, over)) * jnp.expand_dims(scale, over) + jnp.expand_dims(norm.b, over)
+    moved = (0.9 * old + 0.1 * new for old, new in zip(running, (mean, var), strict=True))
+    return y, type(running)(*moved)
 
 
 def _step(value_and_grad: Function, params: Any, data: tuple[Any, Any]) -> tuple[Any, Any]:

@@ -65,6 +65,7 @@ def test_it_is_evaluated_with_the_statistics_of_its_checkpoint(images, trained):
             lambda path, _: kept[f"['manual']['{field}']" + _keys(path)], like
         )
 
+    assert recipe.state is not None
     made, state = restored("params", shapes), restored("model", recipe.state(shapes))
     x, labels = dataset.test
     logits, _ = jax_ref.models.convnet.apply(made, state, jnp.asarray(x), norm="frozen_batch_norm")
@@ -117,8 +118,8 @@ def test_images_that_do_not_fit(images, tmp_path):
         assert f"The images have shape {shape}; expected height and width, or " in done.stderr
     done = run_job("--out", tmp_path / "out", *SMALL, "--data-dir", images, "--widths", 3, 3, 3)
     assert (
-        "--widths was 3 3 3; each of these 3 blocks halves the image, which is 5 x 4, expected at least 8 x 8."
-        in done.stderr
+        "--widths was 3 3 3; each of these 3 blocks halves the image, which is 5 x 4, "
+        "expected at least 8 x 8." in done.stderr
     )
     done = run_job("--out", tmp_path / "out", *SMALL, "--norm", "batchnorm")
     assert "--norm was 'batchnorm'; did you mean 'batch_norm'?" in done.stderr
