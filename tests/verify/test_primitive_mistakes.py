@@ -102,16 +102,8 @@ PLANTED = {
 
 
 def test_the_table_has_them_all():
-<<<<<<< HEAD
-    elsewhere = {
-        "output",
-        "overwritten",
-    }  # of steps that this network has not: in `test_words`, `test_layouts`
-    elsewhere |= {"along another axis", "mean for maximum", "stride"}
-=======
     elsewhere = {"output", "overwritten"}  # of steps that this network has not: in `test_words`
     elsewhere |= {"along another axis", "mean for maximum", "stride"}  # in `test_layouts`
->>>>>>> world12
     assert set(PLANTED) | elsewhere == {row.name for row in primitive_mistakes.TABLE}
 
 
