@@ -4,7 +4,7 @@ A mask is inverted, labels are off by one, a weight or the cotangent of one of t
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -102,14 +102,14 @@ def _part_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tuple[
         along = f"axis {axes[0]}" if len(axes) == 1 else f"axes {axes}"
         if all(d.shape[a] > 1 for a in axes):
             text = f"of the cotangent of {where} only the first entry along {along} is used"
-            yield text, lambda d, axes=axes: d * _every(d, {a: max(d.shape) for a in axes})
+            yield text, lambda d, axes=axes: d * _every(d, {a: d.shape[a] for a in axes})
     for axis, n in enumerate(d.shape):
         for step in (step for step in range(2, n) if n % step == 0):
             text = f"of the cotangent of {where} only each entry whose index is a multiple of {step} along"
             yield f"{text} axis {axis} is used", lambda d, a=axis, n=step: d * _every(d, {a: n})
 
 
-def _every(d: np.ndarray, steps: Mapping[int, int]) -> np.ndarray:
+def _every(d: np.ndarray, steps: dict[int, int]) -> np.ndarray:
     """One at multiples of the steps along some axes, and zero elsewhere."""
     used = np.zeros(d.shape, d.dtype)
     used[tuple(slice(None, None, steps.get(a)) for a in range(d.ndim))] = 1
