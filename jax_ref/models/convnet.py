@@ -15,7 +15,7 @@ State = tuple[tuple[Any, ...], ...]
 
 @runtime_checkable
 class Params(Protocol):
-    """Anything with `blocks`, each a sequence of layers with `conv` and `norm`, and a `head`, an mlp."""
+    """Anything with `blocks`, sequences of layers with `conv` and `norm`, and a `head` of dense layers."""
 
     @property
     def blocks(self) -> Sequence[Any]:

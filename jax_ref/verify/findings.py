@@ -13,7 +13,7 @@ KINDS = {
     "factor": "a cotangent, or what of it goes through one step of the reference, is off by a factor",
     "sign": "a cotangent has the wrong sign",
     "zero": "a cotangent is zero, and should not be",
-    "transposed": "the axes of a cotangent are permuted",
+    "transposed": "the axes of a cotangent, or parts of them, are permuted",
     "flipped": "a cotangent is reversed along an axis",
     "shifted": "a cotangent is shifted along an axis",
     "exchanged": "a cotangent is another argument's",

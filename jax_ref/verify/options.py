@@ -24,6 +24,7 @@ PARTS = (
     "transforms",
     "devices",
     "reference",
+    "diagnosis",
     "shrinking",
 )
 """What can be left out with `skip`."""

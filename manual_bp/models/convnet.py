@@ -268,6 +268,6 @@ def _check_statistics(state: State, norm: str) -> None:
         for j, found in enumerate(block):
             if not isinstance(found, wanted):
                 raise TypeError(
-                    f"convnet: state[{k}][{j}] is a {type(found).__name__}; expected {wanted.__name__}, "
-                    f"as norm is {norm!r}"
+                    f"convnet: state[{k}][{j}] is a {type(found).__name__}; expected {wanted.__name__}, as "
+                    f"norm is {norm!r}"
                 )

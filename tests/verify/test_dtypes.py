@@ -114,3 +114,23 @@ def test_what_is_fixed_inside_stays_right(name, dtype):
     pair = lambda x: (jnp.sin(x), x)  # noqa: E731
     report = verify.check(pair, FIXED[name], X.astype(dtype), reference=jnp.sin, skip=VALUES_ALONE)
     assert report.ok, str(report)
+
+
+def test_a_cotangent_in_bfloat16_that_goes_through_float16():
+    def bwd(x, dy):
+        return ((dy.astype(jnp.float16) * x.astype(jnp.float16)).astype(x.dtype),)
+
+    x = np.linspace(0.5, 2, 6).reshape(3, 2).astype(jnp.bfloat16)
+    report = verify.check(lambda x: (x * x / 2, x), bwd, x, reference=lambda x: x * x / 2, level="quick")
+    assert [f.kind for f in report.findings] == ["not linear"]
+    assert "times the cotangent of the output it is not finite" in report.findings[0].text
+
+
+def test_a_cotangent_in_float16_that_is_drawn_as_zero():
+    x = np.ones(1, np.float16)
+    for seed in (4, 17):
+        report = verify.check(
+            lambda x: (x[0] ** 2, x), lambda x, dy: (2 * x * dy,), x, reference=lambda x: x[0] ** 2,
+            level="quick", seed=seed,
+        )  # fmt: skip
+        assert report.ok, str(report)

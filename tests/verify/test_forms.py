@@ -152,6 +152,14 @@ def ruled():
 
 
 SINE = ruled()
+
+
+def by_argument(f):
+    ruled = jax.custom_jvp(f)
+    ruled.defjvps(lambda t, y, x: t * jnp.cos(x))
+    return ruled
+
+
 PLAIN = {
     "plain": (jnp.sin, jnp.sin, True),
     "of JAX's own rules": (lambda x: jax.nn.relu(x) ** 2, lambda x: jax.nn.relu(x) ** 2, True),
@@ -162,6 +170,8 @@ PLAIN = {
         lambda x: jax.lax.fori_loop(0, 2, lambda i, x: SINE(x), x), lambda x: jnp.sin(jnp.sin(x)), False,
     ),
     "a rule for tangents": (JVP["sine"][0], jnp.sin, False),
+    "a rule for one argument": (by_argument(jnp.sin), jnp.sin, False),
+    "a rule for one argument under jit": (jax.jit(by_argument(lambda x: jnp.sin(x))), jnp.sin, False),
     "a rule beside JAX's": (lambda x: SINE(jax.nn.relu(x)), lambda x: jnp.sin(jax.nn.relu(x)), False),
 }  # fmt: skip
 

@@ -182,7 +182,7 @@ def test_the_last_line_says_what_was_tried():
         ),
         (
             {"level": "quick"},
-            "2 points, 9 cotangents, no other batch size, float32 and float64, no transform, .* s",
+            "2 points, 10 cotangents, no other batch size, float32 and float64, no transform, .* s",
         ),
         ({"dtypes": [jnp.bfloat16, jnp.float64], "level": "quick"}, ".* bfloat16 and float64, .* s"),
     ]

@@ -12,13 +12,12 @@ from jax_ref.verify import oracle
 SEEDS = 20
 
 NO_SHRINKING = {"shrinking": "its example is not looked at here"}
+VERDICT = NO_SHRINKING | {"diagnosis": "that it is caught is looked at"}
 
 UNNAMED: set[str] = {
-    "grouped attention: of a group only the first",
     "grouped attention: grouped as if interleaved",
     "slope of the approximation by tanh",
     "another draw",
-    "summed over the rows",
     "labels one too small",
     "smoothing forgotten",
     "smoothing spares the label",
@@ -30,31 +29,40 @@ UNNAMED: set[str] = {
     "rotary: the backward's positions begin with one",
     "rotary: neighbouring features are paired",
     "rotary: the angles of twice the width",
-    "convolution: the padding is not cut off dx",
-    "convolution: the bias's is summed over images only",
-    "strided convolution: the stride is ignored in dx",
-    "strided convolution: the stride is ignored in the kernel's",
-    "max pooling: rows and columns of the window are exchanged",
-    "max pooling: shared as in average pooling",
-    "average pooling: only the first corner receives it",
-    "average pooling: tiled, not repeated",
 }
 """Mistakes that are found, and not called what they are: `gradient`, "no simple change makes it right"."""
 
 
-OF_DIGITS = {"slope in float16", "input saved in bfloat16"}
-"""Mistakes that are none in a dtype as short as theirs."""
+IN_BFLOAT16 = {
+    "attention: the probabilities in bfloat16",
+    "batch norm: the bias's is summed in bfloat16",
+    "error through float16",
+    "input saved in bfloat16",
+    "slope in float16",
+    "weight's cotangent left in bfloat16",
+}
+"""None in bfloat16: it has fewer digits than float16 or as many, and what is taken through float16 is no
+cotangent, and within its range."""
+
+IN_FLOAT16 = {"error through float16", "input through float16", "slope in float16"}
+"""None in float16, which is their dtype."""
+
+BY_SIZE = {"attention: the probabilities in bfloat16"}
+"""Imprecise in float16: at small sizes only at the verifier's own points, else at the example too."""
+
+OF_DIGITS = {jnp.bfloat16: IN_BFLOAT16, jnp.float16: IN_FLOAT16}
+"""Mistakes that are none in a dtype, as rounding in it is as much."""
 
 
 def arguments(name, dtype, seed=0, realistic=False):
     return oracle.cast(ORIGINALS[name].args(np.random.default_rng(seed), realistic), dtype)
 
 
-def report_on(name, dtype):
+def report_on(name, dtype, realistic=False, skip=VERDICT):
     planted = MISTAKES[name]
     reference = ORIGINALS[planted.original].reference
-    args = arguments(planted.original, dtype)
-    return verify.check(planted.fwd, planted.bwd, *args, reference=reference, skip=NO_SHRINKING)
+    args = arguments(planted.original, dtype, realistic=realistic)
+    return verify.check(planted.fwd, planted.bwd, *args, reference=reference, skip=skip)
 
 
 def test_the_collection():
@@ -72,7 +80,7 @@ def test_the_collection():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_caught_and_named(name):
-    report = report_on(name, jnp.float64)
+    report = report_on(name, jnp.float64, skip=NO_SHRINKING)
     assert not report.ok, str(report)
     named = {finding.kind for finding in report.findings} & set(MISTAKES[name].kinds)
     assert bool(named) is (name not in UNNAMED), str(report)
@@ -88,8 +96,9 @@ def test_a_mistake_is_caught_in_float32(name):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("name", [name for name, planted in MISTAKES.items() if planted.float32])
 def test_a_mistake_is_caught_in_few_digits(name, dtype):
-    """All but those of digits that are no fewer than the dtype's own."""
-    assert not report_on(name, dtype).ok or name in OF_DIGITS
+    """All but those of digits that are no fewer than the dtype's own, which are right."""
+    realistic = name in BY_SIZE
+    assert report_on(name, dtype, realistic).ok is (name in OF_DIGITS[dtype])
 
 
 @pytest.mark.slow

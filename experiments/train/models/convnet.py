@@ -76,8 +76,8 @@ def load(settings: Settings) -> Dataset:
     least = 2 ** len(settings.widths)
     if min(shape[:2]) < least:
         raise UserError(
-            f"--widths was {' '.join(map(str, settings.widths))}, {len(settings.widths)} blocks that halve "
-            f"the image each; it is {shape[0]} x {shape[1]}, expected at least {least} x {least}."
+            f"--widths was {' '.join(map(str, settings.widths))}; each of these {len(settings.widths)} "
+            f"blocks halves the image, which is {shape[0]} x {shape[1]}, expected at least {least} x {least}."
         )
     train, test = (split._replace(x=split.x.reshape(*split.x.shape[:3], -1)) for split in found[:2])
     return found._replace(train=train, test=test)

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
@@ -49,7 +50,7 @@ def _from_the_start(x, dy):
 
 
 def spectrum(real, imaginary):
-    z = wide(real) + 1j * wide(imaginary)
+    z = jax.lax.complex(wide(real), wide(imaginary))
     return jnp.fft.irfft(z, 2 * real.shape[1] - 1).astype(real.dtype)
 
 

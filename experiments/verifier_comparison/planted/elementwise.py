@@ -251,7 +251,7 @@ MISTAKES = {
     "not turned back": _at(0, _SUM, lambda c: c[:, ::-1], "flipped"),
     "own step left out": _from(0, _SUM, lambda r, d, c: c - d, "shifted", "added term"),
     "summed over the rows": _instead(
-        _SUM, lambda r, d: narrow(d.dtype, jnp.cumsum(wide(d)[::-1], 0)[::-1]), "reduction"
+        _SUM, lambda r, d: narrow(d.dtype, jnp.cumsum(wide(d)[::-1], 0)[::-1]), "reduction", "derivative"
     ),
     "not summed": _from(0, _SUM, lambda r, d, c: d, "derivative"),
     "last step wrong": _at(0, _SUM, lambda c: c.at[:, -1].multiply(2), "conditional"),

@@ -92,7 +92,7 @@ def _messages_args(rng, realistic):
 
 
 def mean_of_steps(x, lengths):
-    valid = (jnp.arange(x.shape[1])[None] < lengths[:, None]).astype(x.dtype)
+    valid = (jnp.arange(x.shape[1], dtype=lengths.dtype)[None] < lengths[:, None]).astype(x.dtype)
     return jnp.sum(x * valid[..., None], 1) / jnp.maximum(lengths, 1).astype(x.dtype)[:, None]
 
 
@@ -103,7 +103,7 @@ def mean_of_steps_fwd(x, lengths):
 
 
 def _valid(x, lengths):
-    return (jnp.arange(x.shape[1])[None] < lengths[:, None])[..., None]
+    return (jnp.arange(x.shape[1], dtype=lengths.dtype)[None] < lengths[:, None])[..., None]
 
 
 def _count(x, lengths):

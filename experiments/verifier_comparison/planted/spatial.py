@@ -207,7 +207,8 @@ MISTAKES = {
         ("reduction", "factor"),
     ),
     "convolution: the bias's is summed over images only": _conv(
-        edited(convolution_bwd, lambda r, dy, dx, dk, db: (dx, dk, dy[:, 0, 0].sum(0))), ("reduction",)
+        edited(convolution_bwd, lambda r, dy, dx, dk, db: (dx, dk, dy[:, 0, 0].sum(0))),
+        ("reduction", "cotangent ignored"),
     ),
     "convolution: the kernel's is of the first image": _conv(
         edited(
@@ -216,10 +217,10 @@ MISTAKES = {
         ("reduction",),
     ),
     "strided convolution: the stride is ignored in dx": _strided(
-        partial(strided_convolution_bwd, of_x=1), ()
+        partial(strided_convolution_bwd, of_x=1), ("derivative",)
     ),
     "strided convolution: the stride is ignored in the kernel's": _strided(
-        partial(strided_convolution_bwd, of_kernel=1), ()
+        partial(strided_convolution_bwd, of_kernel=1), ("derivative",)
     ),
     "strided convolution: dx by the kernel turned round": _strided(
         partial(strided_convolution_bwd, turned=True), ("input",)
@@ -229,9 +230,11 @@ MISTAKES = {
     ),
     "max pooling: all that are equal receive it": _max(_to_all_ties, ("conditional",)),
     "max pooling: rows and columns of the window are exchanged": _max(
-        partial(max_pool_bwd, order=((0, 0), (1, 0), (0, 1), (1, 1))), ("conditional",)
+        partial(max_pool_bwd, order=((0, 0), (1, 0), (0, 1), (1, 1))), ("conditional", "transposed")
     ),
-    "max pooling: shared as in average pooling": _max(lambda residuals, dy: average_pool_bwd((), dy), ()),
+    "max pooling: shared as in average pooling": _max(
+        lambda residuals, dy: average_pool_bwd((), dy), ("derivative",)
+    ),
     "max pooling: nothing where the largest is negative": _max(_where_positive, ("conditional",)),
     "average pooling: not divided": _average(
         edited(average_pool_bwd, lambda _, dy, dx: (4 * dx,)), ("factor", "reduction")

@@ -5,15 +5,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import DTypeLike, PyTree
+from numpy.typing import ArrayLike
 
 from jax_ref.verify.comparison import allowances, tolerance
 from jax_ref.verify.comparison.compare import Compared, Seen
 from jax_ref.verify.comparison.sides import Sides
 from jax_ref.verify.findings import IMPRECISE, Finding
+from jax_ref.verify.trees import float64, floats
 
 SCALES = (-1.0, 128.0, -128.0, 0.0)
 """Powers of two: a cotangent times one of them is exact in every dtype."""
+
+FAR = 2.0**40
+"""Far outside of float16, through which a cotangent in bfloat16 must not go."""
 
 GRID = 16
 """One over the distance of the values of cotangents here, which go to +-2: no sum of two is rounded."""
@@ -49,7 +54,7 @@ def violations(sides: Sides, seen: Seen, rng: np.random.Generator) -> list[Findi
         scaled = cotangents(_map(lambda d, s=scale: s * d, first))
         for path, c in found.items():
             expected = scale * np.asarray(base[path], np.float64)
-            if np.max(np.abs(expected), initial=0) > ROOM * float(jnp.finfo(base[path].dtype).max):
+            if not _has_room(expected, base[path].dtype):
                 continue
             off, times = tolerance.distance(scaled[path], expected), 4 * max(abs(scale), 1)
             if path not in findings and beyond(off, times, path, base):
@@ -64,6 +69,15 @@ def violations(sides: Sides, seen: Seen, rng: np.random.Generator) -> list[Findi
                     f"{_sizes(off, allowed, expected)}"
                 )
                 findings[path] = Finding(kind, path, text)
+    if all(_has_room(2 * FAR, d.dtype) for d in floats(first)):
+        far = cotangents(_map(lambda d: FAR * d, first))
+        for path, c in found.items():
+            known = all(_has_room(FAR * float64(base[path]), dtype) for dtype in (base[path].dtype, c.dtype))
+            if path not in findings and known and not np.all(np.isfinite(far[path])):
+                text = f"for {FAR:g} times the cotangent of the output it is not finite"
+                findings[path] = Finding(
+                    "not linear", path, f"{text}: is it in a dtype of less range inside?"
+                )
     summed = cotangents(jax.tree.map(_add, first, second))
     for path in found:
         expected = np.asarray(base[path], np.float64) + np.asarray(other[path], np.float64)
@@ -76,6 +90,11 @@ def violations(sides: Sides, seen: Seen, rng: np.random.Generator) -> list[Findi
             )
             findings[path] = Finding("not linear", path, text)
     return list(findings.values())
+
+
+def _has_room(x: ArrayLike, dtype: DTypeLike) -> bool:
+    """Whether a dtype has numbers for such values, and for what is summed on the way to them."""
+    return bool(np.max(np.abs(float64(x)), initial=0) <= ROOM * float(jnp.finfo(dtype).max))
 
 
 def _sizes(off: float, allowed: float, expected: np.ndarray) -> str:

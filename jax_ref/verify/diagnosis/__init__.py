@@ -8,11 +8,12 @@ import functools
 from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jax_ref.verify.clock import Clock
 from jax_ref.verify.comparison import tolerance
-from jax_ref.verify.comparison.compare import Seen
+from jax_ref.verify.comparison.compare import Compared, Seen
 from jax_ref.verify.comparison.sides import Sides
 from jax_ref.verify.diagnosis import (
     algebra,
@@ -20,6 +21,7 @@ from jax_ref.verify.diagnosis import (
     conditional,
     indices,
     jacobian,
+    layouts,
     lost_digits,
     not_finite,
     other_cotangents,
@@ -38,10 +40,12 @@ from jax_ref.verify.points.ladder import AT_KINKS
 
 ORDER: tuple[Callable[[str, list[Seen], Context], Iterator[Explanation]], ...] = (
     algebra.explanations,
+    layouts.explanations,
     lost_digits.explanations,
     substitutions.of_cotangents,
     indices.explanations,
     reductions.explanations,
+    substitutions.of_parts,
     conditional.without_threshold,
     primitive_gradients.statistics,
     argument_uses.explanations,
@@ -61,6 +65,7 @@ ORDER: tuple[Callable[[str, list[Seen], Context], Iterator[Explanation]], ...] =
 """What is tried, the simplest and the cheapest first; a family of both kinds has two generators."""
 
 TINY = 1e-150
+"""The norm up to which the right cotangent is zero, and says nothing of how far another one may be."""
 
 EVERYWHERE = ("zero", "conditional")
 """Kinds that must hold wherever it is wrong, off kinks: of few entries, or far out, they do by chance."""
@@ -104,7 +109,7 @@ def diagnose(path: str, seen: list[Seen], context: Context) -> Finding:
     context.clock.show(f"what is {path} instead?")
     compared = _compared(seen)
     points = {"precision": seen[:2]} | dict.fromkeys(EVERYWHERE, off_kinks(seen))
-    off = f"off by {worst.relative:.1e} of its norm"
+    off = _off(worst)
     for explanations in ORDER:
         for explanation in _made(explanations, path, seen, context):
             if context.clock.over:
@@ -124,6 +129,11 @@ def _made(
         return
 
 
+def not_explained(path: str, seen: list[Seen]) -> Finding:
+    """How far off it is, where it is not asked what it is instead."""
+    return Finding("gradient", path, _off(seen[0].cotangents[path]))
+
+
 def lost(path: str, seen: Seen, dtype: str) -> Finding:
     """The finding for what is right but for rounding."""
     found = seen.cotangents[path]
@@ -131,10 +141,14 @@ def lost(path: str, seen: Seen, dtype: str) -> Finding:
         right, width = "it is right in float64, but", f" in {dtype}"
     else:
         right, width = "it is", f" in {dtype}, and further the fewer digits there are"
-    size = tolerance.size(found.exact)
-    off = f"{found.relative:.1e} of its norm" if size else f"{found.error:.1e}, and not zero"
-    text = f"{right} off by {off}{width}: rounding on the way costs it more digits than it costs autodiff"
+    text = f"{right} {_off(found)}{width}: rounding on the way costs it more digits than it costs autodiff"
     return Finding("precision", path, text)
+
+
+def _off(found: Compared) -> str:
+    """How far, by the norm where there is one."""
+    of_norm = tolerance.size(found.exact) > TINY
+    return f"off by {f'{found.relative:.1e} of its norm' if of_norm else f'{found.error:.1e}, and not zero'}"
 
 
 def _compared(seen: list[Seen]) -> list[Seen]:
@@ -156,5 +170,7 @@ def _holds(explanation: Explanation, path: str, seen: Seen) -> bool:
         return False
     if predicted is None or predicted.shape != found.actual.shape:
         return False
-    scale = max(1.0, tolerance.size(predicted) / max(tolerance.size(found.exact), TINY))
-    return tolerance.distance(found.actual, predicted) <= 4 * found.bound * scale
+    size, right = tolerance.size(predicted), tolerance.size(found.exact)
+    rounding = max(float(jnp.finfo(found.dtype).eps), tolerance.FLOAT64) * size
+    allowed = found.bound * max(1.0, size / right) if right > TINY else found.bound + rounding
+    return tolerance.distance(found.actual, predicted) <= 4 * allowed

@@ -4,19 +4,21 @@ A row of `TABLE` says what the cotangent of a step's input is instead of the rig
 itself is instead.
 """
 
+import functools
 from collections.abc import Callable
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jax_ref.verify.diagnosis.primitives import Primitive, primitive
 from jax_ref.verify.program.steps import Constant, Step
 from jax_ref.verify.trees import is_floating
 
 Parts = tuple[int, ...]
-"""The numbers of the outputs of a step that are exchanged."""
+"""The numbers of the outputs of a step that are exchanged, or that of an axis."""
 
 MOST_PARTS = 4
 """The most parts of an array that are exchanged."""
@@ -152,6 +154,53 @@ def _overwritten(back: Pullback) -> Any:
     return jnp.where(reached, written, 0)
 
 
+def _other_axes(at: Operand) -> list[Parts]:
+    """The axes along which a running sum is not taken."""
+    if at.step.name != "cumsum" or not at.differentiable:
+        return []
+    return [(a,) for a in range(len(at.aval.shape)) if a != at.step.equation.params["axis"]]
+
+
+def _summed_along(back: Pullback, axis: int) -> Any:
+    """The cotangent of a running sum along another axis."""
+    params = back.step.equation.params | {"axis": axis}
+    return jax.vjp(lambda x: back.step.equation.primitive.bind(x, **params), back.x)[1](back.d_output)[0]
+
+
+def _shared(back: Pullback) -> Any:
+    """The cotangent of a mean in place of a maximum: all entries of a window, or of a row, have a share."""
+    params = back.step.equation.params
+    if "window_dimensions" in params:
+        total = functools.partial(
+            jax.lax.reduce_window, init_value=np.zeros((), back.x.dtype), computation=jax.lax.add, **{
+                name: params[name] for name in
+                ("window_dimensions", "window_strides", "padding", "base_dilation", "window_dilation")
+            },
+        )  # fmt: skip
+    else:
+        total = functools.partial(jnp.sum, axis=params["axes"])
+    _, vjp = jax.vjp(total, back.x)
+    return vjp(back.d_output / total(jnp.ones_like(back.x)))[0]
+
+
+def _without_stride(back: Pullback) -> Any:
+    """The cotangent of a convolution of stride one, whose output's is that of the first entries alone."""
+    params = back.step.equation.params
+    ones = params | {"window_strides": (1,) * len(params["window_strides"])}
+
+    def of_input(x: Any) -> Any:
+        inputs = [*back.inputs[: back.number], x, *back.inputs[back.number + 1 :]]
+        return back.step.equation.primitive.bind(*inputs, **ones)
+
+    y, vjp = jax.vjp(of_input, back.x)
+    return vjp(jnp.zeros_like(y).at[tuple(map(slice, back.d_output.shape))].set(back.d_output))[0]
+
+
+def _is_strided(at: Operand) -> bool:
+    is_one = at.step.name == "conv_general_dilated" and at.differentiable
+    return is_one and any(n > 1 for n in at.step.equation.params["window_strides"])
+
+
 def _square(shape: tuple[int, ...]) -> bool:
     return len(shape) > 1 and shape[-1] == shape[-2]
 
@@ -181,6 +230,21 @@ TABLE = (
         "cotangent transposed", "derivative", "the cotangent of {by} is transposed",
         _if(lambda at: at.differentiable and at.step.name == "dot_general" and _square(at.made[0].shape)),
         cotangent=lambda back: back.pulled(back.x, [jnp.swapaxes(back.d_output, -1, -2)]),
+    ),
+    Row(
+        "along another axis", "derivative", "the derivative of {by} is that along axis {axis}",
+        _other_axes,
+        cotangent=_summed_along,
+    ),
+    Row(
+        "mean for maximum", "derivative", "the derivative of {by} is that of a mean",
+        _if(lambda at: at.differentiable and at.step.name in ("reduce_max", "reduce_window_max")),
+        cotangent=_shared,
+    ),
+    Row(
+        "stride", "derivative", "the derivative of {by} is that for a stride of one",
+        _if(_is_strided),
+        cotangent=_without_stride,
     ),
     Row(
         "output's formula", "derivative", "the slope of {by} is that for its output, taken at its input",

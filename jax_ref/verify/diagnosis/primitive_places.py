@@ -86,10 +86,10 @@ def _in_step(step: Step) -> Iterator[Mistake]:
         named = {"statistic": reduction + where, "derivative": by}
         for row in TABLE:
             for parts in row.fits(at):
-                first, second = (k + 1 for k in parts) if parts else (0, 0)
+                first, second = (k + 1 for k in parts) if len(parts) == 2 else (0, 0)
                 text = _text(
                     row, step.name, by=by, step=what, where=where, reduction=reduction, constant=at.constant,
-                    first=first, second=second,
+                    first=first, second=second, axis=parts[0] if parts else 0,
                 )  # fmt: skip
                 yield Mistake(row, parts, slots, text, named.get(row.kind, ""))
 

@@ -25,10 +25,24 @@ Predict = Callable[[Seen], np.ndarray]
 
 def of_cotangents(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
     """The cotangent at `path` for another value of the cotangent of an output."""
+    yield from _for_another(_instead_of_cotangent, path, seen, context)
+
+
+def of_parts(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
+    """The cotangent at `path` for a part of the cotangent of an output, by position."""
+    yield from _for_another(_part_of_cotangent, path, seen, context)
+
+
+def _for_another(
+    made: Callable[[np.ndarray, int, int], Iterator[tuple[str, Change]]],
+    path: str,
+    seen: list[Seen],
+    context: Context,
+) -> Iterator[Explanation]:
     outputs = jax.tree.leaves(seen[0].point.d_output)
     for which, d in enumerate(outputs):
         if is_floating(d):
-            for text, change in _instead_of_cotangent(d, which, len(outputs)):
+            for text, change in made(d, which, len(outputs)):
                 predict = _right_at(_with_cotangent(which, change), path, context)
                 yield Explanation("cotangent ignored", text, predict)
 
@@ -80,6 +94,26 @@ def _instead_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tup
                 of = f"{side} the diagonal of axes {a} and {b}"
                 text = f"of the cotangent of {where} only what is {of} is used"
                 yield text, lambda d, used=used: d * used.astype(d.dtype)
+
+
+def _part_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tuple[str, Change]]:
+    where = f"output[{which}]" if count > 1 else "the output"
+    for axes in (axes for count in (1, 2) for axes in itertools.combinations(range(d.ndim), count)):
+        along = f"axis {axes[0]}" if len(axes) == 1 else f"axes {axes}"
+        if all(d.shape[a] > 1 for a in axes):
+            text = f"of the cotangent of {where} only the first entry along {along} is used"
+            yield text, lambda d, axes=axes: d * _every(d, {a: d.shape[a] for a in axes})
+    for axis, n in enumerate(d.shape):
+        for step in (step for step in range(2, n) if n % step == 0):
+            text = f"of the cotangent of {where} only each entry whose index is a multiple of {step} along"
+            yield f"{text} axis {axis} is used", lambda d, a=axis, n=step: d * _every(d, {a: n})
+
+
+def _every(d: np.ndarray, steps: dict[int, int]) -> np.ndarray:
+    """One at multiples of the steps along some axes, and zero elsewhere."""
+    used = np.zeros(d.shape, d.dtype)
+    used[tuple(slice(None, None, steps.get(a)) for a in range(d.ndim))] = 1
+    return used
 
 
 def _instead(leaf: Any) -> Iterator[tuple[str, Change]]:

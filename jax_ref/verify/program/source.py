@@ -20,13 +20,13 @@ LONGEST = 80
 
 def place(step: Step) -> tuple[Any, ...]:
     """Equal for steps that the same piece of source makes, as in a loop."""
-    positions = tuple((code.co_filename, code.co_firstlineno, at) for code, at in _frames(step.within[0]))
+    positions = tuple((code.co_filename, code.co_firstlineno, at) for code, at in frames(step.within[0]))
     return (positions or id(step.within[0]), *step.within[1:], step.name)
 
 
 def expression(step: Step) -> str:
     """What the caller of JAX wrote, as in "`jnp.tanh(z)` (net.py:12)"; nothing where it is not known."""
-    outside = [(code, at) for code, at in _frames(step.within[0]) if not code.co_filename.startswith(JAX)]
+    outside = [(code, at) for code, at in frames(step.within[0]) if not code.co_filename.startswith(JAX)]
     if not outside:
         return ""
     code, at = outside[-1]
@@ -41,7 +41,7 @@ def expression(step: Step) -> str:
     return f"`{shown}` ({Path(code.co_filename).name}:{first})" if text else ""
 
 
-def _frames(equation: Any) -> list[tuple[CodeType, int]]:
+def frames(equation: Any) -> list[tuple[CodeType, int]]:
     """Code and position of each call between the verifier and the equation, the outermost first."""
     traceback = getattr(getattr(equation, "source_info", None), "traceback", None)
     frames = []

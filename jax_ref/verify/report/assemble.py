@@ -144,6 +144,8 @@ def _places(seen: list[Seen], verdict: str) -> str:
 def _diagnosed(session: Session, evidence: Evidence, context: Context) -> Finding:
     """What it is in float64, which tells a mistake from rounding; or in its own dtype, if that says more."""
     path, wrong = evidence.path, evidence.wrong
+    if "diagnosis" in session.options.skip:
+        return diagnosis.not_explained(path, wrong)
     batched = batches.group(session.subject.reference, wrong[0].point.args)
     context = context._replace(batched=batched)
     finer = [s.wider for s in wrong if s.wider and s.wider.cotangents[path].wrong]

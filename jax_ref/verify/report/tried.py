@@ -9,7 +9,7 @@ from jax_ref.verify.points import batches
 from jax_ref.verify.session import Session
 from jax_ref.verify.trees import floats
 
-LINEARITY = 7
+LINEARITY = 8
 """Cotangents that a check of linearity draws or makes of two."""
 
 

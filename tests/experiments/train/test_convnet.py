@@ -117,7 +117,9 @@ def test_images_that_do_not_fit(images, tmp_path):
         done = run_job("--out", tmp_path / "out", *SMALL, "--data-dir", folder)
         assert f"The images have shape {shape}; expected height and width, or " in done.stderr
     done = run_job("--out", tmp_path / "out", *SMALL, "--data-dir", images, "--widths", 3, 3, 3)
-    expected = "--widths was 3 3 3, 3 blocks that halve the image each; it is 5 x 4, expected at least 8 x 8."
-    assert expected in done.stderr
+    assert (
+        "--widths was 3 3 3; each of these 3 blocks halves the image, which is 5 x 4, "
+        "expected at least 8 x 8." in done.stderr
+    )
     done = run_job("--out", tmp_path / "out", *SMALL, "--norm", "batchnorm")
     assert "--norm was 'batchnorm'; did you mean 'batch_norm'?" in done.stderr
