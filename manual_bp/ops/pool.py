@@ -72,7 +72,8 @@ def _max_fwd(
     """
     axes = _axes("pool.max", x, window, strides, padding)
     batch = windows.one_batch(x, len(axes))
-    y, first = _first_of(_entries(batch, axes, -jnp.inf), _numbers(axes).dtype)
+    entries = _entries_of_tiles(batch, axes) if _tile(axes) else _entries(batch, axes, -jnp.inf)
+    y, first = _first_of(entries, _numbers(axes).dtype)
     shape = _output(x.shape, axes)
     return y.reshape(shape), Residuals(first.reshape(shape), _form(x))
 
@@ -188,6 +189,13 @@ def _entries(x: Array, axes: tuple[Axis, ...], fill: float) -> Iterator[Array]:
     for entry in itertools.product(*(range(a.window) for a in axes)):
         at = (slice(k, k + a.span + 1, a.stride) for k, a in zip(entry, axes, strict=True))
         yield padded[(slice(None), *at)]
+
+
+def _entries_of_tiles(x: Array, axes: tuple[Axis, ...]) -> Iterator[Array]:
+    """The same where windows tile the axes."""
+    tiles = _tiles(x, axes)
+    for entry in itertools.product(*(range(a.window) for a in axes)):
+        yield tiles[(slice(None), *itertools.chain(*((slice(None), k) for k in entry)))]
 
 
 def _first_of(entries: Iterator[Array], dtype: DTypeLike) -> tuple[Array, Array]:

@@ -98,7 +98,7 @@ def test_a_mistake_in_the_last_leaf_is_seen(model):
 
 
 def test_a_program_as_users_compile_it_finds_the_maxima_of_what_it_computes_twice():
-    """Optimised, XLA rounds the input of a pooling otherwise where it computes it again, and none is equal."""
+    """Optimised, XLA rounds the input of a pooling otherwise where it computes it anew, and none is equal."""
     rng = np.random.default_rng(0)
     x, labels = jnp.asarray(rng.normal(size=(64, 7, 7, 1))), jnp.asarray(rng.integers(0, 3, 64))
     params = models.convnet.init(jax.random.key(0), (7, 7, 1), ((64,),), (3,), dtype=jnp.float64)
