@@ -7,10 +7,11 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from experiments.common.errors import UserError, shown
 from experiments.common.fields import Field, fields
+from experiments.common.sentence_parser import SentenceParser
 
 Settings = TypeVar("Settings")
 
@@ -35,7 +36,7 @@ def parse(
 ) -> Settings:
     """The settings of a command line, by default this process's; a `UserError` says what is wrong with it."""
     lines = ["examples:", *(_to_paste(f"{prog} {example}") for example in examples)]
-    parser = _Parser(
+    parser = SentenceParser(
         prog=prog,
         usage="%(prog)s [options]",
         description=textwrap.fill(description, WIDTH),
@@ -62,11 +63,6 @@ def parse(
     if strange:
         raise UserError(_strange(_as_given(strange[0]), [field.option for field in options]))
     return settings(**vars(given))
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}.")
 
 
 class _Given(argparse.Action):

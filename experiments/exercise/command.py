@@ -4,10 +4,10 @@ import argparse
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from experiments.common import commands
 from experiments.common.errors import UserError
+from experiments.common.sentence_parser import SentenceParser
 from experiments.exercise import answer, judgement
 from manual_bp.textbook.exercises import EXERCISES, Exercise
 
@@ -19,17 +19,9 @@ EXAMPLES = f"""examples:
   {PROGRAM} 3 --answer answer.py    is it right?"""
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser that tells a mistake in one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise it."""
-        raise UserError(f"{message}.")
-
-
-def parser() -> Parser:
+def parser() -> SentenceParser:
     """What the command can be told: an exercise, and one thing to do with it."""
-    made = Parser(
+    made = SentenceParser(
         prog=PROGRAM,
         usage="%(prog)s [N] [options]",
         description=commands.question("exercise"),

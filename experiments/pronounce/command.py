@@ -3,10 +3,10 @@
 import argparse
 import re
 from collections.abc import Sequence
-from typing import NoReturn
 
 from experiments.common import commands
 from experiments.common.errors import UserError, shown
+from experiments.common.sentence_parser import SentenceParser
 from experiments.pronounce import speech, weights
 
 PROGRAM = "python -m experiments.pronounce"
@@ -15,17 +15,9 @@ MOST, LONGEST = 1000, 100
 """Words at a time, and letters of a word."""
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser that tells a mistake in one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise it."""
-        raise UserError(f"{message}.")
-
-
-def parser() -> Parser:
+def parser() -> SentenceParser:
     """What the command can be told."""
-    made = Parser(
+    made = SentenceParser(
         prog=PROGRAM,
         description=commands.question("pronounce"),
         epilog=f"example:\n  {PROGRAM} gradient propagation",
