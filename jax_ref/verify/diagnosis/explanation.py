@@ -1,6 +1,7 @@
 """Explanations: a cotangent predicted from the right one, with the kind and the text of the finding."""
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,3 +50,8 @@ class Context(NamedTuple):
 def off_kinks(seen: list[Seen]) -> list[Seen]:
     """Those without many zeros and ties, if there are any: at these, much is right or wrong by chance."""
     return [s for s in seen if s.point.name not in AT_KINKS] or seen
+
+
+def one_or_two_axes(ndim: int) -> Iterator[tuple[int, ...]]:
+    """Each axis, then each pair of them."""
+    return itertools.chain.from_iterable(itertools.combinations(range(ndim), count) for count in (1, 2))

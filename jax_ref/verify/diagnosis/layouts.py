@@ -12,7 +12,7 @@ import numpy as np
 
 from jax_ref.verify.comparison import tolerance
 from jax_ref.verify.comparison.compare import Seen
-from jax_ref.verify.diagnosis.explanation import Context, Explanation
+from jax_ref.verify.diagnosis.explanation import Context, Explanation, one_or_two_axes
 
 Array = np.ndarray
 Split = dict[int, tuple[int, int]]
@@ -58,7 +58,7 @@ def _every_so_many(path: str, actual: Array) -> Iterator[Explanation]:
 
 def _exchanged(path: str, shape: tuple[int, ...]) -> Iterator[Explanation]:
     """One or two axes are split, and the parts are in another order."""
-    for axes in (axes for count in (1, 2) for axes in itertools.combinations(range(len(shape)), count)):
+    for axes in one_or_two_axes(len(shape)):
         for lengths in itertools.product(*(_factors(shape[a]) for a in axes)):
             split = dict(zip(axes, lengths, strict=True))
             for order in itertools.permutations(range(2 * len(axes))):
@@ -79,10 +79,8 @@ def _factors(length: int) -> list[tuple[int, int]]:
 def _keeps(split: Split, order: tuple[int, ...]) -> bool:
     """Whether both axes have their lengths again in another order, which moves a part of each."""
     lengths = [n for pair in split.values() for n in pair]
-    pairs = zip(order[::2], order[1::2], strict=True)
-    moved = all(
-        (2 * i, 2 * i + 1) != pair for i, pair in enumerate(zip(order[::2], order[1::2], strict=True))
-    )
+    pairs = list(zip(order[::2], order[1::2], strict=True))
+    moved = all((2 * i, 2 * i + 1) != pair for i, pair in enumerate(pairs))
     same = [lengths[a] * lengths[b] for a, b in pairs] == [m * n for m, n in split.values()]
     return moved and same
 
@@ -114,7 +112,7 @@ def _text(split: Split, order: tuple[int, ...]) -> str:
 
 def _cut_elsewhere(path: str, shape: tuple[int, ...]) -> Iterator[Explanation]:
     """Shifted by one, where what comes in at the edge is no entry of the right one."""
-    for axes in (axes for count in (1, 2) for axes in itertools.combinations(range(len(shape)), count)):
+    for axes in one_or_two_axes(len(shape)):
         share = np.prod([1 - 1 / max(shape[a], 1) for a in axes])
         for by in (1, -1) if share >= INSIDE and np.prod(shape) > 4 else ():
             along = f"axis {axes[0]}" if len(axes) == 1 else f"axes {axes}"

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_ref.verify.comparison.compare import Seen
-from jax_ref.verify.diagnosis.explanation import Context, Explanation
+from jax_ref.verify.diagnosis.explanation import Context, Explanation, one_or_two_axes
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.trees import dtype_of, is_floating, is_integer
 
@@ -98,7 +98,7 @@ def _instead_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tup
 
 def _part_of_cotangent(d: np.ndarray, which: int, count: int) -> Iterator[tuple[str, Change]]:
     where = f"output[{which}]" if count > 1 else "the output"
-    for axes in (axes for count in (1, 2) for axes in itertools.combinations(range(d.ndim), count)):
+    for axes in one_or_two_axes(d.ndim):
         along = f"axis {axes[0]}" if len(axes) == 1 else f"axes {axes}"
         if all(d.shape[a] > 1 for a in axes):
             text = f"of the cotangent of {where} only the first entry along {along} is used"
@@ -131,7 +131,7 @@ def _instead(leaf: Any) -> Iterator[tuple[str, Change]]:
         for a, b in itertools.combinations(range(leaf.ndim), 2):
             if leaf.shape[a] == leaf.shape[b]:
                 yield f"with axes {a} and {b} exchanged", lambda x, a=a, b=b: np.swapaxes(x, a, b)
-        for axes in (axes for count in (1, 2) for axes in itertools.combinations(range(leaf.ndim), count)):
+        for axes in one_or_two_axes(leaf.ndim):
             for by in (1, -1):
                 yield f"shifted by {by} along {', '.join(map(str, axes))}", _rolled(axes, by)
             yield f"reversed along {', '.join(map(str, axes))}", lambda x, axes=axes: np.flip(x, axes)
