@@ -20,7 +20,7 @@ from experiments.train import settings as common
 from experiments.train.recipe import Metric, Model, Recipe
 from manual_bp.initializers import INITIALIZERS
 from manual_bp.models import recurrent
-from manual_bp.precision import accumulator
+from manual_bp.precision import accumulator, wide
 
 SOURCES = {"shakespeare": shakespeare.load}
 
@@ -118,9 +118,14 @@ def recipe(settings: Settings, dataset: Dataset) -> Recipe:
         )
 
     def init(key: jax.Array) -> recurrent.Params:
-        wide = accumulator(dtype)  # steps of training are lost in the few digits of bfloat16
-        initializer = settings.initializer
-        return recurrent.init(key, len(characters), widths, cell=cell, initializer=initializer, dtype=wide)
+        return recurrent.init(
+            key,
+            len(characters),
+            widths,
+            cell=cell,
+            initializer=settings.initializer,
+            dtype=accumulator(dtype),  # steps of training are lost in the few digits of bfloat16
+        )
 
     def zero_state(batch: int) -> recurrent.State:
         return recurrent.zero_state(batch, widths, cell=cell, dtype=dtype)
@@ -197,8 +202,7 @@ def held_out_loss(model: Model, ids: jax.Array, zero_state: Any, cell: str) -> j
     def step(state: Any, given: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
         here, following = given
         logits, state = model.at(state).apply(here, cell=cell)
-        wide = logits.astype(accumulator(logits.dtype))
-        losses = optax.softmax_cross_entropy_with_integer_labels(wide, jnp.maximum(following, 0))
+        losses = optax.softmax_cross_entropy_with_integer_labels(wide(logits), jnp.maximum(following, 0))
         return state, jnp.sum(jnp.where(following < 0, 0, losses))
 
     given = arranged(ids[:-1], 0), arranged(ids[1:], -1)  # -1 is behind the end

@@ -1,8 +1,5 @@
 """Images with several channels from the command line: both engines, running statistics, bad images."""
 
-from pathlib import Path
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +8,7 @@ import pytest
 import jax_ref
 from experiments.train.models import convnet as recipes
 from tests.experiments.idx_files import write_folder, write_idx
-from tests.experiments.train.test_job import figures, params, run_job, same
+from tests.experiments.train.test_job import figures, params, run_job, same, trained_in
 
 SMALL = ["--model", "convnet", "--widths", 3, "--batch-size", 7, "--epochs", 2]
 EXACT = [*SMALL, "--dtype", "float64", "--schedule", "constant"]
@@ -29,18 +26,9 @@ def images(tmp_path_factory):
     return folder
 
 
-class Trained(NamedTuple):
-    folder: Path
-    stdout: str
-
-
 @pytest.fixture(scope="module")
 def trained(images, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained")
-    done = run_job("--out", folder, "--data-dir", images, *EXACT)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return Trained(folder, done.stdout)
+    return trained_in(tmp_path_factory.mktemp("trained"), "--data-dir", images, *EXACT)
 
 
 def test_both_engines_learn_images_with_channels_alike(trained):

@@ -71,6 +71,21 @@ def run_job(*arguments):
     return Done(caught.value.code, out.getvalue(), err.getvalue())
 
 
+class Trained(NamedTuple):
+    """A run that went without a word of complaint: its folder, and what it said."""
+
+    folder: Path
+    stdout: str
+
+
+def trained_in(folder, *arguments):
+    """Run the main job in a folder to its end."""
+    done = run_job("--out", folder, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return Trained(folder, done.stdout)
+
+
 def figures(folder):
     """The JSON a run has written."""
     return json.loads((folder / "metrics.json").read_text())

@@ -5,7 +5,6 @@ import math
 import re
 import shlex
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +16,7 @@ from experiments.data import text
 from experiments.train import models, order
 from experiments.train.engines import ENGINES
 from experiments.train.models import recurrent
-from tests.experiments.train.test_job import figures, run_job, same
+from tests.experiments.train.test_job import figures, run_job, same, trained_in
 
 LINES = "the quick brown fox jumps\nover the lazy dog; " * 25
 SMALL = shlex.split("--model recurrent --widths 3 4 --batch-size 5 --window 7 --round-steps 9 --epochs 3")
@@ -31,18 +30,9 @@ def file(tmp_path_factory):
     return path
 
 
-class Trained(NamedTuple):
-    folder: Path
-    stdout: str
-
-
 @pytest.fixture(scope="module")
 def trained(file, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained")
-    done = run_job("--out", folder, "--text", file, *EXACT)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return Trained(folder, done.stdout)
+    return trained_in(tmp_path_factory.mktemp("trained"), "--text", file, *EXACT)
 
 
 def test_both_engines_learn_the_text_alike(trained):
