@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from manual_bp import checks
+from manual_bp.soft_cap import check as check_soft_cap
 
 
 def scale_of(q: Float[Array, "B T H D"], scale: float | None) -> float:
@@ -84,8 +85,7 @@ def check(
     _integer(op, "query_offset", query_offset, lambda o: True, "an integer")
     if scale is not None:
         checks.number(op, "scale", scale, lambda s: abs(s) < inf, "None or a finite number")
-    if soft_cap is not None:
-        checks.number(op, "soft_cap", soft_cap, lambda c: 0 < c < inf, "None or a positive number")
+    check_soft_cap(op, soft_cap)
 
 
 def _integer(op: str, name: str, value: Any, holds: Any, expected: str) -> None:
@@ -107,7 +107,5 @@ def _check_segments(op: str, segments: Any, q: Array, k: Array) -> None:
         expected = "two arrays, of the queries (batch, queries) and of the keys (batch, keys)"
         raise TypeError(f"{op}: segments was a {type(segments).__name__}; expected {expected}")
     for name, ids, x in (("segments[0]", segments[0], q), ("segments[1]", segments[1], k)):
-        checks.array(op, "integers", **{name: ids})
-        if not jnp.issubdtype(ids.dtype, jnp.integer):
-            raise TypeError(f"{op}: {name} has dtype {ids.dtype}; expected an integer dtype")
+        checks.integers(op, **{name: ids})
         checks.shape(op, name, ids, x.shape[:2], ", (batch, time)")

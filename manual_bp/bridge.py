@@ -11,9 +11,8 @@ from typing import Any, Protocol, get_args, get_origin, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from manual_bp.sharding import like, varying
+from manual_bp.sharding import like, made_to_vary, varying
 
 Static = tuple[tuple[str, Any], ...]
 """Static options, by name."""
@@ -206,15 +205,8 @@ def _spread_over_mesh(args: Any) -> Any:
     The transpose of that cast is the sum over the shards, so that what `bwd` returns for its own shard adds
     up for an argument that is replicated. Where nothing varies, nothing is cast.
     """
-    leaves, tree = jax.tree.flatten(args)
-    own = [varying(leaf) for leaf in leaves]
-    union = frozenset[str]().union(*own)
-
-    def cast(leaf: Any, axes: frozenset[str]) -> Any:
-        lacking = tuple(sorted(union - axes))
-        return lax.pcast(leaf, lacking, to="varying") if lacking and _is_differentiable(leaf) else leaf
-
-    return jax.tree.unflatten(tree, map(cast, leaves, own))
+    axes = varying(args)
+    return jax.tree.map(lambda x: made_to_vary(x, axes) if _is_differentiable(x) else x, args)
 
 
 def _check_static(op: str, option: str, value: Any) -> None:

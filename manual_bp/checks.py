@@ -82,6 +82,14 @@ def array(op: str, what: str, **arrays: Any) -> None:
             raise TypeError(f"{op}: {name} is a {type(value).__name__}; expected an array of {what}")
 
 
+def integers(op: str, **arrays: Any) -> None:
+    """Raise `TypeError` unless every one of `arrays` is an array of integers."""
+    array(op, "integers", **arrays)
+    for name, value in arrays.items():
+        if not jnp.issubdtype(value.dtype, jnp.integer):
+            raise TypeError(f"{op}: {name} has dtype {value.dtype}; expected an integer dtype")
+
+
 def params(op: str, value: Any, kind: type, name: str = "params") -> None:
     """Raise `TypeError` unless `value` is of the op's own `kind`, as its gradient will be."""
     if not isinstance(value, kind):

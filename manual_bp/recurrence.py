@@ -64,9 +64,7 @@ def check(op: str, params: Any, gates: int, x: Array, lengths: Array | None) -> 
         if value.ndim == 1:
             checks.shape(op, name, value, width, f", as params.w_h has shape {w_h.shape}")
     if lengths is not None:
-        checks.array(op, "integers", lengths=lengths)
-        if not jnp.issubdtype(lengths.dtype, jnp.integer):
-            raise TypeError(f"{op}: lengths has dtype {lengths.dtype}; expected an integer dtype")
+        checks.integers(op, lengths=lengths)
         checks.shape(op, "lengths", lengths, x.shape[:1], ", one for each example")
 
 

@@ -83,21 +83,22 @@ def merge_axes(x: Array, axis: int) -> Array:
     return jnp.reshape(x, shape, out_sharding=_spread(x, lambda spec: (*spec[: axis + 1], *spec[axis + 2 :])))
 
 
-def varying(leaf: Any) -> frozenset[str]:
+def varying(tree: Any) -> frozenset[str]:
     """The mesh axes of a `shard_map` over which a leaf varies."""
-    manual = getattr(jax.typeof(leaf), "manual_axis_type", None)
-    return frozenset(getattr(manual, "varying", ()))
+    manual = [getattr(jax.typeof(leaf), "manual_axis_type", None) for leaf in jax.tree.leaves(tree)]
+    return frozenset[str]().union(*(getattr(axes, "varying", ()) for axes in manual))
+
+
+def made_to_vary(x: Any, axes: frozenset[str]) -> Any:
+    """A leaf that varies over those mesh axes, too; the transpose of that is the sum over the shards."""
+    lacking = tuple(sorted(axes - varying(x))) if axes else ()
+    return jax.lax.pcast(x, lacking, to="varying") if lacking else x
 
 
 def varying_as(tree: Any, others: Any) -> Any:
     """A tree whose leaves vary over whatever a leaf of `others` does, as that of a scan over them must."""
-    union = frozenset[str]().union(*map(varying, jax.tree.leaves(others)))
-
-    def cast(x: Array) -> Array:
-        lacking = tuple(sorted(union - varying(x)))
-        return jax.lax.pcast(x, lacking, to="varying") if lacking else x
-
-    return jax.tree.map(cast, tree)
+    axes = varying(others)
+    return jax.tree.map(lambda x: made_to_vary(x, axes), tree)
 
 
 def _spread(x: Array, change: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> NamedSharding | None:
@@ -111,8 +112,4 @@ def _spread(x: Array, change: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> N
 
 def _first_axes(x: Array, kept: int, axes: int) -> NamedSharding | None:
     """The sharding of an array of so many axes, of which the first `kept` lie as those of `x`."""
-    sharding = like(x)
-    if sharding is None:
-        return None
-    spec = (*sharding.spec, *(None,) * x.ndim)[:kept]
-    return NamedSharding(sharding.mesh, PartitionSpec(*spec, *(None,) * (axes - kept)))
+    return _spread(x, lambda spec: (*spec[:kept], *(None,) * (axes - kept)))

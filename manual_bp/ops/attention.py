@@ -38,6 +38,7 @@ from jaxtyping import Array, Bool, Float, Int
 from manual_bp import attending, checks
 from manual_bp.precision import accumulator, wide
 from manual_bp.sharding import laid_together, merge_axes, split_axis, varying_as
+from manual_bp.soft_cap import capped
 from manual_bp.tiles import Tiles, size, tiles
 
 Segments = tuple[Int[Array, "B T"], Int[Array, "B S"]]
@@ -92,17 +93,13 @@ def fwd(
     attending.check("attention", q, k, v, bias, mask, segments, **caps, **positions)
     q, k, v = laid_together(q, k, v)
     x = Inputs(q, k, v, bias, mask, segments)
-    tiling = _tiling(x, block, **positions)
-    score = partial(
-        _scores, scale=attending.scale_of(q, scale), soft_cap=soft_cap, tiling=tiling, **positions
-    )
-    padded = _padded(x, tiling)
+    tiling, padded, score = _in_tiles(x, block, scale, soft_cap, positions)
 
     def visit(is_cut: bool, state: tuple[Array, ...], tile: Array) -> tuple[tuple[Array, ...], None]:
         i, j = tile
         sums, m, total = state
         n, m_i, total_i = _queries(sums, i, tiling, k), _rows(m, i, tiling, k), _rows(total, i, tiling, k)
-        a, _ = score(padded, i, j, is_cut=is_cut)
+        a, _ = score(i, j, is_cut=is_cut)
         new = jnp.maximum(m_i, jnp.max(a, -1, keepdims=True))
         f = jnp.exp(m_i - _finite(new))  # (3)
         e = jnp.exp(a - _finite(new))
@@ -138,10 +135,8 @@ def bwd(
     q, k, bias = x.q, x.k, x.bias
     checks.cotangent("attention", "do", do, q)
     positions = {"causal": causal, "window": window, "query_offset": query_offset}
-    tiling = _tiling(x, block, **positions)
     c = attending.scale_of(q, scale)
-    score = partial(_scores, scale=c, soft_cap=soft_cap, tiling=tiling, **positions)
-    padded = _padded(x, tiling)
+    tiling, padded, score = _in_tiles(x, block, scale, soft_cap, positions)
     weight = jnp.swapaxes(jnp.sum(wide(do) * wide(o), -1), 1, 2)  # do . o
     do = _pad(do, 1, tiling.queries)
     m, weight = _pad(m, 2, tiling.queries), _pad(weight, 2, tiling.queries)
@@ -152,7 +147,7 @@ def bwd(
         q_i, do_i = _queries(padded.q, i, tiling, k), _queries(do, i, tiling, k)
         k_j, v_j = _keys(padded.k, j, tiling), _keys(padded.v, j, tiling)
         m_i, total_i, weight_i = (_rows(y, i, tiling, k) for y in (m, total, weight))
-        a, slope = score(padded, i, j, is_cut=is_cut)
+        a, slope = score(i, j, is_cut=is_cut)
 
         def unmasked(y: Array) -> Array:
             return jnp.where(a == -jnp.inf, 0, y) if is_cut else y
@@ -180,6 +175,20 @@ def bwd(
     return tuple(cotangents)
 
 
+def _in_tiles(
+    x: Inputs,
+    block: int | tuple[int, int] | None,
+    scale: float | None,
+    soft_cap: float | None,
+    positions: dict[str, Any],
+) -> tuple[Tiles, Inputs, Any]:
+    """The tiles of a call, its inputs padded to whole ones, and `score(i, j, is_cut=...)` of one of them."""
+    tiling = _tiling(x, block, **positions)
+    padded = _padded(x, tiling)
+    c = attending.scale_of(x.q, scale)
+    return tiling, padded, partial(_scores, padded, scale=c, soft_cap=soft_cap, tiling=tiling, **positions)
+
+
 def _over_tiles(visit: Any, state: tuple[Array, ...], tiling: Tiles) -> tuple[Array, ...]:
     """The state after a visit to each tile: those that are whole, and those that are cut."""
     for is_cut, numbers in ((False, tiling.whole), (True, tiling.cut)):
@@ -203,11 +212,7 @@ def _scores(
 ) -> tuple[Float[Array, "B K G t s"], Float[Array, "B K G t s"] | None]:
     """(1) of a tile, and with a soft cap the derivative of the capped score by the scaled one."""
     q = _queries(x.q, i, tiling, x.k)
-    a = scale * _product("bkgtd,bksd->bkgts", q, _keys(x.k, j, tiling))
-    slope = None
-    if soft_cap is not None:
-        capped = jnp.tanh(a / soft_cap)
-        a, slope = soft_cap * capped, (1 - capped) * (1 + capped)
+    a, slope = capped(scale * _product("bkgtd,bksd->bkgts", q, _keys(x.k, j, tiling)), soft_cap)
     if x.bias is not None:
         a += _tile_of(x.bias, i, j, tiling, a).astype(a.dtype)
     if is_cut:
@@ -295,15 +300,10 @@ def _by_head(x: Float[Array, "B K G t 1"]) -> Float[Array, "B H t"]:
 
 def _corner(x: Array, i: Array, j: Array, tiling: Tiles) -> tuple[tuple[Any, ...], tuple[int, ...]]:
     """Where a tile of a bias or a mask with four axes begins, and its shape."""
-    places, sizes = (i, j), (tiling.queries, tiling.keys)
-    starts = [
-        at * n if whole > 1 else 0 * at for at, n, whole in zip(places, sizes, x.shape[2:], strict=True)
-    ]
     zero = jnp.zeros_like(i)
-    return (zero, zero, *starts), (
-        *x.shape[:2],
-        *(min(n, m) for n, m in zip(sizes, x.shape[2:], strict=True)),
-    )
+    whole = ((i * tiling.queries, tiling.queries), (j * tiling.keys, tiling.keys))
+    (t, rows), (s, columns) = (at if n > 1 else (zero, 1) for at, n in zip(whole, x.shape[2:], strict=True))
+    return (zero, zero, t, s), (*x.shape[:2], rows, columns)
 
 
 def _tile_of(x: Array, i: Array, j: Array, tiling: Tiles, a: Float[Array, "B K G t s"]) -> Array:

@@ -40,9 +40,7 @@ def fwd(params: Params, ids: Int[Array, "*B"]) -> tuple[Float[Array, "*B D"], In
     checks.floating("embedding", **{"params.table": params.table})
     if params.table.ndim != 2:
         raise ValueError(f"embedding: params.table has shape {params.table.shape}; expected two axes (V, D)")
-    checks.array("embedding", "integers", ids=ids)
-    if not jnp.issubdtype(ids.dtype, jnp.integer):
-        raise TypeError(f"embedding: ids has dtype {ids.dtype}; expected an integer dtype")
+    checks.integers("embedding", ids=ids)
     y = params.table.at[ids].get(
         mode="fill", fill_value=jnp.nan, wrap_negative_indices=False, out_sharding=rows_like(ids)
     )  # (1)

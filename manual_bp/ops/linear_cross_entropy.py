@@ -32,6 +32,8 @@ from manual_bp.ops import dense, softmax_cross_entropy
 from manual_bp.ops.dense import Params, init
 from manual_bp.precision import accumulator, times
 from manual_bp.sharding import like, merge_axes, parts, split_axis, varying_as
+from manual_bp.soft_cap import capped
+from manual_bp.soft_cap import check as check_soft_cap
 
 __all__ = ["Params", "Residuals", "bwd", "fwd", "init"]
 
@@ -132,12 +134,12 @@ def _sweep(
         h = jnp.matmul(x, w_x, preferred_element_type=wide)
         if b is not None:
             h += jnp.broadcast_to(b.astype(wide), h.shape)  # (1)
-        z = h if soft_cap is None else soft_cap * jnp.tanh(h / soft_cap)  # (2)
+        z, slope = capped(h, soft_cap)  # (2)
         weights = None if weights is None else weights.astype(wide)
         loss, saved = softmax_cross_entropy.fwd(z, targets, weights, **options)  # (3)
         cotangents = softmax_cross_entropy.bwd(saved, dloss.astype(wide), **options)  # (4)
         dz, d_weights = cotangents if isinstance(cotangents, tuple) else (cotangents, None)
-        dh = dz if soft_cap is None else dz * (1 - jnp.square(z / soft_cap))  # (5)
+        dh = dz if slope is None else dz * slope  # (5)
         narrow = dh.astype(x.dtype)
         dx = jnp.matmul(narrow, w_x.T, preferred_element_type=wide, out_sharding=like(x))  # (6)
         dw = jnp.tensordot(x, narrow, (0, 0), preferred_element_type=wide, out_sharding=like(w))  # (7)
@@ -193,6 +195,5 @@ def _check(params: Any, x: Array, targets: Any, weights: Any, soft_cap: float | 
     if weights is not None:
         checks.floating(op, weights=weights)
         checks.shape(op, "weights", weights, x.shape[:-1], ", one weight per token")
-    if soft_cap is not None:
-        checks.number(op, "soft_cap", soft_cap, lambda c: 0 < c < float("inf"), "None or a positive number")
+    check_soft_cap(op, soft_cap)
     checks.option(op, "chunk", chunk, type(chunk) is int and chunk >= 1, "a positive integer")

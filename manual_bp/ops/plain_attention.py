@@ -22,8 +22,8 @@ The second sum of (8) is zero but for rounding, which it takes away where one p 
 A key head gets the sum over its query heads, and a bias that was broadcast the sum over what it was broadcast
 to. A query that may attend to nothing has o = 0 and no gradient.
 
-Saved: the inputs, u and p.  Vaswani et al. 2017, arXiv:1706.03762; Ainslie et al. 2023, arXiv:2305.13245
-(grouped heads).
+Saved: the inputs, p, and with a soft cap the factor of (9).  Vaswani et al. 2017, arXiv:1706.03762; Ainslie
+et al. 2023, arXiv:2305.13245 (grouped heads).
 """
 
 from typing import NamedTuple
@@ -33,18 +33,19 @@ from jaxtyping import Array, Bool, Float, Int
 
 from manual_bp import attending, checks
 from manual_bp.precision import accumulator, times, wide
+from manual_bp.soft_cap import capped
 
 Segments = tuple[Int[Array, "B T"], Int[Array, "B S"]]
 
 
 class Residuals(NamedTuple):
-    """The inputs that have a gradient, the capped scores, and the probabilities."""
+    """The inputs that have a gradient, du/ds with a soft cap, and the probabilities."""
 
     q: Float[Array, "B T H D"]
     k: Float[Array, "B S K D"]
     v: Float[Array, "B S K D"]
     bias: Float[Array, "..."] | None
-    u: Float[Array, "B H T S"]
+    slope: Float[Array, "B H T S"] | None
     p: Float[Array, "B H T S"]
 
 
@@ -69,7 +70,7 @@ def fwd(
     )
     c = attending.scale_of(q, scale)
     s = c * _by_head("bthd,bshd->bhts", q, _for_queries(k, q))  # (1)
-    u = s if soft_cap is None else soft_cap * jnp.tanh(s / soft_cap)  # (2)
+    u, slope = capped(s, soft_cap)  # (2)
     a = u if bias is None else u + _broadcast(bias, u).astype(u.dtype)
     allowed = _allowed(q, k, mask, segments, **options)
     a = jnp.where(allowed, a, -jnp.inf)  # (3)
@@ -78,7 +79,7 @@ def fwd(
     total = jnp.sum(e, -1, keepdims=True)
     p = jnp.where(allowed, e / jnp.where(total == 0, 1, total), 0)  # (4)
     o = _by_head("bhts,bshd->bthd", p.astype(q.dtype), _for_queries(v, q))  # (5)
-    return o.astype(q.dtype), Residuals(q, k, v, bias, u, p)
+    return o.astype(q.dtype), Residuals(q, k, v, bias, slope, p)
 
 
 def bwd(
@@ -92,14 +93,14 @@ def bwd(
     soft_cap: float | None = None,
 ) -> tuple[Array, ...]:
     """The cotangents of `q`, `k`, `v` and, where it was given, of `bias`."""
-    q, k, v, bias, u, p = res
+    q, k, v, bias, slope, p = res
     checks.cotangent("plain_attention", "do", do, q)
     c = attending.scale_of(q, scale)
     dv = _by_head("bhts,bthd->bshd", p.astype(do.dtype), do)  # (6)
     dp = _by_head("bthd,bshd->bhts", do, _for_queries(v, q))  # (7)
     e = dp - jnp.sum(times(p, dp), -1, keepdims=True)
     da = times(p, e - jnp.sum(times(p, e), -1, keepdims=True))  # (8)
-    ds = da if soft_cap is None else times(da, (1 - u / soft_cap) * (1 + u / soft_cap))  # (9)
+    ds = da if slope is None else times(da, slope)  # (9)
     ds = ds.astype(q.dtype)
     dq = c * _by_head("bhts,bshd->bthd", ds, _for_queries(k, q))  # (10)
     dk = c * _by_head("bhts,bthd->bshd", ds, q)  # (11)

@@ -77,9 +77,7 @@ def _check(x: Array, positions: Array | None, base: float, interleaved: bool) ->
         expected = "four axes (batch, time, heads, head_dim), the last even"
         raise ValueError(f"rope: x has shape {x.shape}; expected {expected}")
     if positions is not None:
-        checks.array("rope", "integers", positions=positions)
-        if not jnp.issubdtype(positions.dtype, jnp.integer):
-            raise TypeError(f"rope: positions has dtype {positions.dtype}; expected an integer dtype")
+        checks.integers("rope", positions=positions)
         if positions.shape not in (x.shape[:2], x.shape[1:2]):
             expected = f"{x.shape[1:2]} or {x.shape[:2]}, as x has shape {x.shape}"
             raise ValueError(f"rope: positions has shape {positions.shape}; expected {expected}")
