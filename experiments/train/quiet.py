@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 from typing import Any
 
 import absl.logging
@@ -10,10 +11,15 @@ LATE = "Event loop is closed"
 """What Python says of each write that ends when another has already failed."""
 
 
+UNSTARTED = "coroutine .* was never awaited"
+"""What it says of each write that had not begun by then."""
+
+
 def hush() -> None:
     """Drop what they log, and what their threads say when nobody waits for them any more."""
     absl.logging.set_verbosity(absl.logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of each failed write that nobody asked about
+    warnings.filterwarnings("ignore", UNSTARTED, RuntimeWarning)
     say = sys.unraisablehook
 
     def say_unless_late(unraisable: Any) -> None:
