@@ -218,7 +218,9 @@ def _scores(
     if is_cut:
         keys = j * tiling.keys + jnp.arange(tiling.keys, dtype=jnp.int32)
         row = i * tiling.queries + jnp.arange(tiling.queries, dtype=jnp.int32)
-        near = attending.is_causal_within(query_offset + row, keys, causal=causal, window=window)
+        near = attending.is_causal_within(
+            row, keys, causal=causal, window=window, query_offset=query_offset
+        )
         allowed = jnp.broadcast_to(near, a.shape)
         if x.mask is not None:
             allowed &= _tile_of(x.mask, i, j, tiling, a)
