@@ -193,7 +193,7 @@ def _in_tiles(
 
 
 def _factors(q: Array, scale: float | None) -> tuple[float, float]:
-    """What of c the queries are multiplied by, and what of it the products: a narrow query would lose digits."""
+    """What of c the queries are multiplied by, which would cost narrow ones digits, and what the products."""
     c = attending.scale_of(q, scale)
     return (c, 1.0) if q.dtype == accumulator(q.dtype) else (1.0, c)
 
@@ -223,8 +223,8 @@ def _scores(
     q = _queries(x.q, i, tiling, x.k)
     s = _product("bkgtd,bksd->bkgts", q, _keys(x.k, j, tiling))
     if scale != 1:
-        # c s - m would be compiled to one operation that rounds once, in which the maximum m = c s, rounded by
-        # itself, does not become 0: of scores beyond 1e9 an exponential overflows.
+        # c s - m would be compiled to one operation, which rounds once: where m is c s, rounded by itself, it
+        # is not 0 then, and of scores beyond 1e9 its exponential overflows.
         s = jnp.maximum(scale * s, jnp.finfo(s.dtype).min)
     a, slope = capped(s, soft_cap)
     if x.bias is not None:
@@ -232,9 +232,7 @@ def _scores(
     if is_cut:
         keys = j * tiling.keys + jnp.arange(tiling.keys, dtype=jnp.int32)
         row = i * tiling.queries + jnp.arange(tiling.queries, dtype=jnp.int32)
-        near = attending.is_causal_within(
-            row, keys, causal=causal, window=window, query_offset=query_offset
-        )
+        near = attending.is_causal_within(row, keys, causal=causal, window=window, query_offset=query_offset)
         allowed = jnp.broadcast_to(near, a.shape)
         if x.mask is not None:
             allowed &= _tile_of(x.mask, i, j, tiling, a)

@@ -146,9 +146,7 @@ def _allowed(
     """Which keys each query may attend to."""
     shape = (q.shape[0], q.shape[2], q.shape[1], k.shape[1])
     queries, keys = (jnp.arange(n, dtype=jnp.int32) for n in (q.shape[1], k.shape[1]))
-    near = attending.is_causal_within(
-        queries, keys, causal=causal, window=window, query_offset=query_offset
-    )
+    near = attending.is_causal_within(queries, keys, causal=causal, window=window, query_offset=query_offset)
     allowed = jnp.broadcast_to(near, shape)
     if mask is not None:
         allowed &= jnp.broadcast_to(attending.in_four_axes(mask), shape)

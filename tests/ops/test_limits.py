@@ -109,7 +109,7 @@ def test_positions_at_the_ends_of_int32(op):
     q, k, v = jax.random.normal(jax.random.key(0), (3, 1, 3, 1, 2))
     largest = 2**31 - 1
     for offset, window in ((largest, None), (-largest, largest)):
-        options = {"mask": np.ones((3, 3), bool), "causal": True, "query_offset": offset, "window": window}
+        options = {"mask": jnp.ones((3, 3), bool), "causal": True, "query_offset": offset, "window": window}
         expected = jax_ref.ops.attention.apply(q, k, v, **options)
         assert np.allclose(op.fwd(q, k, v, **options)[0], expected, rtol=1e-14, atol=0)
 
