@@ -29,9 +29,14 @@ def is_spec(x):
     return isinstance(x, P)
 
 
-def sent(f, *args):
-    """The collectives of a compiled function."""
-    return wire.sent(f.lower(*args).compile().as_text(), jax.device_count())
+def compiled(f, *args):
+    """The program of a function on a mesh for arguments like these: it may be called, and read."""
+    return f.lower(*args).compile()
+
+
+def sent(program):
+    """The collectives of a compiled program."""
+    return wire.sent(program.as_text(), jax.device_count())
 
 
 def copies(x):

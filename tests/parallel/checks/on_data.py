@@ -13,7 +13,7 @@ import jax_ref
 from manual_bp.models import mlp
 from manual_bp.parallel import data
 from tests.close import close
-from tests.parallel.meshes import copies, mesh, on, sent
+from tests.parallel.meshes import compiled, copies, mesh, on, sent
 
 N = 4
 STATIC: dict[str, Any] = {"activation": "tanh"}
@@ -164,7 +164,7 @@ def test_bytes_on_the_wire(wire, kinds, bytes_):
         P("d"),
         P(),
     )
-    found = sent(f, jnp.zeros(N * 8192, jnp.float32))
+    found = sent(compiled(f, jnp.zeros(N * 8192, jnp.float32)))
     counts = {}
     for collective in found:
         counts[collective.kind] = counts.get(collective.kind, 0) + 1
@@ -176,6 +176,6 @@ def test_one_all_reduce_for_a_model_and_its_cost():
     def step(params, examples):
         return data.value_and_grad(mlp, params, examples, axis="d", **STATIC)
 
-    (one,) = sent(on(mesh(d=N), step, (P(), P("d")), P()), PARAMS, batch(2 * N))
+    (one,) = sent(compiled(on(mesh(d=N), step, (P(), P("d")), P()), PARAMS, batch(2 * N)))
     numbers = sum(leaf.size for leaf in jax.tree.leaves(PARAMS)) + 1  # the cost
     assert (one.kind, one.dtype, one.bytes) == ("all-reduce", "f64", 2 * 3 / 4 * 8 * numbers)

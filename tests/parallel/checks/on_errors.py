@@ -10,8 +10,8 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from manual_bp.models import mlp
-from manual_bp.ops import dense, embedding
-from manual_bp.parallel import collectives, data, fsdp, tensor
+from manual_bp.ops import dense, embedding, squared_error
+from manual_bp.parallel import collectives, data, fsdp, pipeline, sequence, tensor
 from tests.parallel.meshes import mesh, on
 
 X, W = jnp.ones((4, 12)), dense.Params(jnp.ones((12, 8)), jnp.ones(8))
@@ -167,3 +167,65 @@ def test_narrow_wires_need_floating_point():
         on(mesh(data=2), lambda x: data.all_reduce(x, axis="data", wire="int8"), P("data"), P())(
             np.zeros((2, 3), int)
         )
+
+
+def test_unequal_parts_of_time():
+    raises(
+        "ring_attention: k has 5 keys here and q 6 queries; expected equal parts of time on every device",
+        lambda q, k: sequence.ring_attention.fwd(q, k, k, axis="data")[0],
+        jnp.ones((1, 12, 2, 4)), jnp.ones((1, 10, 2, 4)),
+        in_specs=(P(None, "data"), P(None, "data")), out_specs=P(None, "data"),
+    )  # fmt: skip
+
+
+def test_orders_of_time():
+    q = jnp.ones((1, 6, 2, 4))
+
+    def with_order(order):
+        return lambda q: sequence.ring_attention.fwd(q, q, q, axis="data", causal=True, order=order)[0]
+
+    time = P(None, "data")
+    raises(
+        "ring_attention: order was 'balance'; did you mean 'balanced'? Known: balanced, contiguous",
+        with_order("balance"), q, in_specs=time, out_specs=time,
+    )  # fmt: skip
+    raises(
+        'ring_attention: there are 3 times here; expected an even number for order="balanced"',
+        with_order("balanced"), q, in_specs=time, out_specs=time,
+    )  # fmt: skip
+    text = "sequence.balanced: there are 6 times; expected a number that divides by 4, twice the devices"
+    with pytest.raises(ValueError, match=exactly(text)):
+        sequence.balanced(q, 2)
+
+
+class Grows:
+    """A stage that does not keep the shape."""
+
+    @staticmethod
+    def fwd(params, x):
+        return jnp.concatenate([x, x[..., :2]], -1), None
+
+    @staticmethod
+    def bwd(params, res, dy):
+        return params, dy[..., :-2]
+
+
+def test_stages_and_microbatches():
+    text = "pipeline: 6 blocks and 4 stages; expected blocks to divide by stages"
+    with pytest.raises(ValueError, match=exactly(text)):
+        pipeline.specs({"w": jnp.ones((6, 2))}, axis="stage", size=4)
+    with pytest.raises(ValueError, match="pipeline: microbatches was 0; expected a positive integer"):
+        pipeline.schedule(2, 0)
+
+    def run(xs, targets):
+        return pipeline.one_f_one_b(Grows, X, xs, targets, squared_error, axis="data")[0]
+
+    for xs, targets, text in [
+        (jnp.ones((0, 2, 5)), jnp.ones((0, 2, 5)), "pipeline: xs has no microbatch: its shape is (0, 2, 5); "
+         "expected (microbatches, b, ...)"),
+        (jnp.ones((3, 2, 10)), jnp.ones((3, 2, 10)),
+         "pipeline: stage returned (2, 12) for (2, 10); a stage keeps the shape"),
+        (jnp.ones((3, 2, 10)), jnp.ones((4, 2, 10)),
+         "pipeline: targets has shape (4, 2, 10); expected 3 microbatches, as xs has"),
+    ]:  # fmt: skip
+        raises(text, run, xs, targets, in_specs=(P(), P()), out_specs=P())

@@ -12,7 +12,7 @@ import jax_ref
 from manual_bp.ops import activations, dense, layer_norm
 from manual_bp.parallel import data, fsdp
 from tests.close import close
-from tests.parallel.meshes import mesh, on, put, sent
+from tests.parallel.meshes import compiled, mesh, on, put, sent
 
 LAYERS, WIDTH, HIDDEN = 3, 6, 8
 
@@ -133,7 +133,7 @@ def test_one_message_each_way_and_its_bytes():
     params = drawn(width=8)
     f, _ = step_on(4, params)
     x = jnp.zeros((4, 2, 8))
-    found = sent(f, params, x, x)
+    found = sent(compiled(f, params, x, x))
     numbers = sum(leaf[0].size for leaf in jax.tree.leaves(params))
     wanted = [("all-gather", LAYERS), ("all-gather", LAYERS), ("reduce-scatter", LAYERS)]
     assert sorted((c.kind, c.times) for c in found) == wanted

@@ -10,7 +10,7 @@ import jax_ref
 from manual_bp.ops import activations, dense, embedding
 from manual_bp.parallel import data, tensor
 from tests.close import close
-from tests.parallel.meshes import copies, mesh, on, sent
+from tests.parallel.meshes import compiled, copies, mesh, on, sent
 
 RNG = np.random.default_rng(0)
 I, H, O = 5, 12, 3
@@ -89,7 +89,7 @@ def test_one_sum_each_way():
     x, dy = jnp.zeros((7, I)), jnp.zeros((7, O))
     of = specs((UP, DOWN), 4)
     f = on(mesh(m=4), lambda *args: perceptron(*args, axis="m"), (of, P(), P()), (P(), of, P()))
-    found = sent(f, (UP, DOWN), x, dy)
+    found = sent(compiled(f, (UP, DOWN), x, dy))
     # XLA joins sums that do not wait for one another, as y and dx do not here
     assert {c.kind for c in found} == {"all-reduce"}
     assert sum(c.bytes for c in found) == 2 * 3 / 4 * 8 * (7 * O + 7 * I)
@@ -140,7 +140,7 @@ def test_classes_of_a_loss(n, scale):
     split = P(None, None, "m")
     f = on(mesh(m=n), both, (split, P(), P()), (P(), split))
     close(f(logits, labels, dloss), (loss, *vjp(dloss)), 1e-12)
-    assert [c.kind for c in sent(f, logits, labels, dloss)] == (["all-reduce"] * 2 if n > 1 else [])
+    assert [c.kind for c in sent(compiled(f, logits, labels, dloss))] == (["all-reduce"] * 2 if n > 1 else [])
 
 
 def test_a_label_of_no_class_is_nan():
