@@ -93,7 +93,7 @@ def fwd(
     attending.check("attention", q, k, v, bias, mask, segments, **caps, **positions)
     q, k, v = laid_together(q, k, v)
     x = Inputs(q, k, v, bias, mask, segments)
-    tiling, padded, score = _in_tiles(x, _factors(q, scale), block, soft_cap, positions)
+    tiling, padded, score = _in_tiles(x, block, scale, soft_cap, positions)
 
     def visit(is_cut: bool, state: tuple[Array, ...], tile: Array) -> tuple[tuple[Array, ...], None]:
         i, j = tile
@@ -135,8 +135,8 @@ def bwd(
     q, k, bias = x.q, x.k, x.bias
     checks.cotangent("attention", "do", do, q)
     positions = {"causal": causal, "window": window, "query_offset": query_offset}
-    before, after = _factors(q, scale)
-    tiling, padded, score = _in_tiles(x, (before, after), block, soft_cap, positions)
+    c = attending.scale_of(q, scale)
+    tiling, padded, score = _in_tiles(x, block, scale, soft_cap, positions)
     weight = jnp.swapaxes(jnp.sum(wide(do) * wide(o), -1), 1, 2)  # do . o
     do = _pad(do, 1, tiling.queries)
     m, weight = _pad(m, 2, tiling.queries), _pad(weight, 2, tiling.queries)
@@ -155,7 +155,7 @@ def bwd(
         p = unmasked(jnp.exp(a - m_i) / total_i)  # (5)
         dv = _product("bkgts,bkgtd->bksd", p.astype(q.dtype), do_i)  # (6)
         da = unmasked(p * (_product("bkgtd,bksd->bkgts", do_i, v_j) - weight_i))  # (7)
-        ds = after * da if slope is None else unmasked(after * da * slope)  # (8)
+        ds = c * da if slope is None else unmasked(c * da * slope)  # (8)
         ds = ds.astype(q.dtype)
         dq = _product("bkgts,bksd->bkgtd", ds, k_j)  # (9)
         dk = _product("bkgts,bkgtd->bksd", ds, q_i)
@@ -167,7 +167,7 @@ def bwd(
 
     start = [jnp.zeros_like(y, accumulator(y.dtype)) for y in padded[:4] if y is not None]
     dq, dk, dv, *dbias = _over_tiles(visit, varying_as(tuple(start), (x, do)), tiling)
-    cotangents = [(before * dq[:, : q.shape[1]]).astype(q.dtype)]
+    cotangents = [dq[:, : q.shape[1]].astype(q.dtype)]
     cotangents += [d[:, : k.shape[1]].astype(k.dtype) for d in (dk, dv)]
     if bias is not None:
         t, s = attending.in_four_axes(bias).shape[2:]
@@ -177,25 +177,16 @@ def bwd(
 
 def _in_tiles(
     x: Inputs,
-    factors: tuple[float, float],
     block: int | tuple[int, int] | None,
+    scale: float | None,
     soft_cap: float | None,
     positions: dict[str, Any],
 ) -> tuple[Tiles, Inputs, Any]:
-    """The tiles of a call; its inputs padded to whole ones, the queries times the first of `factors`; and
-    `score(i, j, is_cut=...)` of a tile.
-    """
-    before, after = factors
+    """The tiles of a call, its inputs padded to whole ones, and `score(i, j, is_cut=...)` of one of them."""
     tiling = _tiling(x, block, **positions)
-    padded = _padded(x._replace(q=before * x.q), tiling)
-    score = partial(_scores, padded, scale=after, soft_cap=soft_cap, tiling=tiling, **positions)
-    return tiling, padded, score
-
-
-def _factors(q: Array, scale: float | None) -> tuple[float, float]:
-    """What of c the queries are multiplied by, which would cost narrow ones digits, and what the products."""
-    c = attending.scale_of(q, scale)
-    return (c, 1.0) if q.dtype == accumulator(q.dtype) else (1.0, c)
+    padded = _padded(x, tiling)
+    c = attending.scale_of(x.q, scale)
+    return tiling, padded, partial(_scores, padded, scale=c, soft_cap=soft_cap, tiling=tiling, **positions)
 
 
 def _over_tiles(visit: Any, state: tuple[Array, ...], tiling: Tiles) -> tuple[Array, ...]:
@@ -221,11 +212,11 @@ def _scores(
 ) -> tuple[Float[Array, "B K G t s"], Float[Array, "B K G t s"] | None]:
     """(1) of a tile, and with a soft cap the derivative of the capped score by the scaled one."""
     q = _queries(x.q, i, tiling, x.k)
-    s = _product("bkgtd,bksd->bkgts", q, _keys(x.k, j, tiling))
-    if scale != 1:
+    s = scale * _product("bkgtd,bksd->bkgts", q, _keys(x.k, j, tiling))
+    if soft_cap is None:
         # c s - m would be compiled to one operation, which rounds once: where m is c s, rounded by itself, it
         # is not 0 then, and of scores beyond 1e9 its exponential overflows.
-        s = jnp.maximum(scale * s, jnp.finfo(s.dtype).min)
+        s = jnp.maximum(s, jnp.finfo(s.dtype).min)
     a, slope = capped(s, soft_cap)
     if x.bias is not None:
         a += _tile_of(x.bias, i, j, tiling, a).astype(a.dtype)

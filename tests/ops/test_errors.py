@@ -95,6 +95,8 @@ MLP = gated_mlp.Params(*(dense.Params(jnp.ones(shape), None) for shape in ((5, 4
 FIVE: Any = 5
 INTEGERS: Any = (1.0, NOTHING, TRUE, A_TEXT, jnp.array(1))
 NOT_FINITE: Any = (float("nan"), float("inf"), A_TEXT, A_COMPLEX, TRUE, jnp.array(1.0))
+BAD_BLOCKS: Any = (0, (2, 0), (2,), (2, 3, 4), 1.5, TRUE, A_TEXT, [2, 3])
+BAD_WIDTHS: Any = (0, 1.5, A_TEXT, TRUE)
 OF_THE_LOSS: Any = (
     ("label_smoothing", (-0.1, 1.5, NOTHING, *NOT_FINITE), "a number from 0 to 1"),
     ("z_loss", (-0.1, NOTHING, *NOT_FINITE), "a number of at least 0"),
@@ -522,7 +524,7 @@ BAD = [
     *[
         (lambda b=block: attention.fwd(Q, K, K, block=b), ValueError,
          f"attention: block was {block!r}; expected None, a positive integer, or two: queries and keys")
-        for block in (0, (2, 0), (2,), (2, 3, 4), 1.5, TRUE, A_TEXT, [2, 3])
+        for block in BAD_BLOCKS
     ],
     *[
         (lambda x=x: rope.fwd(x), ValueError,
@@ -577,7 +579,7 @@ BAD = [
     *[
         (lambda w=width: gated_mlp.init(KEY, w, 4), ValueError,
          f"gated_mlp.init: in_features was {width!r}; expected a positive integer")
-        for width in (0, 1.5, A_TEXT, TRUE)
+        for width in BAD_WIDTHS
     ],
     (lambda: gated_mlp.init(KEY, 5, 4, dtype=int), ValueError,
      "dense.init: dtype was <class 'int'>; expected a floating point dtype"),
