@@ -21,12 +21,17 @@ SEEDS = st.integers(0, 2**32 - 1)
 AS_DRAWN = (Phase.explicit, Phase.generate)
 """A smaller seed is no simpler case: nothing is gained by a search for one."""
 
-OF_AN_OP = {
-    "attention": {
-        "ladder": "where one p is nearly 1, do . o leaves a rounding that autodiff's own difference does not"
-    }
+NEARLY_ONE = {
+    "ladder": "where one p is nearly 1, do . o leaves a rounding that autodiff's own difference does not"
 }
+
+OF_AN_OP = {"attention": NEARLY_ONE, "gpt": NEARLY_ONE}
 """What is left out of the checks of an op."""
+
+
+IN_THE_MEAN = {"gpt"}
+"""Models so deep that rounding on the way makes either side the nearer one by chance: in narrow dtypes they
+have a test of their own, over many draws."""
 
 
 def finds_nothing(row: Row, seed: int, dtypes: tuple, skip: dict[str, str]) -> None:
@@ -38,7 +43,7 @@ def finds_nothing(row: Row, seed: int, dtypes: tuple, skip: dict[str, str]) -> N
         dtypes=dtypes,
         skip=skip | OF_AN_OP.get(row.case.name, {}),
         kinks="autodiff",
-        precision="everywhere",
+        precision="report" if row.case.name in IN_THE_MEAN else "everywhere",
         **row.example.static,
     )
 

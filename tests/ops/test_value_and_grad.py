@@ -52,10 +52,20 @@ def with_labels(example: Any) -> Rows:
         yield "labels", (state, (x, np.random.default_rng(0).integers(0, 3, len(x)))), example.static
 
 
+def with_targets_of_tokens(example: Any) -> Rows:
+    """Tokens with those that follow them, of which some do not count."""
+    params, ids, *_ = example.args
+    if example.kind != "gpt2":  # to which the loss is nothing new
+        return
+    targets = np.random.default_rng(0).integers(0, len(params.embedding.table), ids.shape)
+    yield "next", ((ids, targets),), example.static | {"ignore_label": 1, "chunk": 4}
+
+
 BATCHES: dict[str, Callable[[Any], Rows]] = {
     "mlp": with_targets,
     "recurrent": with_next,
     "convnet": with_labels,
+    "gpt": with_targets_of_tokens,
 }
 """From an example of a model's forward pass to data for its loss, with names and static options."""
 
