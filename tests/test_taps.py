@@ -178,7 +178,7 @@ def test_taps_of_a_convolutional_network_are_at_every_op_and_make_its_gradient()
 
 
 def test_taps_of_a_decoder_are_at_every_op_of_each_layer_and_at_both_uses_of_a_tied_table():
-    form: dict[str, int] = {"layers": 2, "width": 4, "heads": 2, "hidden": 3, "context": 3}
+    form: dict[str, Any] = {"layers": 2, "width": 4, "heads": 2, "hidden": 3, "context": 3}
     params = gpt.init(jax.random.key(0), 5, dtype=jnp.float64, bias=False, **form)
     ids, following = jnp.asarray(RNG.integers(0, 5, (2, 7, 3)))
 

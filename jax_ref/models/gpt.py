@@ -97,11 +97,18 @@ def apply(
 
     x, _ = jax.lax.scan(layer, x, (params.blocks, keys))
     x = norm(params.norm, x)
-    return x @ params.embedding.table.T.astype(x.dtype) if params.head is None else dense.apply(params.head, x)
+    return (
+        x @ params.embedding.table.T.astype(x.dtype) if params.head is None else dense.apply(params.head, x)
+    )
 
 
 def loss(
-    params: Params, batch: tuple[Any, ...], *, ignore_label: int | None = None, chunk: int = 256, **static: Any
+    params: Params,
+    batch: tuple[Any, ...],
+    *,
+    ignore_label: int | None = None,
+    chunk: int = 256,
+    **static: Any,
 ) -> Float[Array, ""]:
     """The mean cross-entropy of the targets that count, of a batch `(ids, targets)` or `(ids, targets, key)`.
 

@@ -42,7 +42,8 @@ option `keep` says; the rest is made again in its backward:
 Activations are of the dtype `dtype`, than which the params may be wider.
 
 Radford et al. 2019 (GPT-2); Touvron et al. 2023, arXiv:2302.13971 (Llama); Vaswani et al. 2017,
-arXiv:1706.03762; Press & Wolf 2017, arXiv:1608.05859 (tied head); Chen et al. 2016, arXiv:1604.06174 (`keep`).
+arXiv:1706.03762; Press & Wolf 2017, arXiv:1608.05859 (tied head); Chen et al. 2016, arXiv:1604.06174
+(`keep`).
 """
 
 from types import ModuleType
@@ -244,7 +245,7 @@ def fwd(
     `gelu_tanh` of another; `rope_base` that of rotary positions; `dtype` that of the activations, None for
     the params'; `key` draws the dropout.
     """
-    options = Options(heads, activation, eps, rope_base, dropout, keep, params.positions is None)
+    options = Options(heads, activation, eps, rope_base, dropout, keep, _is_rotary(params))
     h, res = _trunk_fwd(params, ids, key, options, dtype)
     logits, res_head = dense.fwd(_head(params), h)  # (10)
     return logits, res._replace(head=res_head)
@@ -268,7 +269,7 @@ def bwd(
 
     What a `tap` makes of a tied head, which is no cotangent, is in the place of the head.
     """
-    options = Options(heads, activation, eps, rope_base, dropout, keep, params.positions is None)
+    options = Options(heads, activation, eps, rope_base, dropout, keep, _is_rotary(params))
     d_head, dh = tap(dense, _head(params), res.head, dlogits)  # (13)
     return _trunk_bwd(params, res, dh, d_head, options, tap)
 
@@ -288,15 +289,15 @@ def value_and_grad(
     chunk: int = linear_cross_entropy.CHUNK,
     dcost: Float[Array, ""] | float = 1.0,
 ) -> tuple[Float[Array, ""], Params]:
-    """The mean cross-entropy in nats over a batch `(ids, targets)` or `(ids, targets, key)`, and the gradient.
+    """The mean cross-entropy in nats over a batch `(ids, targets[, key])`, and the gradient.
 
     `targets` (B, T) are the tokens after those of `ids`; those that are `ignore_label` do not count. The
     logits of `chunk` tokens are there at once. `dcost` is the cotangent of the mean, 1 for the gradient.
     """
     ids, targets, *key = batch
-    options = Options(heads, activation, eps, rope_base, dropout, keep, params.positions is None)
+    checks.option("gpt", "batch", jnp.shape(ids), jnp.size(ids) > 0, "a token or more")
+    options = Options(heads, activation, eps, rope_base, dropout, keep, _is_rotary(params))
     h, res = _trunk_fwd(params, ids, key[0] if key else None, options, dtype)
-    checks.option("gpt", "batch", ids.shape, ids.size > 0, "a token or more")
     of_loss: dict[str, Any] = {"ignore_label": ignore_label, "chunk": chunk}
     losses, res_head = linear_cross_entropy.fwd(_head(params), h, targets, **of_loss)
     counted = jnp.ones(targets.shape, bool) if ignore_label is None else targets != ignore_label
@@ -333,7 +334,7 @@ def _trunk_fwd(
     if params.positions is not None:
         p, res_positions = embedding.fwd(params.positions, _times(ids))
         x = x + p
-    x = x.astype(x.dtype if dtype is None else dtype)
+    x = x.astype(_dtype(x, dtype))
     first, of_layers = _keys(key, params, options)
     x = _dropped(x, first, options)
 
@@ -347,9 +348,7 @@ def _trunk_fwd(
     return h, Residuals(res_embedding, res_positions, res_blocks, res_norm, None, key)
 
 
-def _trunk_bwd(
-    params: Params, res: Residuals, dh: X, d_head: Any, options: Options, tap: Tapper
-) -> Params:
+def _trunk_bwd(params: Params, res: Residuals, dh: X, d_head: Any, options: Options, tap: Tapper) -> Params:
     """The cotangent of the params, of that of the stream behind the last norm and of the head."""
     d_norm, dx = tap(_norm(params.norm), params.norm, res.norm, dh, eps=options.eps)  # (14)
     first, of_layers = _keys(res.key, params, options)
@@ -432,9 +431,7 @@ def _mlp_fwd(params: MLP | gated_mlp.Params, m: X, options: Options) -> tuple[X,
     return b, MLPResiduals(m, u, a)
 
 
-def _mlp_bwd(
-    params: MLP | gated_mlp.Params, res: Any, db: X, options: Options, tap: Tapper
-) -> tuple[Any, X]:
+def _mlp_bwd(params: MLP | gated_mlp.Params, res: Any, db: X, options: Options, tap: Tapper) -> tuple[Any, X]:
     f = _activation(params, options)
     if isinstance(params, gated_mlp.Params):
         return tap(gated_mlp, params, res, db, activation=f)
@@ -481,6 +478,18 @@ def _activation(params: MLP | gated_mlp.Params, options: Options) -> str:
     return usual if options.activation is None else options.activation
 
 
+def _is_rotary(params: Params) -> bool:
+    checks.params("gpt", params, Params)
+    return params.positions is None
+
+
+def _dtype(x: Array, asked: DTypeLike | None) -> DTypeLike:
+    """That of the activations."""
+    floating = asked is None or jnp.issubdtype(asked, jnp.floating)
+    checks.option("gpt", "dtype", asked, floating, "a floating point dtype, or None for that of the params")
+    return x.dtype if asked is None else asked
+
+
 def _head(params: Params) -> dense.Params:
     """The map to the logits: the table, if it is tied."""
     return dense.Params(params.embedding.table.T, None) if params.head is None else params.head
@@ -503,17 +512,20 @@ def _keys(key: Array | None, params: Params, options: Options) -> tuple[Array | 
 
 def _dropped(x: X, keys: Array | None, options: Options, place: int | None = None) -> X:
     """The dropout of `x` with the key at a place of `keys`, if there is any."""
-    return x if keys is None else dropout.fwd(x, keys if place is None else keys[place], rate=options.dropout)[0]
+    return (
+        x if keys is None else dropout.fwd(x, keys if place is None else keys[place], rate=options.dropout)[0]
+    )
 
 
 def _undropped(dx: X, keys: Array | None, options: Options, place: int | None = None) -> X:
     """Its backward pass."""
-    return dx if keys is None else dropout.bwd(keys if place is None else keys[place], dx, rate=options.dropout)
+    return (
+        dx if keys is None else dropout.bwd(keys if place is None else keys[place], dx, rate=options.dropout)
+    )
 
 
 def _check(params: Params, ids: Array, key: Any, options: Options) -> None:
     """Raise for what no op of the model would tell, or not in its terms."""
-    checks.params("gpt", params, Params)
     for name, of in (("norm1", NORM_PARAMS), ("norm2", NORM_PARAMS), ("mlp", (MLP, gated_mlp.Params))):
         value = getattr(params.blocks, name)
         if not isinstance(value, of):
@@ -542,4 +554,6 @@ def _check(params: Params, ids: Array, key: Any, options: Options) -> None:
     checks.choice("gpt", "activation", _activation(params.blocks.mlp, options), activations.MEMBERS)
     checks.number("gpt", "dropout", options.dropout, lambda r: 0 <= r <= 1, "a number in 0..1")
     if options.dropout and key is None:
-        raise ValueError(f"gpt: key was None; expected one of jax.random.key, as dropout is {options.dropout}")
+        raise ValueError(
+            f"gpt: key was None; expected one of jax.random.key, as dropout is {options.dropout}"
+        )

@@ -57,7 +57,7 @@ def _convnet(d: Draw, lead: tuple[int, ...], norm: str, blocks: tuple[tuple[int,
 
 def _gpt(d: Draw, **form: Any) -> gpt.Params:
     """Params of two layers of two heads, five tokens; all are drawn, the gains around 1."""
-    options = {"layers": 2, "width": 4, "heads": 2, "hidden": 3} | form
+    options: dict[str, Any] = {"layers": 2, "width": 4, "heads": 2, "hidden": 3} | form
     made = jax.eval_shape(lambda: gpt.init(jax.random.key(0), 5, **options))
 
     def drawn(path: tuple, leaf: Any) -> Any:
@@ -68,7 +68,7 @@ def _gpt(d: Draw, **form: Any) -> gpt.Params:
 
 
 def _gpt2(d: Draw, lead: tuple[int, ...]) -> tuple:
-    """Keys without a bias: it moves all scores of a query alike, and its gradient is zero but for rounding."""
+    """Keys without a bias: it moves all scores of a query alike, so that its gradient is rounding."""
     params = _gpt(d, context=3)
     keys = params.blocks.k._replace(b=None)
     return params._replace(blocks=params.blocks._replace(k=keys)), d.labels((lead[0], 3), 5)

@@ -17,6 +17,9 @@ from tests.close import close
 
 QUICKER = dict.fromkeys(("ladder", "shrinking", "reference", "transforms"), "the ops have theirs")
 
+SKIPPED = {"gpt": {"batches": "the table has an odd batch and a batch of one"}}
+"""What is left out of the checks of a model."""
+
 Rows = Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]
 """A name; what `value_and_grad` takes after the params, the batch or a state and the batch; its options."""
 
@@ -82,12 +85,16 @@ def test_every_model_has_batches():
     assert set(BATCHES) == set(MODELS)
 
 
-def checked(name, change=lambda value, grads: (value, grads)):
+def checked(name, change=lambda value, grads: (value, grads), **skip):
     model, params, data, static = CASES[name]
     by_hand = functools.partial(getattr(models, model).value_and_grad, **static)
     loss = functools.partial(getattr(jax_ref.models, model).loss, **static)
     return verify.check_value_and_grad(
-        lambda *args: change(*by_hand(*args)), params, *data, reference=loss, skip=QUICKER
+        lambda *args: change(*by_hand(*args)),
+        params,
+        *data,
+        reference=loss,
+        skip=QUICKER | SKIPPED.get(model, {}) | skip,
     )
 
 
@@ -103,7 +110,7 @@ def test_a_mistake_in_the_last_leaf_is_seen(model):
         leaves, tree = jax.tree.flatten(grads)
         return value, jax.tree.unflatten(tree, [*leaves[:-1], 2 * leaves[-1]])
 
-    report = checked(next(name for name in CASES if name.startswith(model)), doubled)
+    report = checked(next(name for name in CASES if name.startswith(model)), doubled, diagnosis="it is seen")
     assert [leaf.verdict for leaf in report.leaves] == [*["right"] * (len(report.leaves) - 1), "wrong"]
 
 
