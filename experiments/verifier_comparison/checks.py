@@ -16,8 +16,8 @@ Each is called with its own defaults, on what its documentation asks for:
 
 All but ours differentiate the floating leaves and close over the others, whose cotangent JAX and PyTorch
 drop unseen; so some mistakes of structure do no harm there. They answer with numbers that differ, ours with
-kinds of mistakes as well. Each is asked as in a process of its own: in float32 without x64, with JAX's own
-rules of promotion.
+kinds of mistakes as well, and ours alone is asked in dtypes of 16 bits, too few for differences. Each is
+asked as in a process of its own: without x64 but in float64, with JAX's own rules of promotion.
 """
 
 import contextlib
@@ -122,8 +122,7 @@ CHECKS: dict[str, tuple[str, Check]] = {
         if torch is not None
         else {}
     ),
-    "ours float32": ("float32", by_ours),
-    "ours float64": ("float64", by_ours),
+    **{f"ours {dtype}": (dtype, by_ours) for dtype in ("bfloat16", "float16", "float32", "float64")},
 }
 """The dtype of each check, and the check; PyTorch's only where that is installed."""
 

@@ -73,9 +73,9 @@ def of_right(name: str, settings: Settings) -> study.Figures:
 
 
 def of_mistake(name: str, settings: Settings) -> study.Figures:
-    """What the checks say of a mistake, by its name; nothing in float32 of one that is below its rounding."""
+    """What the checks say of a mistake, by its name, in the dtypes in which it is one."""
     mistake = MISTAKES[name]
-    asked = [check for check, (dtype, _) in CHECKS.items() if mistake.float32 or dtype != "float32"]
+    asked = [check for check, (dtype, _) in CHECKS.items() if dtype not in mistake.none_in]
     said = {check: ask(check, mistake, ORIGINALS[mistake.original], settings) for check in asked}
     return {
         "name": name,

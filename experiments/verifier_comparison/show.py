@@ -20,7 +20,7 @@ def table(figures: study.Figures) -> Table:
     names = ("caught", "sometimes", "named", "false alarms", "raised", "seconds")
     said = "" if figures["torch"] else " PyTorch is not installed: without torch.autograd.gradcheck."
     if left_out := max(f["left_out"] for f in figures["checks"].values()):
-        said += f" Left out in float32, as below its rounding: {left_out}."
+        said += f" Left out in a narrow dtype, as its rounding is as much: up to {left_out}."
     shown = Table(
         Column("check", no_wrap=True),
         *(Column(name, justify="right") for name in names),
@@ -87,10 +87,10 @@ def sentence(figures: study.Figures) -> str:
     ours = {check: f for check, f in checks.items() if check.startswith("ours")}
     missed = list(dict.fromkeys(name for f in ours.values() for name in f["missed"]))
     accused = list(dict.fromkeys(name for f in ours.values() for name in f["accused"]))
-    named = "/".join(str(f["named"]) for f in ours.values())
+    named = ", ".join(f"{f['named']} in {check.split()[1]}" for check, f in ours.items())
     return (
         f"Mistakes caught at every draw: {caught}; false alarms in {max(_column(checks, 'tries'))} tries on "
-        f"right pairs: {alarms or 'none'}; ours names {named} of the mistakes in float32/float64, misses "
+        f"right pairs: {alarms or 'none'}; of the mistakes ours names {named}, misses "
         f"{_listed(missed)}, and accuses {_listed(accused)}."
     )
 

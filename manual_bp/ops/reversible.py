@@ -12,25 +12,31 @@ The inputs can be had from the outputs, so that no activation is kept:
 f and g are pairs of this package's contract, `fwd(params, x)` and `bwd(params, residuals, dy)`, or `fwd(x)`
 and `bwd(residuals, dy)` where their params are `None`. What (2) subtracts it has rounded: where f or g is
 much larger than the stream it moves, digits of the stream are lost. `reversible_stack` is many of these.
+The streams are added to and saved in at least float32, as (2) would lose the digits of a narrower one; f and
+g are computed in the dtype of x.
 
 Saved: y1, y2.  Gomez et al. 2017, arXiv:1707.04585.
 """
 
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
 from manual_bp import checks
 from manual_bp.bridge import Op
+from manual_bp.precision import wide
 
 Stream = Float[Array, "..."]
 
 
 class Residuals(NamedTuple):
-    """The outputs."""
+    """The outputs in at least float32, and an array without entries that has their own dtype."""
 
     y1: Stream
     y2: Stream
+    form: Float[Array, " 0"]
 
 
 def fwd(
@@ -38,17 +44,18 @@ def fwd(
 ) -> tuple[tuple[Stream, Stream], Residuals]:
     """The outputs `(y1, y2)`, for the backward pass too. `params` are those of f and of g."""
     check("reversible", params, x1, x2, f=f, g=g)
-    outputs = coupled(params, (x1, x2), x1.dtype, f=f, g=g)
-    return outputs, Residuals(*outputs)
+    outputs = coupled(params, (wide(x1), wide(x2)), x1.dtype, f=f, g=g)
+    return narrowed(outputs, x1.dtype)
 
 
 def bwd(
     params: tuple[Any, Any], res: Residuals, d_output: tuple[Stream, Stream], *, f: Op, g: Op
 ) -> tuple[tuple[Any, Any], Stream, Stream]:
     """The cotangents of the params and of both inputs."""
-    for name, d, y in zip(("dy1", "dy2"), d_output, res, strict=True):
-        checks.cotangent("reversible", name, d, y)
-    d_params, (dx1, dx2), _ = uncoupled(params, res, d_output, res.y1.dtype, f=f, g=g)
+    dtype = check_cotangents("reversible", d_output, res)
+    dy1, dy2 = (wide(d) for d in d_output)
+    d_params, d_inputs, _ = uncoupled(params, res[:2], (dy1, dy2), dtype, f=f, g=g)
+    dx1, dx2 = (d.astype(dtype) for d in d_inputs)
     return d_params, dx1, dx2
 
 
@@ -99,6 +106,19 @@ def differentiated(op: Op, params: Any, residuals: Any, dy: Stream, dtype: DType
     dy_ = dy.astype(dtype)
     d_params, dx = (None, op.bwd(residuals, dy_)) if params is None else op.bwd(params, residuals, dy_)
     return d_params, dx.astype(dy.dtype)
+
+
+def narrowed(outputs: tuple[Stream, Stream], dtype: DTypeLike) -> tuple[tuple[Stream, Stream], Residuals]:
+    """The outputs in the dtype of the inputs, and what is saved."""
+    y1, y2 = (y.astype(dtype) for y in outputs)
+    return (y1, y2), Residuals(*outputs, jnp.zeros(0, dtype))
+
+
+def check_cotangents(name: str, d_output: tuple[Stream, Stream], res: Residuals) -> DTypeLike:
+    """The dtype of the outputs; raise unless the cotangents have it, and their shapes."""
+    for letter, d, y in zip(("dy1", "dy2"), d_output, res[:2], strict=True):
+        checks.cotangent(name, letter, d, jax.ShapeDtypeStruct(y.shape, res.form.dtype))
+    return res.form.dtype
 
 
 def check(name: str, params: Any, x1: Any, x2: Any, **pairs: Any) -> None:

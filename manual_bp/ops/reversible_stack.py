@@ -35,24 +35,21 @@ def fwd(
         return reversible.coupled(params, streams, x1.dtype, f=f, g=g), None
 
     outputs, _ = jax.lax.scan(layer, (wide(x1), wide(x2)), params)  # (1)
-    y1, y2 = (y.astype(x1.dtype) for y in outputs)
-    return (y1, y2), Residuals(*outputs)
+    return reversible.narrowed(outputs, x1.dtype)
 
 
 def bwd(
     params: tuple[Any, Any], res: Residuals, d_output: tuple[Stream, Stream], *, f: Op, g: Op
 ) -> tuple[tuple[Any, Any], Stream, Stream]:
     """The cotangents of the stacked params and of both inputs."""
-    for name, d, y in zip(("dy1", "dy2"), d_output, res, strict=True):
-        checks.cotangent("reversible_stack", name, d, jax.ShapeDtypeStruct(y.shape, d_output[0].dtype))
-    dtype = d_output[0].dtype
+    dtype = reversible.check_cotangents("reversible_stack", d_output, res)
 
     def layer(carry: tuple, params: tuple[Any, Any]) -> tuple[tuple, tuple[Any, Any]]:
         outputs, d_outputs = carry
         d_params, d_inputs, inputs = reversible.uncoupled(params, outputs, d_outputs, dtype, f=f, g=g)
         return (inputs, d_inputs), d_params
 
-    last = tuple(res), tuple(wide(d) for d in d_output)
+    last = (res.y1, res.y2), tuple(wide(d) for d in d_output)
     (_, d_inputs), d_params = jax.lax.scan(layer, last, params, reverse=True)
     dx1, dx2 = (d.astype(dtype) for d in d_inputs)
     return d_params, dx1, dx2

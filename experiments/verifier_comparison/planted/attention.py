@@ -194,6 +194,7 @@ MISTAKES = {
             jacobian=lambda p, dp: _through_softmax(p.astype(jnp.bfloat16).astype(p.dtype), dp),
         ),
         ("precision",),
+        none_in=("bfloat16",),
     ),
     "grouped attention: of a group only the first": _grouped(
         partial(grouped_attention_bwd, of_group=lambda d: d[:, :, 0]), ("reduction", "cotangent ignored")

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from .form import Original, Planted
-from .planting import at_right, by_another_cotangent, from_right, instead, narrow, shapes, wide
+from .planting import FEW_DIGITS, at_right, by_another_cotangent, from_right, instead, narrow, shapes, wide
 
 KEEP, EPSILON = 0.75, 1e-6
 
@@ -157,10 +157,10 @@ _at = functools.partial(at_right, ORIGINALS)
 _by = functools.partial(by_another_cotangent, ORIGINALS)
 
 
-def _slope(original: str, slope: Callable[[Any], Any], *kinds: str, float32: bool = True) -> Planted:
+def _slope(original: str, slope: Callable[[Any], Any], *kinds: str, none_in: tuple[str, ...] = ()) -> Planted:
     """An activation with another derivative."""
     return _instead(
-        original, lambda x, dy: narrow(dy.dtype, wide(dy) * slope(wide(x))), *kinds, float32=float32
+        original, lambda x, dy: narrow(dy.dtype, wide(dy) * slope(wide(x))), *kinds, none_in=none_in
     )
 
 
@@ -220,7 +220,11 @@ MISTAKES = {
     "one at zero": _slope("SiLU", lambda x: jnp.where(x == 0, 1, _silu_slope(x)), "conditional"),
     "slope at the output": _instead("SiLU", lambda x, dy: _silu_bwd(_silu_fwd(x)[0], dy), "derivative"),
     "slope in float16": _slope(
-        "SiLU", lambda x: _silu_slope(x.astype(jnp.float16)).astype(x.dtype), "precision", "not finite"
+        "SiLU",
+        lambda x: _silu_slope(x.astype(jnp.float16)).astype(x.dtype),
+        "precision",
+        "not finite",
+        none_in=FEW_DIGITS,
     ),
     "slope of the approximation by tanh": _slope("GELU", _gelu_slope_by_tanh),
     "density forgotten": _slope("GELU", _gelu_probability, "path"),

@@ -29,5 +29,5 @@ class Planted(NamedTuple):
     fwd: Callable[..., Any]
     bwd: Callable[..., Any]
     kinds: tuple[str, ...]
-    float32: bool = True
-    """Whether it is above float32's rounding."""
+    none_in: tuple[str, ...] = ()
+    """Dtypes in which it is no mistake, as rounding in them is as much."""

@@ -169,7 +169,7 @@ MISTAKES = {
     "weight a thousandth too small": _at(1, "dense", lambda c: 0.999 * c, "factor"),
     "input a ten-thousandth too large": _at(0, "dense", lambda c: 1.0001 * c, "factor"),
     "weight off by 1e-5 of itself": _at(1, "dense", lambda c: (1 + 1e-5) * c, "factor"),
-    "weight off by 1e-6 of itself": _at(1, "dense", lambda c: (1 + 1e-6) * c, "factor", float32=False),
+    "weight off by 1e-6 of itself": _at(1, "dense", lambda c: (1 + 1e-6) * c, "factor"),
     "weight off by 1e-3 at one element": _at(1, "dense", lambda c: c.at[1, 2].multiply(1.001), *_ENTRY),
     "weight's first element left out": _at(1, "dense", lambda c: c.at[0, 0].set(0), *_ENTRY),
     "input negated": _at(0, "dense", jnp.negative, "sign"),
@@ -177,11 +177,18 @@ MISTAKES = {
     "weight averaged over examples": _from(1, "dense", lambda r, d, c: c / d.shape[0], "reduction", "factor"),
     "weight decay in the gradient": _from(1, "dense", lambda r, d, c: c + 0.01 * r[1], "added term"),
     "weak weight decay in the gradient": _from(1, "dense", lambda r, d, c: c + 1e-4 * r[1], "added term"),
-    "input through float16": _at(0, "dense", lambda c: c.astype(jnp.float16).astype(c.dtype), "precision"),
-    "input saved in bfloat16": _instead(
-        "dense", lambda r, d: _dense_bwd((r[0].astype(jnp.bfloat16).astype(d.dtype), r[1]), d), "precision"
+    "input through float16": _at(
+        0, "dense", lambda c: c.astype(jnp.float16).astype(c.dtype), "precision", none_in=("float16",)
     ),
-    "weight's cotangent left in bfloat16": _at(1, "dense", lambda c: c.astype(jnp.bfloat16), "structure"),
+    "input saved in bfloat16": _instead(
+        "dense",
+        lambda r, d: _dense_bwd((r[0].astype(jnp.bfloat16).astype(d.dtype), r[1]), d),
+        "precision",
+        none_in=("bfloat16",),
+    ),
+    "weight's cotangent left in bfloat16": _at(
+        1, "dense", lambda c: c.astype(jnp.bfloat16), "structure", none_in=("bfloat16",)
+    ),
     "weight without the output's cotangent": _from(
         1, "dense", lambda r, d, c: _dense_bwd(r, jnp.ones_like(d))[1], "cotangent ignored"
     ),

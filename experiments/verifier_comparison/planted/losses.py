@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from .form import Original, Planted
-from .planting import at_right, by_another_cotangent, from_right, instead, narrow, wide
+from .planting import FEW_DIGITS, at_right, by_another_cotangent, from_right, instead, narrow, wide
 
 SMOOTHING, Z_LOSS, DELTA = 0.1, 1e-4, 1.0
 
@@ -293,7 +293,10 @@ MISTAKES = {
     "mean over examples only": _at(0, _MSE, lambda c: c * c.shape[1], "factor", "reduction"),
     "mean over everything twice": _at(0, _MSE, lambda c: c / c.size, "factor", "reduction"),
     "error through float16": _instead(
-        _MSE, lambda e, d: _squared_bwd(e.astype(jnp.float16).astype(e.dtype), d), "precision"
+        _MSE,
+        lambda e, d: _squared_bwd(e.astype(jnp.float16).astype(e.dtype), d),
+        "precision",
+        none_in=FEW_DIGITS,
     ),
     "wrong for a batch of one": _from(0, _MSE, lambda r, d, c: c if len(c) > 1 else c / 2, "batch"),
 }

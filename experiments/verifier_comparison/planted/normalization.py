@@ -8,7 +8,7 @@ from functools import partial
 import jax.numpy as jnp
 
 from .form import Original, Planted
-from .planting import edited, narrow, normal, wide
+from .planting import SINGLE, edited, narrow, normal, wide
 
 EPS = 1e-5
 GROUPS = 2
@@ -233,7 +233,7 @@ MISTAKES = {
     "layer norm: one element is a hundredth too large": _layer(
         edited(layer_norm_bwd, lambda r, dy, dx, dg, db: (dx.at[0, 3].mul(1.01), dg, db)), ("conditional",)
     ),
-    "layer norm: computed in float32": _layer(_in_float32, ("precision",), float32=False),
+    "layer norm: computed in float32": _layer(_in_float32, ("precision",), none_in=SINGLE),
     "batch norm: the statistics are constants": _batch(
         partial(batch_norm_bwd, mean=False, variance=False), CONSTANT
     ),
@@ -252,7 +252,7 @@ MISTAKES = {
         edited(batch_norm_bwd, _without_tail), ("batch", "reduction")
     ),
     "batch norm: the bias's is summed in bfloat16": _batch(
-        edited(batch_norm_bwd, _sums_in_bfloat16), ("precision",)
+        edited(batch_norm_bwd, _sums_in_bfloat16), ("precision",), none_in=("bfloat16",)
     ),
     "RMS norm: the mean square is a constant": _rms(partial(rms_norm_bwd, through=False), CONSTANT),
     "RMS norm: not divided by the width": _rms(partial(rms_norm_bwd, size=1), ("derivative", "path")),

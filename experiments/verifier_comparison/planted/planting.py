@@ -8,6 +8,12 @@ import numpy as np
 
 from .form import Original, Planted
 
+FEW_DIGITS = ("bfloat16", "float16")
+"""The dtypes of 16 bits."""
+
+SINGLE = ("float32", *FEW_DIGITS)
+"""The dtypes of no more digits than float32."""
+
 
 def wide(x: Any) -> Any:
     """`x` in float32 or wider, in which sums are taken."""
@@ -40,10 +46,14 @@ def edited(bwd: Callable[..., Any], edit: Callable[..., Any]) -> Callable[..., A
 
 
 def instead(
-    originals: dict[str, Original], original: str, bwd: Callable[..., Any], *kinds: str, float32: bool = True
+    originals: dict[str, Original],
+    original: str,
+    bwd: Callable[..., Any],
+    *kinds: str,
+    none_in: tuple[str, ...] = (),
 ) -> Planted:
     """An original's forward with another backward."""
-    return Planted(original, originals[original].fwd, bwd, kinds, float32)
+    return Planted(original, originals[original].fwd, bwd, kinds, none_in)
 
 
 def from_right(
@@ -52,7 +62,7 @@ def from_right(
     original: str,
     change: Callable[..., Any],
     *kinds: str,
-    float32: bool = True,
+    none_in: tuple[str, ...] = (),
 ) -> Planted:
     """An original with entry `which` of its cotangents replaced by `change(residuals, d_output, entry)`."""
     right = originals[original].bwd
@@ -62,7 +72,7 @@ def from_right(
         entries[which] = change(residuals, d_output, entries[which])
         return tuple(entries)
 
-    return instead(originals, original, bwd, *kinds, float32=float32)
+    return instead(originals, original, bwd, *kinds, none_in=none_in)
 
 
 def at_right(
@@ -71,10 +81,10 @@ def at_right(
     original: str,
     change: Callable[..., Any],
     *kinds: str,
-    float32: bool = True,
+    none_in: tuple[str, ...] = (),
 ) -> Planted:
     """An original with entry `which` of its cotangents replaced by `change(entry)`."""
-    return from_right(originals, which, original, lambda res, d, c: change(c), *kinds, float32=float32)
+    return from_right(originals, which, original, lambda res, d, c: change(c), *kinds, none_in=none_in)
 
 
 def by_another_cotangent(

@@ -21,7 +21,6 @@ import pytest
 
 from experiments.common import errors, interruption
 from experiments.train import job as main_job
-from experiments.train import quiet
 from experiments.train.checkpoint import Checkpoints
 from experiments.train.lockstep import Lockstep
 from tests.experiments.train.test_checkpoint import files_up_to
@@ -355,7 +354,6 @@ def test_params_that_overflow_in_the_last_step_are_not_kept(tmp_path):
 
 
 @pytest.mark.parametrize(("fault", "at"), [("full", 1), ("full", 3), ("gone", 3)])
-@pytest.mark.filterwarnings(f"ignore:{quiet.UNSTARTED}:RuntimeWarning")  # pytest has its own filters
 def test_a_save_that_fails_is_one_sentence_and_what_was_kept_stays(fault, at, tmp_path):
     def failing(self, number, *args):
         if number == at and fault == "gone":

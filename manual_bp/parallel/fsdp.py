@@ -1,0 +1,186 @@
+r"""Fully sharded data parallelism: each device has a part of every param, and some of the examples.
+
+    w    = [w^1 .. w^n]                                             (1)
+    y^s  = f(w, x^s)                                                (2)
+    dw^s = (sum_r dw_r)^s,    dw_r by device r's examples           (3)
+
+The whole of w is on a device only while a layer computes: gathered (1) in its forward, let go, and gathered
+again in its backward, where its gradient is summed and split in one collective (3). The split leaves of a
+layer are one flat message each way; a leaf that does not divide is whole on all devices, and its gradient
+summed (all such leaves of a layer together).
+
+`layers` runs a stack of them under a scan, as XLA merges a second gather with the first where the loop is
+unrolled, and so keeps w.
+
+Rajbhandari et al. 2020, arXiv:1910.02054 (ZeRO-3).
+"""
+
+from collections.abc import Callable
+from math import prod
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array
+
+from manual_bp import checks
+from manual_bp.bridge import Op
+from manual_bp.parallel import axes, collectives
+from manual_bp.sharding import varying_as
+
+
+def layout(params: Any, size: int) -> Any:
+    """The dimension of each leaf that is split over `size` devices, the longest that divides; None if none.
+
+    `params` are whole, arrays or their shapes, and those of one layer. The tree is hashable if theirs is.
+    """
+    checks.number("fsdp.layout", "size", size, lambda n: n >= 1 and n == int(n), "a positive integer")
+
+    def dim(leaf: Any) -> int | None:
+        able = [d for d, length in enumerate(leaf.shape) if length and length % size == 0]
+        return max(able, key=lambda d: leaf.shape[d], default=None)
+
+    return jax.tree.map(dim, params)
+
+
+def specs(layout: Any, axis: str, *, stacked: bool = False) -> Any:
+    """How the params lie on the mesh, for `jax.shard_map`; with a leading axis of layers if `stacked`."""
+
+    def spec(dim: int | None) -> P:
+        return P() if dim is None else P(*[None] * (dim + stacked), axis)
+
+    return jax.tree.map(spec, layout, is_leaf=_is_none)
+
+
+def gather(params: Any, layout: Any, *, axis: str | None) -> Any:
+    """The whole of params of which each device has a part."""
+    axes.check("fsdp.gather", axis)
+    leaves, structure = jax.tree.flatten(params)
+    dims = _dims("fsdp.gather", "params", structure, layout)
+    if axis is None:
+        return params
+    whole: list[Any] = list(axes.vary(leaves, axis))
+    for where in _messages(leaves, dims):
+        flat = jnp.concatenate([leaves[i].ravel() for i in where])
+        rows, _ = collectives.all_gather.fwd(flat[None], axis=axis)  # (1)
+        for i, part in zip(where, _cut(rows, [leaves[i].shape for i in where]), strict=True):
+            whole[i] = _joined(part, dims[i])
+    return jax.tree.unflatten(structure, whole)
+
+
+def scatter(grads: Any, layout: Any, *, axis: str | None) -> Any:
+    """A device's part of the sum of gradients by whole params."""
+    op = "fsdp.scatter"
+    axes.check(op, axis)
+    leaves, structure = jax.tree.flatten(grads)
+    dims = _dims(op, "grads", structure, layout)
+    if axis is None:
+        return grads
+    axes.shares(op, {"grads": grads}, axis)
+    n = axes.size(axis)
+    parts: list[Any] = list(leaves)
+    rest = [i for i, dim in enumerate(dims) if dim is None]
+    for i, x in zip(rest, lax.psum([leaves[i] for i in rest], axis) if rest else [], strict=True):
+        parts[i] = x
+    for where in _messages(leaves, dims):
+        split = [_split(op, i, leaves[i], dims[i], n, axis) for i in where]
+        flat = jnp.concatenate([x.reshape(n, -1) for x in split], 1)
+        row, _ = collectives.reduce_scatter.fwd(flat, axis=axis)  # (3)
+        for i, part in zip(where, _cut(row, [x.shape[1:] for x in split]), strict=True):
+            parts[i] = part[0]
+    return jax.tree.unflatten(structure, parts)
+
+
+class _Pair(NamedTuple):
+    fwd: Callable[..., tuple[Any, Any]]
+    bwd: Callable[..., Any]
+
+
+class Layers(_Pair):
+    """`fwd(params, x, *, layer, layout, axis, **static) -> (y, residuals)`, and its `bwd`."""
+
+
+def _layers_fwd(
+    params: Any, x: Any, *, layer: Op, layout: Any, axis: str | None, **static: Any
+) -> tuple[Any, Any]:
+    """The output of the last layer, and what each saved.
+
+    `params` are a device's parts with a leading axis of layers, `layout` that of one layer. `layer` has
+    `fwd(params, x) -> (x, residuals)` and its `bwd`, whose residuals hold no params.
+    """
+
+    def step(x: Any, part: Any) -> tuple[Any, Any]:
+        return layer.fwd(gather(part, layout, axis=axis), x, **static)  # (1), (2)
+
+    return lax.scan(step, varying_as(axes.vary(x, axis), params), params)
+
+
+def _layers_bwd(
+    params: Any, res: Any, dy: Any, *, layer: Op, layout: Any, axis: str | None, **static: Any
+) -> tuple[Any, Any]:
+    """The cotangents of a device's parts, and of `x`."""
+
+    def step(dy: Any, of_layer: tuple[Any, Any]) -> tuple[Any, Any]:
+        part, saved = of_layer
+        d_params, dx = layer.bwd(gather(part, layout, axis=axis), saved, dy, **static)  # (1) once more
+        return dx, scatter(d_params, layout, axis=axis)  # (3)
+
+    dx, d_params = lax.scan(step, varying_as(dy, (params, res)), (params, res), reverse=True)
+    return d_params, dx
+
+
+layers = Layers(_layers_fwd, _layers_bwd)
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def _dims(op: str, name: str, structure: Any, layout: Any) -> list[int | None]:
+    try:
+        return structure.flatten_up_to(layout)
+    except ValueError:
+        raise ValueError(
+            f"{op}: {name} and layout have different trees; expected the layout of these params"
+        ) from None
+
+
+def _messages(leaves: list[Any], dims: list[int | None]) -> list[list[int]]:
+    """The positions of the split leaves, those of one dtype together."""
+    by_dtype: dict[Any, list[int]] = {}
+    for i, (leaf, dim) in enumerate(zip(leaves, dims, strict=True)):
+        if dim is not None:
+            by_dtype.setdefault(leaf.dtype, []).append(i)
+    return list(by_dtype.values())
+
+
+def _cut(rows: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
+    """A message of rows, as the arrays (rows, *shape) that are in it one after the other."""
+    found, start = [], 0
+    for shape in shapes:
+        end = start + prod(shape)
+        found.append(rows[:, start:end].reshape(-1, *shape))
+        start = end
+    return found
+
+
+def _joined(parts: Array, dim: int | None) -> Array:
+    """Parts (n, *part) put together along a dimension."""
+    assert dim is not None, "only what is split is in a message"
+    shape = list(parts.shape[1:])
+    shape[dim] *= len(parts)
+    return jnp.moveaxis(parts, 0, dim).reshape(shape)
+
+
+def _split(op: str, i: int, x: Array, dim: int | None, n: int, axis: str) -> Array:
+    """The parts (n, *part) of an array along a dimension."""
+    assert dim is not None, "only what is split is in a message"
+    if dim >= x.ndim or x.shape[dim] % n:
+        raise ValueError(
+            f"{op}: leaf {i} of grads has shape {x.shape}; expected its dimension {dim} to divide by {n}, "
+            f"the size of mesh axis {axis!r}"
+        )
+    shape = (*x.shape[:dim], n, x.shape[dim] // n, *x.shape[dim + 1 :])
+    return jnp.moveaxis(x.reshape(shape), dim, 0)
