@@ -1,5 +1,5 @@
-r"""Pre-norm decoder of text: GPT-2, Llama, and what lies between.   Axes: B batch, T time, C width, H heads of
-D features, K heads of keys and values, F hidden features, V vocabulary; l = 1..L numbers the layers.
+r"""Pre-norm decoder of text: GPT-2, Llama, and what lies between.   Axes: B batch, T time, C width, H heads
+of D features, K heads of keys and values, F hidden features, V vocabulary; l = 1..L numbers the layers.
 
     x^0  = E_id + P_t,    or E_id with rotary positions             (1)
     n    = norm_1(x)                                                (2)
@@ -79,6 +79,7 @@ KEEP = ("all", "matmuls", "inputs")
 STANDARD_DEVIATION = 0.02
 """Of the weights at first; of those that add to the stream it is over the root of how many do, 2 L."""
 
+Table = embedding.Params
 Norm = layer_norm.Params | rms_norm.Params
 X = Float[Array, "B T C"]
 
@@ -108,8 +109,8 @@ class Block(NamedTuple):
 class Params(NamedTuple):
     """`positions` is None for rotary ones, `head` for one that is tied to the embedding."""
 
-    embedding: embedding.Params
-    positions: embedding.Params | None
+    embedding: Table
+    positions: Table | None
     blocks: Block
     norm: Norm
     head: dense.Params | None
@@ -461,10 +462,12 @@ def _restored(params: Block, saved: Any, keys: Array | None, options: Options) -
         n, res_norm1 = _norm(params.norm1).fwd(params.norm1, x, eps=options.eps)
         m, res_norm2 = _norm(params.norm2).fwd(params.norm2, x1, eps=options.eps)
         if isinstance(params.mlp, gated_mlp.Params):
-            res_mlp = gated_mlp.Residuals(m, *hidden)
+            g, u = hidden
+            res_mlp = gated_mlp.Residuals(m, g, u)
         else:
-            a, _ = activations.MEMBERS[_activation(params.mlp, options)].fwd(*hidden)
-            res_mlp = MLPResiduals(m, *hidden, a)
+            (u,) = hidden
+            a, _ = activations.MEMBERS[_activation(params.mlp, options)].fwd(u)
+            res_mlp = MLPResiduals(m, u, a)
         return BlockResiduals(res_norm1, n, of_attention, res_norm2, res_mlp)
     return saved
 
