@@ -56,6 +56,12 @@ class Done(NamedTuple):
 
 
 def run_job(*arguments):
+    """Run the main job in this process without its picture, which takes longer than a short run."""
+    with mock.patch.object(main_job.picture, "draw"):
+        return drawn_job(*arguments)
+
+
+def drawn_job(*arguments):
     """Run the main job in this process, which has compiled and imported most of it already."""
     out, err = io.StringIO(), io.StringIO()
     with (
@@ -80,7 +86,7 @@ class Trained(NamedTuple):
 
 def trained_in(folder, *arguments):
     """Run the main job in a folder to its end."""
-    done = run_job("--out", folder, *arguments)
+    done = drawn_job("--out", folder, *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return Trained(folder, done.stdout)
@@ -107,7 +113,7 @@ def same(a, b):
 
 
 def test_default_job(tmp_path):
-    done = run_job("--out", tmp_path / "run")
+    done = drawn_job("--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     found = figures(tmp_path / "run")
     for engine in ("manual", "autodiff"):
@@ -179,7 +185,9 @@ def wait_for_epochs(process, folder, count):
     raise AssertionError(f"no checkpoint {count}; exit code {process.poll()}")
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=lambda how: how.name)
+@pytest.mark.parametrize(
+    "how", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL], ids=lambda how: how.name
+)
 def test_interrupted_or_killed_run_goes_on_as_if_nothing_had_been(how, tmp_path):
     settings = ["--widths", 64, 8, 10, "--epochs", 8, "--engine", "manual"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -320,7 +328,7 @@ DIVERGED = {
 @pytest.mark.parametrize("name", DIVERGED)
 def test_diverged_run_says_so_and_keeps_what_was_done(name, tmp_path):
     settings, epoch, what = DIVERGED[name]
-    done = run_job("--out", tmp_path, *settings)
+    done = drawn_job("--out", tmp_path, *settings)
     assert (done.returncode, done.stderr) == (1, "")
     found = strict(tmp_path)
     number = found["diverged"]
@@ -331,7 +339,7 @@ def test_diverged_run_says_so_and_keeps_what_was_done(name, tmp_path):
     assert found["epochs_done"] == number - 1
     assert len(found["history"]) == number
     assert None in found["history"][-1]["engines"]["manual"].values()
-    assert (tmp_path / "picture.png").exists()
+    assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
     assert all(np.isfinite(leaf).all() for leaf in params(tmp_path).values()) if number > 1 else True
     numbers = {path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()}
     assert numbers == ({str(n) for n in range(max(1, number - 2), number)})

@@ -37,9 +37,10 @@ def test_few_rounds_are_marked(rounds):
 
 
 def test_both_engines_are_seen_where_they_agree():
-    manual, autodiff = (line for line in drawn(1)[1].lines)
+    axes = drawn(1)[1]
+    manual, autodiff = axes.lines
     assert manual.get_markersize() > autodiff.get_markersize()
-    assert all(tick == int(tick) for tick in drawn(1)[1].get_xticks())
+    assert all(tick == int(tick) for tick in axes.get_xticks())
 
 
 @pytest.mark.parametrize("parts", [2, FEW + 1])

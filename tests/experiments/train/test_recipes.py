@@ -18,7 +18,7 @@ from experiments import data
 from experiments.train import models
 from experiments.train.parts import mapped, parts
 from tests.experiments.train.models import characters, running_mean
-from tests.experiments.train.test_job import figures, params, run_job, same
+from tests.experiments.train.test_job import drawn_job, figures, params, run_job, same
 
 MODELS = ["running_mean", "characters"]
 
@@ -50,7 +50,7 @@ def trained(tmp_path_factory):
     @functools.cache
     def of(model):
         folder = tmp_path_factory.mktemp(model)
-        done = run_job("--out", folder, *asked(model))
+        done = drawn_job("--out", folder, *asked(model))
         assert done.returncode == 0, done.stderr
         return Trained(folder, done.stdout)
 
