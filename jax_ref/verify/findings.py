@@ -25,6 +25,7 @@ KINDS = {
     "constant": "a cotangent is the right one without one of the reference's constants or masks",
     "value": "the derivative of a step is taken with another value, as that from before it for that after it",
     "input": "a cotangent is the right one for other values of another argument",
+    "copies": "what should be the same on all shards of a mesh axis differs",
     "conditional": "a cotangent is right but where a condition on the inputs holds",
     "cotangent ignored": "a cotangent does not depend on that of the output, or on all of it",
     "not linear": "a cotangent is not linear in that of the output",

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jax_ref.verify.oracle import is_floating
-from manual_bp.models import mlp
+from manual_bp.models import gpt, mlp
 from manual_bp.ops import (
     activations,
     attention,
@@ -394,6 +394,14 @@ def _weights_of_the_tokens_forgotten(params, res, dloss, **options):
     return dparams, *linear_cross_entropy.bwd(params, res, dloss, **options)[1:]
 
 
+def _second_use_of_a_tied_table_forgotten(params, res, dlogits, **static):
+    """As if the head were a matrix of its own."""
+    if params.head is not None:
+        return gpt.bwd(params, res, dlogits, **static)
+    head = dense.Params(params.embedding.table.T, None)
+    return gpt.bwd(params._replace(head=head), res, dlogits, **static)._replace(head=None)
+
+
 MISTAKES = {
     "bias gradient not summed": _in_dense(_bias_not_summed),
     "bias gradient forgotten": _in_dense(_bias_forgotten),
@@ -440,6 +448,7 @@ MISTAKES = {
     ),
     "one small leaf negated in a deep net": _of("mlp", mlp, _mlp_negates_a_bias),
     "update before propagating": _of("mlp", mlp, _mlp_updates_before_propagating),
+    "second use of a tied table forgotten": _of("gpt", gpt, _second_use_of_a_tied_table_forgotten),
     "kernel not flipped": _of("conv", conv, _kernel_not_flipped),
     "ends of the padding exchanged": _of("conv", conv, _ends_of_the_padding_exchanged),
     "first entry for the largest": _of("pool.max", pool.max, _first_entry_for_the_largest),

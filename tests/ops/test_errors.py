@@ -9,7 +9,7 @@ import jaxtyping
 import pytest
 
 from manual_bp import differentiable
-from manual_bp.models import convnet, mlp, recurrent
+from manual_bp.models import convnet, gpt, mlp, recurrent
 from manual_bp.ops import (
     activations,
     attention,
@@ -62,6 +62,7 @@ NET = mlp.init(jax.random.key(0), [5, 4, 3], dtype=jnp.float64)
 TEXT_NET = recurrent.init(jax.random.key(0), 5, (2, 3), dtype=jnp.float64)
 IMAGE_NET = convnet.init(jax.random.key(0), (5, 4, 2), ((3,),), (3,), dtype=jnp.float64)
 IMAGES, UNSEEN = jnp.ones((7, 5, 4, 2)), convnet.init_state(IMAGE_NET)
+DECODER = gpt.init(jax.random.key(0), 5, layers=1, width=12, heads=6, context=4, dtype=jnp.float64)
 IDS, EMPTY = jnp.zeros((7, 4), int), recurrent.zero_state(7, (2, 3), dtype=jnp.float64)
 NARROW, HALF = (jax.tree.map(lambda p, d=d: p.astype(d), W) for d in (jnp.float32, jnp.bfloat16))
 A_TUPLE: Any = tuple(W)
@@ -114,6 +115,12 @@ def backward(name, da):
 
 
 # what is called, the type of the error, and its message
+def _with_keys(features):
+    """The decoder with keys and values of so many features."""
+    w = dense.Params(jnp.ones((1, 12, features)), None)
+    return DECODER._replace(blocks=DECODER.blocks._replace(k=w, v=w))
+
+
 BAD = [
     (lambda: dense.fwd(W, X[:, :4]), ValueError,
      "dense: x has shape (7, 4); expected 5 features in its last axis, as params.w has shape (5, 3)"),
@@ -422,6 +429,42 @@ BAD = [
     (lambda: lstm.fwd(LSTM, STEPS, A_TUPLE), TypeError, "lstm: state is a tuple; expected lstm.State(h, c)"),
     (lambda: rnn.fwd(RNN, STEPS, HIDDEN, activation="thanh"), ValueError,
      "rnn: activation was 'thanh'; did you mean 'tanh'? Known: relu, tanh"),
+    (lambda: gpt.init(jax.random.key(0), 5, layers=0, width=12, heads=6), ValueError,
+     "gpt.init: layers was 0; expected a positive integer"),
+    (lambda: gpt.init(jax.random.key(0), 5, layers=1, width=12, heads=5), ValueError,
+     "gpt.init: heads was 5; expected a number that divides the width 12"),
+    (lambda: gpt.init(jax.random.key(0), 5, layers=1, width=12, heads=6, key_heads=4), ValueError,
+     "gpt.init: key_heads was 4; expected a number that divides the 6 heads"),
+    (lambda: gpt.init(jax.random.key(0), 5, layers=1, width=12, heads=6, norm="rmsnorm"), ValueError,
+     "gpt.init: norm was 'rmsnorm'; did you mean 'rms_norm'? Known: layer_norm, rms_norm"),
+    (lambda: gpt.fwd(A_TUPLE, IDS, heads=6), TypeError,
+     "gpt: params is a tuple; expected gpt.Params(embedding, positions, blocks, norm, head)"),
+    (lambda: gpt.fwd(DECODER._replace(blocks=DECODER.blocks._replace(mlp=W)), IDS, heads=6), TypeError,
+     "gpt: params.blocks.mlp is a Params; expected gpt.MLP or gated_mlp.Params"),
+    (lambda: gpt.fwd(DECODER, IDS.astype(float), heads=6), TypeError,
+     "gpt: ids has dtype float64; expected an integer dtype"),
+    (lambda: gpt.fwd(DECODER, IDS[0], heads=6), ValueError,
+     "gpt: ids has shape (4,); expected two axes (batch, time)"),
+    (lambda: gpt.fwd(DECODER, jnp.zeros((7, 5), int), heads=6), ValueError,
+     "gpt: ids has shape (7, 5); expected at most 4 tokens, as many as params.positions has"),
+    (lambda: gpt.fwd(DECODER, IDS, heads=5), ValueError,
+     "gpt: heads was 5; expected a number that divides 12, the width of params.blocks.q.w"),
+    (lambda: gpt.fwd(_with_keys(8), IDS, heads=6), ValueError,
+     "gpt: params.blocks.k.w has 8 features; expected 2 for each of some heads whose number divides the 6"),
+    (lambda: gpt.fwd(DECODER, IDS, heads=6, activation="gelu_tang"), ValueError,
+     "gpt: activation was 'gelu_tang'; did you mean 'gelu_tanh'? Known: elu, "),
+    (lambda: gpt.fwd(DECODER, IDS, heads=6, keep="matmul"), ValueError,
+     "gpt: keep was 'matmul'; did you mean 'matmuls'? Known: all, inputs, matmuls"),
+    (lambda: gpt.fwd(DECODER, IDS, heads=6, dropout=1.5), ValueError,
+     "gpt: dropout was 1.5; expected a number in 0..1"),
+    (lambda: gpt.fwd(DECODER, IDS, heads=6, dropout=0.5), ValueError,
+     "gpt: key was None; expected one of jax.random.key, as dropout is 0.5"),
+    (lambda: gpt.fwd(DECODER, IDS, heads=6, dtype="int32"), ValueError,
+     "gpt: dtype was 'int32'; expected a floating point dtype"),
+    (lambda: gpt.value_and_grad(DECODER, (IDS[:, :0], IDS[:, :0]), heads=6), ValueError,
+     "gpt: batch was (7, 0); expected a token or more"),
+    (lambda: gpt.value_and_grad(DECODER, (IDS, IDS[:, 1:]), heads=6), ValueError,
+     "linear_cross_entropy: targets has shape (7, 3); expected (7, 4), one label per token"),
     *[
         row
         for op, name in ((reversible, "reversible"), (reversible_stack, "reversible_stack"))
