@@ -246,9 +246,9 @@ def fwd(
     `gelu_tanh` of another; `rope_base` that of rotary positions; `dtype` that of the activations, None for
     the params'; `key` draws the dropout.
     """
-    options = Options(heads, activation, eps, rope_base, dropout, keep, _is_rotary(params))
+    options = Options(heads, activation, eps, rope_base, dropout, keep, is_rotary(params))
     h, res = _trunk_fwd(params, ids, key, options, dtype)
-    logits, res_head = dense.fwd(_head(params), h)  # (10)
+    logits, res_head = dense.fwd(head_of(params), h)  # (10)
     return logits, res._replace(head=res_head)
 
 
@@ -270,8 +270,8 @@ def bwd(
 
     What a `tap` makes of a tied head, which is no cotangent, is in the place of the head.
     """
-    options = Options(heads, activation, eps, rope_base, dropout, keep, _is_rotary(params))
-    d_head, dh = tap(dense, _head(params), res.head, dlogits)  # (13)
+    options = Options(heads, activation, eps, rope_base, dropout, keep, is_rotary(params))
+    d_head, dh = tap(dense, head_of(params), res.head, dlogits)  # (13)
     return _trunk_bwd(params, res, dh, d_head, options, tap)
 
 
@@ -297,15 +297,15 @@ def value_and_grad(
     """
     ids, targets, *key = batch
     checks.option("gpt", "batch", jnp.shape(ids), jnp.size(ids) > 0, "a token or more")
-    options = Options(heads, activation, eps, rope_base, dropout, keep, _is_rotary(params))
+    options = Options(heads, activation, eps, rope_base, dropout, keep, is_rotary(params))
     h, res = _trunk_fwd(params, ids, key[0] if key else None, options, dtype)
     of_loss: dict[str, Any] = {"ignore_label": ignore_label, "chunk": chunk}
-    losses, res_head = linear_cross_entropy.fwd(_head(params), h, targets, **of_loss)
+    losses, res_head = linear_cross_entropy.fwd(head_of(params), h, targets, **of_loss)
     counted = jnp.ones(targets.shape, bool) if ignore_label is None else targets != ignore_label
     wide = accumulator(losses.dtype)
     count = jnp.maximum(jnp.sum(counted, dtype=wide), 1)
     cost = jnp.sum(losses, dtype=wide) / count  # (11)
-    gradient = linear_cross_entropy.bwd(_head(params), res_head, jnp.ones_like(losses), **of_loss)
+    gradient = linear_cross_entropy.bwd(head_of(params), res_head, jnp.ones_like(losses), **of_loss)
     share = dcost / count  # here, as in bfloat16 all gradients would have the rounding of this one number
     d_head, dh = jax.tree.map(lambda d: (share * d.astype(wide)).astype(d.dtype), gradient)  # (12), (13)
     return cost, _trunk_bwd(params, res, dh, d_head, options, plain)
@@ -329,13 +329,13 @@ def _trunk_fwd(
     params: Params, ids: Array, key: Array | None, options: Options, dtype: DTypeLike | None
 ) -> tuple[X, Residuals]:
     """The stream behind the last norm, and the residuals of all but the head."""
-    _check(params, ids, key, options)
+    check(params, ids, key, options)
     x, res_embedding = embedding.fwd(params.embedding, ids)  # (1)
     res_positions = None
     if params.positions is not None:
         p, res_positions = embedding.fwd(params.positions, _times(ids))
         x = x + p
-    x = x.astype(_dtype(x, dtype))
+    x = x.astype(dtype_of(x, dtype))
     first, of_layers = _keys(key, params, options)
     x = _dropped(x, first, options)
 
@@ -345,13 +345,13 @@ def _trunk_fwd(
         return y, _saved(res, x, options.keep)
 
     x, res_blocks = jax.lax.scan(layer, varying_as(x, params), (params.blocks, of_layers))
-    h, res_norm = _norm(params.norm).fwd(params.norm, x, eps=options.eps)  # (9)
+    h, res_norm = norm_of(params.norm).fwd(params.norm, x, eps=options.eps)  # (9)
     return h, Residuals(res_embedding, res_positions, res_blocks, res_norm, None, key)
 
 
 def _trunk_bwd(params: Params, res: Residuals, dh: X, d_head: Any, options: Options, tap: Tapper) -> Params:
     """The cotangent of the params, of that of the stream behind the last norm and of the head."""
-    d_norm, dx = tap(_norm(params.norm), params.norm, res.norm, dh, eps=options.eps)  # (14)
+    d_norm, dx = tap(norm_of(params.norm), params.norm, res.norm, dh, eps=options.eps)  # (14)
     first, of_layers = _keys(res.key, params, options)
 
     def layer(dy: X, given: tuple[Block, Any, Any]) -> tuple[X, Block]:
@@ -374,13 +374,13 @@ def _trunk_bwd(params: Params, res: Residuals, dh: X, d_head: Any, options: Opti
 
 def block_fwd(params: Block, x: X, keys: Array | None, options: Options) -> tuple[X, BlockResiduals]:
     """A layer; `keys` are the two of its dropout."""
-    n, res_norm1 = _norm(params.norm1).fwd(params.norm1, x, eps=options.eps)  # (2)
+    n, res_norm1 = norm_of(params.norm1).fwd(params.norm1, x, eps=options.eps)  # (2)
     q, k, v = queries_keys_values(params, n, None, options)
     o, res_attention = attention.fwd(q, k, v, causal=True)  # (5)
     a, _ = dense.fwd(params.out, merge_axes(o, 2))
     x1 = x + _dropped(a, keys, options, 0)  # (6)
-    m, res_norm2 = _norm(params.norm2).fwd(params.norm2, x1, eps=options.eps)  # (7)
-    b, res_mlp = _mlp_fwd(params.mlp, m, options)
+    m, res_norm2 = norm_of(params.norm2).fwd(params.norm2, x1, eps=options.eps)  # (7)
+    b, res_mlp = mlp_fwd(params.mlp, m, options)
     y = x1 + _dropped(b, keys, options, 1)  # (8)
     return y, BlockResiduals(res_norm1, n, res_attention, res_norm2, res_mlp)
 
@@ -391,7 +391,7 @@ def block_bwd(
     """The cotangents of a layer's input and of its params."""
     db = _undropped(dy, keys, options, 1)
     d_mlp, dm = _mlp_bwd(params.mlp, res.mlp, db, options, tap)  # (15)
-    d_norm2, dx1 = tap(_norm(params.norm2), params.norm2, res.norm2, dm, eps=options.eps)
+    d_norm2, dx1 = tap(norm_of(params.norm2), params.norm2, res.norm2, dm, eps=options.eps)
     dx1 = dy + dx1  # (16): x' feeds the mlp and the stream
     da = _undropped(dx1, keys, options, 0)
     d_out, do = tap(dense, params.out, merge_axes(res.attention.o, 2), da)  # (17)
@@ -403,7 +403,7 @@ def block_bwd(
     d_k, dn_k = tap(dense, params.k, res.n, merge_axes(dk, 2))
     d_q, dn_q = tap(dense, params.q, res.n, merge_axes(dq, 2))
     dn = dn_q + dn_k + dn_v  # (19): n feeds the queries, the keys and the values
-    d_norm1, dx = tap(_norm(params.norm1), params.norm1, res.norm1, dn, eps=options.eps)
+    d_norm1, dx = tap(norm_of(params.norm1), params.norm1, res.norm1, dn, eps=options.eps)
     dx = dx1 + dx  # (20): x feeds the attention and the stream
     return dx, Block(d_norm1, d_q, d_k, d_v, d_out, d_norm2, d_mlp)
 
@@ -422,7 +422,8 @@ def queries_keys_values(
     return q, k, v
 
 
-def _mlp_fwd(params: MLP | gated_mlp.Params, m: X, options: Options) -> tuple[X, Any]:
+def mlp_fwd(params: MLP | gated_mlp.Params, m: X, options: Options) -> tuple[X, Any]:
+    """The branch of (8) before its dropout."""
     f = _activation(params, options)
     if isinstance(params, gated_mlp.Params):
         return gated_mlp.fwd(params, m, activation=f)
@@ -459,8 +460,8 @@ def _restored(params: Block, saved: Any, keys: Array | None, options: Options) -
         return block_fwd(params, saved, keys, options)[1]
     if options.keep == "matmuls":
         x, of_attention, x1, hidden = saved
-        n, res_norm1 = _norm(params.norm1).fwd(params.norm1, x, eps=options.eps)
-        m, res_norm2 = _norm(params.norm2).fwd(params.norm2, x1, eps=options.eps)
+        n, res_norm1 = norm_of(params.norm1).fwd(params.norm1, x, eps=options.eps)
+        m, res_norm2 = norm_of(params.norm2).fwd(params.norm2, x1, eps=options.eps)
         if isinstance(params.mlp, gated_mlp.Params):
             g, u = hidden
             res_mlp = gated_mlp.Residuals(m, g, u)
@@ -472,7 +473,8 @@ def _restored(params: Block, saved: Any, keys: Array | None, options: Options) -
     return saved
 
 
-def _norm(params: Norm) -> ModuleType:
+def norm_of(params: Norm) -> ModuleType:
+    """The op of a norm's params."""
     return rms_norm if isinstance(params, rms_norm.Params) else layer_norm
 
 
@@ -481,19 +483,20 @@ def _activation(params: MLP | gated_mlp.Params, options: Options) -> str:
     return usual if options.activation is None else options.activation
 
 
-def _is_rotary(params: Params) -> bool:
+def is_rotary(params: Params) -> bool:
+    """Whether there is no table of positions; raise for params of another kind."""
     checks.params("gpt", params, Params)
     return params.positions is None
 
 
-def _dtype(x: Array, asked: DTypeLike | None) -> DTypeLike:
+def dtype_of(x: Array, asked: DTypeLike | None) -> DTypeLike:
     """That of the activations."""
     floating = asked is None or jnp.issubdtype(asked, jnp.floating)
     checks.option("gpt", "dtype", asked, floating, "a floating point dtype, or None for that of the params")
     return x.dtype if asked is None else asked
 
 
-def _head(params: Params) -> dense.Params:
+def head_of(params: Params) -> dense.Params:
     """The map to the logits: the table, if it is tied."""
     return dense.Params(params.embedding.table.T, None) if params.head is None else params.head
 
@@ -527,7 +530,7 @@ def _undropped(dx: X, keys: Array | None, options: Options, place: int | None = 
     )
 
 
-def _check(params: Params, ids: Array, key: Any, options: Options) -> None:
+def check(params: Params, ids: Array, key: Any, options: Options) -> None:
     """Raise for what no op of the model would tell, or not in its terms."""
     for name, of in (("norm1", NORM_PARAMS), ("norm2", NORM_PARAMS), ("mlp", (MLP, gated_mlp.Params))):
         value = getattr(params.blocks, name)
