@@ -9,8 +9,8 @@ import pytest
 
 import jax_ref
 from manual_bp import losses, taps
-from manual_bp.models import convnet, mlp, recurrent
-from manual_bp.ops import activations, batch_norm, conv, dense, embedding, rnn
+from manual_bp.models import convnet, gpt, mlp, recurrent
+from manual_bp.ops import activations, batch_norm, conv, dense, embedding, layer_norm, rnn
 from tests.close import close
 
 STATIC = {"activation": "tanh", "output_activation": "silu"}
@@ -175,3 +175,32 @@ def test_taps_of_a_convolutional_network_are_at_every_op_and_make_its_gradient()
     assert [tap.op for tap in kept.head.layers] == [dense]
     expected, _ = jax.jit(jax.grad(jax_ref.models.convnet.loss, has_aux=True))(params, state, (x, labels))
     close(made, expected, 1e-12)
+
+
+def test_taps_of_a_decoder_are_at_every_op_of_each_layer_and_at_both_uses_of_a_tied_table():
+    form: dict[str, Any] = {"layers": 2, "width": 4, "heads": 2, "hidden": 3, "context": 3}
+    params = gpt.init(jax.random.key(0), 5, dtype=jnp.float64, bias=False, **form)
+    ids, following = jnp.asarray(RNG.integers(0, 5, (2, 7, 3)))
+
+    @jax.jit
+    def both() -> Any:
+        logits, res = gpt.fwd(params, ids, heads=2)
+        _, dlogits = losses.mean("softmax_cross_entropy", logits, following)
+        kept: Any = gpt.bwd(params, res, dlogits, heads=2, tap=taps.keep)
+
+        def made(tap: Any) -> Any:
+            cotangents = tap.op.bwd(tap.params, tap.residuals, tap.d_output, **dict(tap.static))
+            return cotangents if isinstance(cotangents, embedding.Params) else cotangents[0]
+
+        blocks = jax.tree.map(jax.vmap(made), kept.blocks, is_leaf=lambda t: isinstance(t, taps.Tap))
+        both = made(kept.embedding).table + made(kept.head).w.T
+        rebuilt = gpt.Params(embedding.Params(both), made(kept.positions), blocks, made(kept.norm), None)
+        return kept, rebuilt, gpt.value_and_grad(params, (ids, following), heads=2)[1]
+
+    kept, rebuilt, expected = both()
+    blocks = kept.blocks
+    found = [*blocks[:-1], *blocks.mlp, kept.embedding, kept.positions, kept.norm, kept.head]
+    ops = [layer_norm, *[dense] * 4, layer_norm, dense, dense, embedding, embedding, layer_norm, dense]
+    assert [tap.op for tap in found] == ops
+    assert all(tap.d_output.shape[:3] == (2, 7, 3) for tap in found[:8])
+    close(rebuilt, expected, 1e-12)

@@ -74,9 +74,9 @@ def fwd(
 
     The other options are those of `softmax_cross_entropy`.
     """
-    _check(params, x, targets, weights, soft_cap, chunk)
     options = {"label_smoothing": label_smoothing, "z_loss": z_loss, "ignore_label": ignore_label}
-    ones = jnp.ones_like(x[..., 0])
+    _check(params, x, targets, weights, soft_cap, chunk, options)
+    ones = jnp.ones_like(targets, x.dtype)
     loss, gradient = _sweep(params, x, targets, weights, ones, options, soft_cap, chunk)
     return loss, Residuals(x, targets, weights, gradient)
 
@@ -184,10 +184,19 @@ def _out_of_chunks(a: Array, targets: Integer[Array, "*B"]) -> Array:
     return jnp.reshape(a, (*targets.shape, *a.shape[1:]))
 
 
-def _check(params: Any, x: Array, targets: Any, weights: Any, soft_cap: float | None, chunk: int) -> None:
+def _check(
+    params: Any,
+    x: Array,
+    targets: Any,
+    weights: Any,
+    soft_cap: float | None,
+    chunk: int,
+    options: dict[str, Any],
+) -> None:
     op = "linear_cross_entropy"
-    checks.params(op, params, Params)
     dense.check(op, params, x)
+    if params.w.shape[1] == 0:
+        raise ValueError(f"{op}: params.w has shape {params.w.shape}; expected at least one class")
     checks.array(op, "integer labels", targets=targets)
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         raise TypeError(f"{op}: targets has dtype {targets.dtype}; expected integer labels")
@@ -195,5 +204,6 @@ def _check(params: Any, x: Array, targets: Any, weights: Any, soft_cap: float | 
     if weights is not None:
         checks.floating(op, weights=weights)
         checks.shape(op, "weights", weights, x.shape[:-1], ", one weight per token")
+    softmax_cross_entropy.check_options(op, **options)
     check_soft_cap(op, soft_cap)
     checks.option(op, "chunk", chunk, type(chunk) is int and chunk >= 1, "a positive integer")

@@ -3,9 +3,11 @@
 from itertools import pairwise
 from typing import Any
 
+import jax
+
 import jax_ref
 from manual_bp import models
-from manual_bp.models import convnet, mlp, recurrent
+from manual_bp.models import convnet, gpt, mlp, recurrent
 from manual_bp.norms import NORMS
 from manual_bp.ops import conv, embedding, lstm
 from tests.cases.case import FLAT, Draw, Kind, cases
@@ -53,6 +55,34 @@ def _convnet(d: Draw, lead: tuple[int, ...], norm: str, blocks: tuple[tuple[int,
     return params, state, d.real(*lead, 5, 4, 2)
 
 
+def _gpt(d: Draw, **form: Any) -> gpt.Params:
+    """Params of two layers of two heads, five tokens; all are drawn, the gains around 1."""
+    options: dict[str, Any] = {"layers": 2, "width": 4, "heads": 2, "hidden": 3} | form
+    made = jax.eval_shape(lambda: gpt.init(jax.random.key(0), 5, **options))
+
+    def drawn(path: tuple, leaf: Any) -> Any:
+        near = 1.0 if getattr(path[-1], "name", "") == "g" else 0.0
+        return near + 0.5 * d.real(*leaf.shape)
+
+    return jax.tree_util.tree_map_with_path(drawn, made)
+
+
+def _gpt2(d: Draw, lead: tuple[int, ...]) -> tuple:
+    """Keys without a bias: it moves all scores of a query alike, so that its gradient is rounding."""
+    params = _gpt(d, context=3)
+    keys = params.blocks.k._replace(b=None)
+    return params._replace(blocks=params.blocks._replace(k=keys)), d.labels((lead[0], 3), 5)
+
+
+def _with_dropout(d: Draw, lead: tuple[int, ...]) -> tuple:
+    """Neither GPT-2 nor Llama: gates and keys with a bias, and a head with one."""
+    params = _gpt(d, gated=True, tied=False, key_heads=1)._replace(head=affine(d, 4, 5))
+    return params, d.labels((lead[0], 3), 5), jax.random.key(int(d.labels((), 99)))
+
+
+LLAMA = {"norm": "rms_norm", "gated": True, "bias": False, "tied": False, "key_heads": 1}
+"""Options of `gpt.init`."""
+
 MODELS = cases(
     {
         "mlp": [
@@ -97,6 +127,21 @@ MODELS = cases(
                 "none",
                 lambda d, lead: _convnet(d, lead, "none", ((3,), (3,))),
                 {"norm": "none"},
+                leads=FLAT,
+            ),
+        ],
+        "gpt": [
+            Kind("gpt2", _gpt2, {"heads": 2}, leads=FLAT),
+            Kind(
+                "llama",
+                lambda d, lead: (_gpt(d, **LLAMA), d.labels((lead[0], 3), 5)),
+                {"heads": 2, "eps": 1e-6, "rope_base": 100.0, "keep": "inputs"},
+                leads=FLAT,
+            ),
+            Kind(
+                "dropout",
+                _with_dropout,
+                {"heads": 2, "dropout": 0.3, "activation": "gelu", "keep": "all"},
                 leads=FLAT,
             ),
         ],

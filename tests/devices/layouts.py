@@ -139,6 +139,7 @@ OF_A_SHARD = {
     "batch_norm": "its statistics are of the batch that it sees",
     "convnet batch_norm": "those of its norm are",
     "convnet frozen_batch_norm": "its state, which it puts out, is no shard's",
+    "gpt dropout": "its dropout is",
     "dropout": "a key drawn from twice draws the same",
 }
 """Ops, and kinds of them, that are something else in `shard_map`, where they see a part of the batch."""

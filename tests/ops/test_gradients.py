@@ -21,12 +21,22 @@ SEEDS = st.integers(0, 2**32 - 1)
 AS_DRAWN = (Phase.explicit, Phase.generate)
 """A smaller seed is no simpler case: nothing is gained by a search for one."""
 
-OF_AN_OP = {
-    "attention": {
-        "ladder": "where one p is nearly 1, do . o leaves a rounding that autodiff's own difference does not"
-    }
+NEARLY_ONE = {
+    "ladder": "where one p is nearly 1, do . o leaves a rounding that autodiff's own difference does not"
 }
+
+OF_AN_OP = {"attention": NEARLY_ONE, "gpt": NEARLY_ONE}
 """What is left out of the checks of an op."""
+
+
+DEEP = {"gpt"}
+"""Of rounding on so long a way either side is the nearer one by chance: in narrow dtypes these have a test of
+their own, over many draws."""
+
+
+def dtypes(row: Row) -> tuple:
+    """Those in which a row is checked."""
+    return DTYPES[:1] if row.case.name in DEEP else DTYPES
 
 
 def finds_nothing(row: Row, seed: int, dtypes: tuple, skip: dict[str, str]) -> None:
@@ -47,7 +57,7 @@ def finds_nothing(row: Row, seed: int, dtypes: tuple, skip: dict[str, str]) -> N
 @settings(max_examples=2, phases=AS_DRAWN)
 @given(seed=SEEDS)
 def test_in_every_dtype_and_transform(row, seed):
-    finds_nothing(row, seed, DTYPES, OF_THE_TABLE)
+    finds_nothing(row, seed, dtypes(row), OF_THE_TABLE)
 
 
 @pytest.mark.parametrize("row", params(OTHERS))
@@ -62,4 +72,4 @@ def test_in_float64(row, seed):
 @settings(max_examples=10, phases=AS_DRAWN)
 @given(seed=SEEDS)
 def test_in_every_dtype_and_transform_at_length(row, seed):
-    finds_nothing(row, seed, DTYPES, OF_THE_TABLE)
+    finds_nothing(row, seed, dtypes(row), OF_THE_TABLE)
