@@ -20,15 +20,19 @@ def scale_of(q: Float[Array, "B T H D"], scale: float | None) -> float:
 
 
 def is_causal_within(
-    positions: Int[Array, "T"], keys: Int[Array, "S"], *, causal: bool, window: int | None
+    queries: Int[Array, "T"], keys: Int[Array, "S"], *, causal: bool, window: int | None, query_offset: int
 ) -> Bool[Array, "T S"]:
-    """Whether a key is at the query's position or before it, if `causal`, and within its window."""
-    t, s = positions[:, None], keys[None]
-    near = jnp.ones(jnp.broadcast_shapes(t.shape, s.shape), bool)
+    """Whether a key is at the query's position or before it, if `causal`, and within its window.
+
+    A query's number and its offset are not added: their sum may be beyond int32.
+    """
+    shape = (queries.shape[0], keys.shape[0])
+    ahead = jnp.broadcast_to(keys[None], shape) - jnp.broadcast_to(queries[:, None], shape)
+    near = jnp.ones(shape, bool)
     if causal:
-        near &= jnp.broadcast_to(s, near.shape) <= jnp.broadcast_to(t, near.shape)
+        near &= ahead <= query_offset
     if window is not None:
-        near &= jnp.broadcast_to(s, near.shape) > jnp.broadcast_to(t - window, near.shape)
+        near &= ahead > max(query_offset - window, -(2**31))
     return near
 
 
@@ -81,8 +85,8 @@ def check(
         _check_segments(op, segments, q, k)
     checks.option(op, "causal", causal, isinstance(causal, bool), "True or False")
     if window is not None:
-        _integer(op, "window", window, lambda w: w >= 1, "None or an integer of at least 1")
-    _integer(op, "query_offset", query_offset, lambda o: True, "an integer")
+        _integer(op, "window", window, lambda w: 1 <= w < 2**31, "None or an integer from 1 to 2^31 - 1")
+    _integer(op, "query_offset", query_offset, lambda o: abs(o) < 2**31, "an integer between -2^31 and 2^31")
     if scale is not None:
         checks.number(op, "scale", scale, lambda s: abs(s) < inf, "None or a finite number")
     check_soft_cap(op, soft_cap)
@@ -90,7 +94,7 @@ def check(
 
 def _integer(op: str, name: str, value: Any, holds: Any, expected: str) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool)
-    checks.option(op, name, value, whole and holds(value) and abs(value) < 2**31, expected)
+    checks.option(op, name, value, whole and holds(value), expected)
 
 
 def _broadcasts(op: str, name: str, array: Array, full: tuple[int, ...]) -> None:

@@ -75,6 +75,13 @@ def number(op: str, name: str, value: Any, holds: Callable[[Any], bool], expecte
     option(op, name, value, real and holds(value), expected)
 
 
+def widths(op: str, **values: Any) -> None:
+    """Raise `ValueError` unless every one of `values` is a positive integer."""
+    for name, value in values.items():
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        option(op, name, value, whole and int(value) > 0, "a positive integer")
+
+
 def array(op: str, what: str, **arrays: Any) -> None:
     """Raise `TypeError` unless every one of `arrays` is an array; `what` it should hold is told."""
     for name, value in arrays.items():
@@ -91,10 +98,11 @@ def integers(op: str, **arrays: Any) -> None:
 
 
 def params(op: str, value: Any, kind: type, name: str = "params") -> None:
-    """Raise `TypeError` unless `value` is of the op's own `kind`, as its gradient will be."""
+    """Raise `TypeError` unless `value` is of the `kind` that its gradient will be of."""
     if not isinstance(value, kind):
         fields = ", ".join(getattr(kind, "_fields", ()))
-        raise TypeError(f"{op}: {name} is a {type(value).__name__}; expected {op}.{kind.__name__}({fields})")
+        wanted = f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}({fields})"
+        raise TypeError(f"{op}: {name} is a {type(value).__name__}; expected {wanted}")
 
 
 def normalized(op: str, value: Any, kind: type, x: Any, eps: Any) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Key
 
 from manual_bp import checks
@@ -41,5 +42,6 @@ def draw(
     `in_axis=0, out_axis=(1, 2)`; for layers stacked on their leading axis `batch_axis=0`.
     """
     checks.choice(op, "initializer", name, INITIALIZERS)
+    checks.option(op, "dtype", dtype, jnp.issubdtype(dtype, jnp.floating), "a floating point dtype")
     make = INITIALIZERS[name](in_axis=in_axis, out_axis=out_axis, batch_axis=batch_axis)
     return make(key, tuple(shape), dtype)

@@ -33,8 +33,7 @@ def init(
     dtype: DTypeLike,
 ) -> tuple[Float[Array, "I A"], Float[Array, "H A"]]:
     """Random `w_x` and `w_h`, each gate's drawn by itself."""
-    checks.option(op, "in_features", in_features, in_features > 0, "a positive width")
-    checks.option(op, "features", features, features > 0, "a positive width")
+    checks.widths(op, in_features=in_features, features=features)
     of_x, of_h = jax.random.split(key)
 
     def side_by_side(key: Key[Array, ""], rows: int) -> Array:

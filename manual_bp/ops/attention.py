@@ -212,13 +212,18 @@ def _scores(
 ) -> tuple[Float[Array, "B K G t s"], Float[Array, "B K G t s"] | None]:
     """(1) of a tile, and with a soft cap the derivative of the capped score by the scaled one."""
     q = _queries(x.q, i, tiling, x.k)
-    a, slope = capped(scale * _product("bkgtd,bksd->bkgts", q, _keys(x.k, j, tiling)), soft_cap)
+    s = scale * _product("bkgtd,bksd->bkgts", q, _keys(x.k, j, tiling))
+    if soft_cap is None:
+        # c s - m would be compiled to one operation, which rounds once: where m is c s, rounded by itself, it
+        # is not 0 then, and of scores beyond 1e9 its exponential overflows.
+        s = jnp.maximum(s, jnp.finfo(s.dtype).min)
+    a, slope = capped(s, soft_cap)
     if x.bias is not None:
         a += _tile_of(x.bias, i, j, tiling, a).astype(a.dtype)
     if is_cut:
         keys = j * tiling.keys + jnp.arange(tiling.keys, dtype=jnp.int32)
         row = i * tiling.queries + jnp.arange(tiling.queries, dtype=jnp.int32)
-        near = attending.is_causal_within(query_offset + row, keys, causal=causal, window=window)
+        near = attending.is_causal_within(row, keys, causal=causal, window=window, query_offset=query_offset)
         allowed = jnp.broadcast_to(near, a.shape)
         if x.mask is not None:
             allowed &= _tile_of(x.mask, i, j, tiling, a)

@@ -40,8 +40,7 @@ def init(
     dtype: DTypeLike = jnp.float32,
 ) -> Params:
     """Random weights by the named initialiser (of `initializers`) and, with `bias`, zero biases."""
-    checks.option("dense.init", "in_features", in_features, in_features > 0, "a positive width")
-    checks.option("dense.init", "out_features", out_features, out_features > 0, "a positive width")
+    checks.widths("dense.init", in_features=in_features, out_features=out_features)
     w = initializers.draw("dense.init", initializer, key, (in_features, out_features), dtype)
     return Params(w, jnp.zeros(out_features, dtype) if bias else None)
 
@@ -73,18 +72,30 @@ def bwd(
 
 def check(op: str, params: Params, x: Array) -> None:
     """Raise unless `params` are those of an affine map of the last axis of `x`."""
-    checks.params(op, params, Params)
+    check_params(op, "params", params)
+    check_input(op, "params.w", params.w, x)
+
+
+def check_params(op: str, name: str, params: Params) -> None:
+    """Raise unless `params`, the argument of that name, are those of an affine map."""
+    checks.params(op, params, Params, name)
     w, b = params
-    checks.floating(op, x=x, **{"params.w": w})
+    checks.floating(op, **{f"{name}.w": w})
     if w.ndim != 2:
-        raise ValueError(f"{op}: params.w has shape {w.shape}; expected two axes (features in, features out)")
+        raise ValueError(f"{op}: {name}.w has shape {w.shape}; expected two axes (features in, features out)")
+    if b is not None:
+        checks.floating(op, **{f"{name}.b": b})
+        checks.shape(op, f"{name}.b", b, w.shape[1:], f", as {name}.w has shape {w.shape}")
+        checks.dtype(op, f"{name}.b", b, w.dtype)
+
+
+def check_input(op: str, name: str, w: Float[Array, "I O"], x: Array) -> None:
+    """Raise unless weights `w` of that name map the last axis of `x`."""
+    checks.floating(op, x=x)
     checks.features(op, x=x)
     if x.shape[-1] != w.shape[0]:
         raise ValueError(
             f"{op}: x has shape {x.shape}; expected {w.shape[0]} features in its last axis, "
-            f"as params.w has shape {w.shape}"
+            f"as {name} has shape {w.shape}"
         )
-    checks.no_wider(op, "x", x, "params.w", w)
-    if b is not None:
-        checks.shape(op, "params.b", b, w.shape[1:], f", as params.w has shape {w.shape}")
-        checks.dtype(op, "params.b", b, w.dtype)
+    checks.no_wider(op, "x", x, name, w)

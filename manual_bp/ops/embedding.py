@@ -29,8 +29,7 @@ class Params(NamedTuple):
 
 def init(key: Key[Array, ""], rows: int, features: int, *, dtype: DTypeLike = jnp.float32) -> Params:
     """Normal rows with standard deviation 0.02, as GPT-2 has them."""
-    checks.option("embedding.init", "rows", rows, rows > 0, "a positive number")
-    checks.option("embedding.init", "features", features, features > 0, "a positive width")
+    checks.widths("embedding.init", rows=rows, features=features)
     return Params(0.02 * jax.random.normal(key, (rows, features), dtype))
 
 

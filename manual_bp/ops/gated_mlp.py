@@ -48,6 +48,7 @@ def init(
     dtype: DTypeLike = jnp.float32,
 ) -> Params:
     """Random weights by the named initialiser, in and out `in_features` wide, `features` between."""
+    checks.widths("gated_mlp.init", in_features=in_features, features=features)
     gate, up, down = jax.random.split(key, 3)
     options = {"initializer": initializer, "bias": bias, "dtype": dtype}
     return Params(
@@ -61,7 +62,7 @@ def fwd(
     params: Params, x: Float[Array, "*B I"], *, activation: str = "silu"
 ) -> tuple[Float[Array, "*B O"], Residuals]:
     """The output `y` (*B, O), of activations by their names in `activations`."""
-    _check(params, activation)
+    _check(params, x, activation)
     g, _ = dense.fwd(params.gate, x)  # (1)
     u, _ = dense.fwd(params.up, x)
     a, _ = activations.MEMBERS[activation].fwd(g)
@@ -74,6 +75,9 @@ def bwd(
 ) -> tuple[Params, Float[Array, "*B I"]]:
     """The cotangents of the params and of `x`."""
     x, g, u = res
+    wanted = (*x.shape[:-1], params.down.w.shape[1])
+    checks.shape("gated_mlp", "dy", dy, wanted, ", the shape of the output")
+    checks.dtype("gated_mlp", "dy", dy, x.dtype)
     f = activations.MEMBERS[activation]
     a, saved = f.fwd(g)
     d_down, dh = dense.bwd(params.down, a * u, dy)  # (4)
@@ -83,9 +87,15 @@ def bwd(
     return Params(d_gate, d_up, d_down), dx_u + dx_g  # x feeds the gate and the product
 
 
-def _check(params: Any, activation: str) -> None:
-    checks.params("gated_mlp", params, Params)
+def _check(params: Any, x: Array, activation: str) -> None:
+    op = "gated_mlp"
+    checks.params(op, params, Params)
     for name, layer in zip(Params._fields, params, strict=True):
-        checks.params("gated_mlp", layer, dense.Params, f"params.{name}")
-    checks.same_as("gated_mlp", "params.up.w", params.up.w, "params.gate.w", params.gate.w)
-    checks.choice("gated_mlp", "activation", activation, activations.MEMBERS)
+        dense.check_params(op, f"params.{name}", layer)
+    gate, down = params.gate.w, params.down.w
+    dense.check_input(op, "params.gate.w", gate, x)
+    checks.same_as(op, "params.up.w", params.up.w, "params.gate.w", gate)
+    why = f", as params.gate.w has shape {gate.shape}"
+    checks.shape(op, "params.down.w", down, (gate.shape[1], down.shape[1]), why)
+    checks.no_wider(op, "x", x, "params.down.w", down)
+    checks.choice(op, "activation", activation, activations.MEMBERS)

@@ -71,8 +71,8 @@ def init(
 ) -> Params:
     """Random weights, each gate by itself, and with `bias` zero biases."""
     w_x, w_h = recurrence.init("gru.init", key, in_features, features, len(GATES), initializer, dtype)
-    b = jnp.zeros(len(GATES) * features, dtype) if bias else None
-    return Params(w_x, w_h, b, b)
+    b_x, b_h = (jnp.zeros(len(GATES) * features, dtype) if bias else None for _ in range(2))
+    return Params(w_x, w_h, b_x, b_h)
 
 
 def fwd(

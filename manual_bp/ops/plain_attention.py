@@ -145,9 +145,8 @@ def _allowed(
 ) -> Bool[Array, "B H T S"]:
     """Which keys each query may attend to."""
     shape = (q.shape[0], q.shape[2], q.shape[1], k.shape[1])
-    positions = query_offset + jnp.arange(q.shape[1], dtype=jnp.int32)
-    keys = jnp.arange(k.shape[1], dtype=jnp.int32)
-    near = attending.is_causal_within(positions, keys, causal=causal, window=window)
+    queries, keys = (jnp.arange(n, dtype=jnp.int32) for n in (q.shape[1], k.shape[1]))
+    near = attending.is_causal_within(queries, keys, causal=causal, window=window, query_offset=query_offset)
     allowed = jnp.broadcast_to(near, shape)
     if mask is not None:
         allowed &= jnp.broadcast_to(attending.in_four_axes(mask), shape)

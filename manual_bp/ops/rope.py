@@ -35,7 +35,7 @@ def fwd(
     interleaved: bool = False,
 ) -> tuple[Float[Array, "B T H D"], Int[Array, "..."]]:
     """`x` turned by its positions, (T,) or (B, T) integers: 0, 1, ... if there are none."""
-    _check(x, positions, base, interleaved)
+    _check("x", x, positions, base, interleaved)
     if positions is None:
         positions = jnp.arange(x.shape[1], dtype=jnp.int32)
     return _turned(x, positions, 1, base, interleaved), positions  # (2)
@@ -49,7 +49,7 @@ def bwd(
     interleaved: bool = False,
 ) -> Float[Array, "B T H D"]:
     """The cotangent of `x`."""
-    checks.floating("rope", dy=dy)
+    _check("dy", dy, positions, base, interleaved)
     return _turned(dy, positions, -1, base, interleaved)  # (3)
 
 
@@ -71,15 +71,15 @@ def _turned(
     return jnp.reshape(turned, x.shape).astype(x.dtype)
 
 
-def _check(x: Array, positions: Array | None, base: float, interleaved: bool) -> None:
-    checks.floating("rope", x=x)
+def _check(name: str, x: Array, positions: Array | None, base: float, interleaved: bool) -> None:
+    checks.floating("rope", **{name: x})
     if x.ndim != 4 or x.shape[-1] % 2:
         expected = "four axes (batch, time, heads, head_dim), the last even"
-        raise ValueError(f"rope: x has shape {x.shape}; expected {expected}")
+        raise ValueError(f"rope: {name} has shape {x.shape}; expected {expected}")
     if positions is not None:
         checks.integers("rope", positions=positions)
         if positions.shape not in (x.shape[:2], x.shape[1:2]):
-            expected = f"{x.shape[1:2]} or {x.shape[:2]}, as x has shape {x.shape}"
+            expected = f"{x.shape[1:2]} or {x.shape[:2]}, as {name} has shape {x.shape}"
             raise ValueError(f"rope: positions has shape {positions.shape}; expected {expected}")
     checks.number("rope", "base", base, lambda b: 0 < b < inf, "a positive number")
     checks.option("rope", "interleaved", interleaved, isinstance(interleaved, bool), "True or False")

@@ -215,6 +215,11 @@ def _check(
     if weights is not None:
         checks.floating(op, weights=weights)
         checks.shape(op, "weights", weights, batch, ", one weight per example")
+    check_options(op, label_smoothing, z_loss, ignore_label)
+
+
+def check_options(op: str, label_smoothing: Any, z_loss: Any, ignore_label: Any) -> None:
+    """Raise unless the options are what they must be for labels."""
     checks.number(op, "label_smoothing", label_smoothing, lambda a: 0 <= a <= 1, "a number from 0 to 1")
     checks.number(op, "z_loss", z_loss, lambda c: 0 <= c < inf, "a number of at least 0")
     if ignore_label is not None:

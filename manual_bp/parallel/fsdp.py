@@ -28,7 +28,6 @@ from jaxtyping import Array
 from manual_bp import checks
 from manual_bp.bridge import Op
 from manual_bp.parallel import axes, collectives
-from manual_bp.sharding import varying_as
 
 
 def layout(params: Any, size: int) -> Any:
@@ -114,7 +113,7 @@ def _layers_fwd(
     def step(x: Any, part: Any) -> tuple[Any, Any]:
         return layer.fwd(gather(part, layout, axis=axis), x, **static)  # (1), (2)
 
-    return lax.scan(step, varying_as(axes.vary(x, axis), params), params)
+    return lax.scan(step, axes.vary(x, axis), params)
 
 
 def _layers_bwd(
@@ -127,7 +126,7 @@ def _layers_bwd(
         d_params, dx = layer.bwd(gather(part, layout, axis=axis), saved, dy, **static)  # (1) once more
         return dx, scatter(d_params, layout, axis=axis)  # (3)
 
-    dx, d_params = lax.scan(step, varying_as(dy, (params, res)), (params, res), reverse=True)
+    dx, d_params = lax.scan(step, axes.vary(dy, axis), (params, res), reverse=True)
     return d_params, dx
 
 

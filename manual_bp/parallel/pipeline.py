@@ -155,7 +155,9 @@ class _Ticks(NamedTuple):
 
     def start(self) -> tuple[_State, _Sums]:
         """Zeros, which vary over what anything here does."""
-        x = self.xs[0]
+        inside = (self.params, self.xs, self.targets, self.head)
+        everywhere = frozenset(axes.names(self.axis)) | varying(inside)
+        x = made_to_vary(self.xs[0], everywhere)
         y, res = jax.eval_shape(lambda p, x: self.stage.fwd(p, x, **self.static), self.params, x)
         if (y.shape, y.dtype) != (x.shape, x.dtype):
             described = (y.shape, x.shape) if y.shape != x.shape else (y.dtype, x.dtype)
@@ -169,8 +171,6 @@ class _Ticks(NamedTuple):
             for p in (self.params, self.head)
         ]
         cost = jnp.zeros((), accumulator(x.dtype))
-        inside = (self.params, self.xs, self.targets, self.head)
-        everywhere = frozenset(axes.names(self.axis)) | varying(inside)
         return jax.tree.map(
             lambda z: made_to_vary(z, everywhere),
             (

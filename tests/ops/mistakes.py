@@ -12,23 +12,28 @@ from jax_ref.verify.oracle import is_floating
 from manual_bp.models import gpt, mlp
 from manual_bp.ops import (
     activations,
+    attention,
     batch_norm,
     conv,
     dense,
     dropout,
     embedding,
     frozen_batch_norm,
+    gated_mlp,
     group_norm,
     gru,
     huber,
     layer_norm,
+    linear_cross_entropy,
     log_softmax,
     lstm,
+    plain_attention,
     pool,
     reversible,
     reversible_stack,
     rms_norm,
     rnn,
+    rope,
     sigmoid_cross_entropy,
     softmax,
     softmax_cross_entropy,
@@ -44,10 +49,11 @@ class Pair(NamedTuple):
 
 
 class Mistake(NamedTuple):
-    """The case whose gradient is wrong, and the wrong pair."""
+    """The case whose gradient is wrong, and the wrong pair; `slow` if others of the case are like it."""
 
     case: str
     pair: Pair
+    slow: bool = False
 
 
 def _in_dense(spoil: Any) -> Mistake:
@@ -57,8 +63,8 @@ def _in_dense(spoil: Any) -> Mistake:
     return Mistake("dense", Pair(dense.fwd, bwd))
 
 
-def _of(case: str, op: Any, bwd: Any) -> Mistake:
-    return Mistake(case, Pair(op.fwd, bwd))
+def _of(case: str, op: Any, bwd: Any, *, slow: bool = False) -> Mistake:
+    return Mistake(case, Pair(op.fwd, bwd), slow)
 
 
 def _bias_not_summed(params, x, dy, dparams, dx):
@@ -302,6 +308,92 @@ def _layers_in_the_order_of_the_forward(params, res, d_output, **pairs):
     return jax.tree.map(lambda p: jnp.flip(p, 0), dparams), *dx
 
 
+def _first_query_head_of_a_group_alone(res, do, **options):
+    dq, _, dv, *dbias = attention.bwd(res, do, **options)
+    group = do.shape[2] // dv.shape[2]
+    first = jnp.arange(do.shape[2]) % group == 0
+    alone = attention.bwd(res, jnp.where(first[None, None, :, None], do, 0), **options)
+    return dq, alone[1], alone[2], *dbias
+
+
+def _mean_of_the_heads_of_a_group(res, do, **options):
+    dq, dk, dv, *dbias = attention.bwd(res, do, **options)
+    group = do.shape[2] // dk.shape[2]
+    return dq, dk / group, dv / group, *dbias
+
+
+def _scale_forgotten_for_the_keys(res, do, **options):
+    dq, dk, dv, *dbias = attention.bwd(res, do, **options)
+    c = options.get("scale") or do.shape[-1] ** -0.5
+    return dq, dk / c, dv, *dbias
+
+
+def _mask_forgotten_in_the_backward(res, do, **options):
+    inputs = res.inputs._replace(mask=None, segments=None)
+    return attention.bwd(res._replace(inputs=inputs), do, **options)
+
+
+def _window_forgotten_in_the_backward(res, do, **options):
+    return attention.bwd(res, do, **{**options, "window": None})
+
+
+def _soft_cap_taken_for_the_identity(res, do, **options):
+    dq, dk, *others = plain_attention.bwd(res._replace(slope=None), do, **options)
+    return dq, dk, *others
+
+
+def _bias_not_summed_over_the_batch(res, do, **options):
+    *others, _ = plain_attention.bwd(res, do, **options)
+    one = jax.tree.map(lambda x: x[:1] if x.ndim == 4 else x, res)
+    return *others, plain_attention.bwd(one, do[:1], **options)[-1]
+
+
+def _sum_over_the_keys_forgotten(res, do, **options):
+    return attention.bwd(res._replace(o=jnp.zeros_like(res.o)), do, **options)  # the softmax's sum p dp
+
+
+def _turned_forwards_again(positions, dy, **options):
+    return rope.fwd(dy, positions, **options)[0]
+
+
+def _positions_from_zero(positions, dy, **options):
+    return rope.bwd(jnp.arange(dy.shape[1]), dy, **options)
+
+
+def _other_pairs(positions, dy, *, interleaved=False, **options):
+    return rope.bwd(positions, dy, interleaved=not interleaved, **options)
+
+
+def _gate_without_its_slope(params, res, dy, *, activation="silu"):
+    return gated_mlp.bwd(params, res, dy, activation="identity")
+
+
+def _input_reached_by_one_path(params, res, dy, **options):
+    dparams, _ = gated_mlp.bwd(params, res, dy, **options)
+    no_gate = params._replace(gate=jax.tree.map(jnp.zeros_like, params.gate))
+    return dparams, gated_mlp.bwd(no_gate, res, dy, **options)[1]  # x feeds the gate too
+
+
+def _first_cotangent_for_all_tokens(params, res, dloss, **options):
+    first = jnp.full_like(dloss, dloss.ravel()[0]) if dloss.size else dloss
+    dparams, *_ = linear_cross_entropy.bwd(params, res, first, **options)
+    _, *others = linear_cross_entropy.bwd(params, res, dloss, **options)
+    return dparams, *others
+
+
+def _last_chunk_dropped(params, res, dloss, *, chunk=256, **options):
+    _, *others = linear_cross_entropy.bwd(params, res, dloss, chunk=chunk, **options)
+    whole = dloss.size // chunk * chunk
+    kept = jnp.where(jnp.arange(dloss.size).reshape(dloss.shape) < whole, dloss, 0)
+    return linear_cross_entropy.bwd(params, res, kept, chunk=chunk, **options)[0], *others
+
+
+def _weights_of_the_tokens_forgotten(params, res, dloss, **options):
+    ones = None if res.weights is None else jnp.ones_like(res.weights)
+    dparams, *_ = linear_cross_entropy.bwd(params, res._replace(weights=ones), dloss, **options)
+    return dparams, *linear_cross_entropy.bwd(params, res, dloss, **options)[1:]
+
+
 def _second_use_of_a_tied_table_forgotten(params, res, dlogits, **static):
     """As if the head were a matrix of its own."""
     if params.head is not None:
@@ -382,5 +474,33 @@ MISTAKES = {
     "identity path forgotten": _of("reversible", reversible, _identity_path_forgotten),
     "layers in the order of the forward": _of(
         "reversible_stack", reversible_stack, _layers_in_the_order_of_the_forward
+    ),
+    "first query head of a group alone": _of(
+        "attention", attention, _first_query_head_of_a_group_alone, slow=True
+    ),
+    "mean over the heads of a group": _of("attention", attention, _mean_of_the_heads_of_a_group, slow=True),
+    "scale forgotten": _of("attention", attention, _scale_forgotten_for_the_keys),
+    "mask forgotten in the backward": _of("attention", attention, _mask_forgotten_in_the_backward, slow=True),
+    "window forgotten in the backward": _of(
+        "attention", attention, _window_forgotten_in_the_backward, slow=True
+    ),
+    "sum over the keys forgotten": _of("attention", attention, _sum_over_the_keys_forgotten),
+    "soft cap taken for the identity": _of(
+        "plain_attention", plain_attention, _soft_cap_taken_for_the_identity, slow=True
+    ),
+    "bias not summed over the batch": _of(
+        "plain_attention", plain_attention, _bias_not_summed_over_the_batch
+    ),
+    "turned forwards again": _of("rope", rope, _turned_forwards_again),
+    "positions from zero": _of("rope", rope, _positions_from_zero, slow=True),
+    "pairs of the other kind": _of("rope", rope, _other_pairs, slow=True),
+    "gate without its slope": _of("gated_mlp", gated_mlp, _gate_without_its_slope),
+    "input reached by one path": _of("gated_mlp", gated_mlp, _input_reached_by_one_path, slow=True),
+    "first cotangent for all tokens": _of(
+        "linear_cross_entropy", linear_cross_entropy, _first_cotangent_for_all_tokens
+    ),
+    "last chunk dropped": _of("linear_cross_entropy", linear_cross_entropy, _last_chunk_dropped),
+    "weights of tokens forgotten": _of(
+        "linear_cross_entropy", linear_cross_entropy, _weights_of_the_tokens_forgotten, slow=True
     ),
 }

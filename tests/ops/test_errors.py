@@ -12,23 +12,28 @@ from manual_bp import differentiable
 from manual_bp.models import convnet, gpt, mlp, recurrent
 from manual_bp.ops import (
     activations,
+    attention,
     batch_norm,
     conv,
     dense,
     dropout,
     embedding,
     frozen_batch_norm,
+    gated_mlp,
     group_norm,
     gru,
     huber,
     layer_norm,
+    linear_cross_entropy,
     log_softmax,
     lstm,
+    plain_attention,
     pool,
     reversible,
     reversible_stack,
     rms_norm,
     rnn,
+    rope,
     sigmoid_cross_entropy,
     softmax,
     softmax_cross_entropy,
@@ -81,6 +86,28 @@ BAD_STRIDES: Any = (0, -1, (1,), (1, 0), 1.5, True)
 BAD_PADDING: Any = ("FULL", 1, ((1, 1),), ((1, 1), (-1, 2)))
 
 
+Q, K, QUERIES, KEYS = (
+    jnp.ones((2, 5, 4, 3)),
+    jnp.ones((2, 6, 2, 3)),
+    jnp.zeros((2, 5), int),
+    jnp.zeros((2, 6), int),
+)
+MLP = gated_mlp.Params(*(dense.Params(jnp.ones(shape), None) for shape in ((5, 4), (5, 4), (4, 5))))
+FIVE: Any = 5
+INTEGERS: Any = (1.0, NOTHING, TRUE, A_TEXT, jnp.array(1))
+NOT_FINITE: Any = (float("nan"), float("inf"), A_TEXT, A_COMPLEX, TRUE, jnp.array(1.0))
+BAD_BLOCKS: Any = (0, (2, 0), (2,), (2, 3, 4), 1.5, TRUE, A_TEXT, [2, 3])
+BAD_WIDTHS: Any = (0, 1.5, A_TEXT, TRUE)
+OF_THE_LOSS: Any = (
+    ("label_smoothing", (-0.1, 1.5, NOTHING, *NOT_FINITE), "a number from 0 to 1"),
+    ("z_loss", (-0.1, NOTHING, *NOT_FINITE), "a number of at least 0"),
+    ("ignore_label", (2.5, 2**31, A_TEXT, TRUE), "None or an integer from -2^31 to 2^31 - 1"),
+    ("soft_cap", (0.0, -1.0, *NOT_FINITE), "None or a positive number"),
+    ("chunk", (0, -1, *INTEGERS), "a positive integer"),
+)
+lce = linear_cross_entropy
+
+
 def backward(name, da):
     """The backward of an activation at X."""
     pair = activations.MEMBERS[name]
@@ -119,7 +146,7 @@ BAD = [
     (lambda: dense.bwd(W, X, jnp.ones((7, 3), jnp.float32)), TypeError,
      "dense: dy has dtype float32; expected float64"),
     (lambda: dense.init(jax.random.key(0), 5, 0), ValueError,
-     "dense.init: out_features was 0; expected a positive width"),
+     "dense.init: out_features was 0; expected a positive integer"),
     (lambda: dense.init(jax.random.key(0), 5, 3, initializer="glorat"), ValueError,
      "dense.init: initializer was 'glorat'; did you mean 'glorot'? Known: glorot, he, near_zero"),
     (lambda: activations.relu.fwd(LABELS), TypeError,
@@ -358,7 +385,7 @@ BAD = [
     (lambda: batch_norm.running(STATISTICS, STATISTICS, momentum=1.1), ValueError,
      "batch_norm.running: momentum was 1.1; expected a number in 0..1"),
     (lambda: frozen_batch_norm.fwd(CHANNELS, IMAGE, A_TUPLE), TypeError,
-     "frozen_batch_norm: statistics is a tuple; expected frozen_batch_norm.Statistics(mean, var)"),
+     "frozen_batch_norm: statistics is a tuple; expected batch_norm.Statistics(mean, var)"),
     (lambda: frozen_batch_norm.fwd(CHANNELS, IMAGE, STATISTICS._replace(mean=jnp.ones(3))), ValueError,
      "frozen_batch_norm: statistics.mean has shape (3,); expected (4,), one for each channel"),
     *[
@@ -460,6 +487,173 @@ BAD = [
      "reversible_stack: shapes of params was []; expected arrays of f or of g with one leading axis"),
     (lambda: reversible_stack.fwd((None, W), X, X, f=activations.tanh, g=dense), ValueError,
      "reversible_stack: shapes of params was [(5, 3), (3,)]; expected arrays of f or of g with one leading"),
+    *[
+        row
+        for op, name in ((attention, "attention"), (plain_attention, "plain_attention"))
+        for row in (
+            (lambda o=op: o.fwd(Q[0], K, K), ValueError,
+             f"{name}: q has shape (5, 4, 3); expected four axes (batch, time, heads, head_dim)"),
+            (lambda o=op: o.fwd(Q[..., :0], K[..., :0], K[..., :0]), ValueError,
+             f"{name}: q has shape (2, 5, 4, 0); expected a head_dim of at least 1"),
+            (lambda o=op: o.fwd(QUERIES, K, K), TypeError,
+             f"{name}: q has dtype int64; expected a floating point dtype"),
+            (lambda o=op: o.fwd(Q, K[:1], K[:1]), ValueError,
+             f"{name}: k has shape (1, 6, 2, 3); expected (2, keys, heads, 3), as q has shape (2, 5, 4, 3)"),
+            (lambda o=op: o.fwd(Q, K[..., :2], K), ValueError,
+             f"{name}: k has shape (2, 6, 2, 2); expected (2, keys, heads, 3), as q has shape"),
+            (lambda o=op: o.fwd(Q[:, :, :3], K, K), ValueError,
+             f"{name}: k has 2 heads; expected a number that divides the 3 heads of q"),
+            (lambda o=op: o.fwd(Q, K[:, :, :0], K[:, :, :0]), ValueError,
+             f"{name}: k has 0 heads; expected a number that divides the 4 heads of q"),
+            (lambda o=op: o.fwd(Q, K, K[:, :5]), ValueError,
+             f"{name}: v has shape (2, 5, 2, 3); expected (2, 6, 2, 3), the shape of k"),
+            (lambda o=op: o.fwd(Q, K.astype(jnp.float32), K.astype(jnp.float32)), TypeError,
+             f"{name}: k has dtype float32; expected float64"),
+            (lambda o=op: o.fwd(Q, K, K.astype(jnp.float32)), TypeError,
+             f"{name}: v has dtype float32; expected float64"),
+            *[
+                (lambda o=op, b=bias: o.fwd(Q, K, K, b), ValueError,
+                 f"{name}: bias has shape {bias.shape}; expected one that broadcasts to (2, 4, 5, 6)")
+                for bias in (jnp.ones((6, 5)), jnp.ones((2, 5, 6)), jnp.ones((1, 1, 1, 1, 6)), jnp.ones(0))
+            ],
+            (lambda o=op: o.fwd(Q, K, K, jnp.ones((5, 6), int)), TypeError,
+             f"{name}: bias has dtype int64; expected a floating point dtype"),
+            (lambda o=op: o.fwd(Q, K, K, jnp.ones((5, 6), jnp.float32)), TypeError,
+             f"{name}: q has dtype float64; expected float32, that of bias, or a narrower one"),
+            (lambda o=op: o.fwd(Q, K, K, None, jnp.ones((6, 5), bool)), ValueError,
+             f"{name}: mask has shape (6, 5); expected one that broadcasts to (2, 4, 5, 6)"),
+            (lambda o=op: o.fwd(Q, K, K, None, jnp.ones((5, 6))), TypeError,
+             f"{name}: mask has dtype float64; expected bool"),
+            (lambda o=op: o.fwd(Q, K, K, None, TRUE), TypeError,
+             f"{name}: mask is a bool; expected an array of booleans, True where it is allowed"),
+            (lambda o=op: o.fwd(Q, K, K, segments=(QUERIES,)), TypeError,
+             f"{name}: segments was a tuple; expected two arrays, of the queries (batch, queries) and of"),
+            (lambda o=op: o.fwd(Q, K, K, segments=(KEYS, QUERIES)), ValueError,
+             f"{name}: segments[0] has shape (2, 6); expected (2, 5), (batch, time)"),
+            (lambda o=op: o.fwd(Q, K, K, segments=(QUERIES, KEYS[0])), ValueError,
+             f"{name}: segments[1] has shape (6,); expected (2, 6), (batch, time)"),
+            (lambda o=op: o.fwd(Q, K, K, segments=(QUERIES, KEYS.astype(float))), TypeError,
+             f"{name}: segments[1] has dtype float64; expected an integer dtype"),
+            (lambda o=op: o.fwd(Q, K, K, segments=(QUERIES, None)), TypeError,
+             f"{name}: segments[1] is a NoneType; expected an array of integers"),
+            *[
+                (lambda o=op, w=window: o.fwd(Q, K, K, window=w), ValueError,
+                 f"{name}: window was {window!r}; expected None or an integer from 1 to 2^31 - 1")
+                for window in (0, -1, 2**31, *(w for w in INTEGERS if w is not None))
+            ],
+            *[
+                (lambda o=op, n=offset: o.fwd(Q, K, K, query_offset=n), ValueError,
+                 f"{name}: query_offset was {offset!r}; expected an integer between -2^31 and 2^31")
+                for offset in (2**31, -(2**31), *INTEGERS)
+            ],
+            *[
+                (lambda o=op, c=scale: o.fwd(Q, K, K, scale=c), ValueError,
+                 f"{name}: scale was {scale!r}; expected None or a finite number")
+                for scale in NOT_FINITE
+            ],
+            *[
+                (lambda o=op, c=cap: o.fwd(Q, K, K, soft_cap=c), ValueError,
+                 f"{name}: soft_cap was {cap!r}; expected None or a positive number")
+                for cap in (0.0, -1.0, *NOT_FINITE)
+            ],
+            (lambda o=op: o.fwd(Q, K, K, causal=FIVE), ValueError,
+             f"{name}: causal was 5; expected True or False"),
+            (lambda o=op: o.bwd(jax.eval_shape(o.fwd, Q, K, K)[1], Q[:1]), ValueError,
+             f"{name}: do has shape (1, 5, 4, 3); expected (2, 5, 4, 3), the shape of the output"),
+            (lambda o=op: o.bwd(jax.eval_shape(o.fwd, Q, K, K)[1], Q.astype(jnp.float32)), TypeError,
+             f"{name}: do has dtype float32; expected float64"),
+        )
+    ],
+    *[
+        (lambda b=block: attention.fwd(Q, K, K, block=b), ValueError,
+         f"attention: block was {block!r}; expected None, a positive integer, or two: queries and keys")
+        for block in BAD_BLOCKS
+    ],
+    *[
+        (lambda x=x: rope.fwd(x), ValueError,
+         f"rope: x has shape {x.shape}; expected four axes (batch, time, heads, head_dim), the last even")
+        for x in (Q, Q[0])
+    ],
+    (lambda: rope.fwd(QUERIES), TypeError, "rope: x has dtype int64; expected a floating point dtype"),
+    *[
+        (lambda p=positions: rope.fwd(Q[..., :2], p), ValueError,
+         f"rope: positions has shape {positions.shape}; expected (5,) or (2, 5), as x has shape (2, 5, 4, 2)")
+        for positions in (KEYS, QUERIES[:1], QUERIES[0, :4], QUERIES[..., None])
+    ],
+    (lambda: rope.fwd(Q[..., :2], QUERIES.astype(float)), TypeError,
+     "rope: positions has dtype float64; expected an integer dtype"),
+    (lambda: rope.fwd(Q[..., :2], A_LIST), TypeError,
+     "rope: positions is a list; expected an array of integers"),
+    *[
+        (lambda b=base: rope.fwd(Q[..., :2], base=b), ValueError,
+         f"rope: base was {base!r}; expected a positive number")
+        for base in (0, -1.0, *NOT_FINITE)
+    ],
+    (lambda: rope.fwd(Q[..., :2], interleaved=FIVE), ValueError,
+     "rope: interleaved was 5; expected True or False"),
+    (lambda: rope.bwd(QUERIES, Q), ValueError, "rope: dy has shape (2, 5, 4, 3); expected four axes"),
+    (lambda: rope.bwd(QUERIES, Q[:, :4, :, :2]), ValueError,
+     "rope: positions has shape (2, 5); expected (4,) or (2, 4), as dy has shape (2, 4, 4, 2)"),
+    (lambda: gated_mlp.fwd(MLP, X, activation="swish"), ValueError,
+     "gated_mlp: activation was 'swish'; known: elu, gelu"),
+    (lambda: gated_mlp.fwd(MLP, X, activation="sliu"), ValueError,
+     "gated_mlp: activation was 'sliu'; did you mean 'silu'?"),
+    (lambda: gated_mlp.fwd(A_TUPLE, X), TypeError,
+     "gated_mlp: params is a tuple; expected gated_mlp.Params(gate, up, down)"),
+    (lambda: gated_mlp.fwd(MLP._replace(up=A_TUPLE), X), TypeError,
+     "gated_mlp: params.up is a tuple; expected dense.Params(w, b)"),
+    (lambda: gated_mlp.fwd(MLP._replace(up=dense.Params(jnp.ones((5, 3)), None)), X), ValueError,
+     "gated_mlp: params.up.w has shape (5, 3); expected (5, 4), the shape of params.gate.w"),
+    (lambda: gated_mlp.fwd(MLP._replace(gate=dense.Params(jnp.ones(4), None)), X), ValueError,
+     "gated_mlp: params.gate.w has shape (4,); expected two axes (features in, features out)"),
+    (lambda: gated_mlp.fwd(MLP._replace(gate=dense.Params(jnp.ones((5, 4)), jnp.ones(5))), X), ValueError,
+     "gated_mlp: params.gate.b has shape (5,); expected (4,), as params.gate.w has shape (5, 4)"),
+    (lambda: gated_mlp.fwd(MLP._replace(down=MLP.up), X), ValueError,
+     "gated_mlp: params.down.w has shape (5, 4); expected (4, 4), as params.gate.w has shape (5, 4)"),
+    (lambda: gated_mlp.fwd(MLP, X[:, :4]), ValueError,
+     "gated_mlp: x has shape (7, 4); expected 5 features in its last axis, as params.gate.w has shape"),
+    (lambda: gated_mlp.fwd(MLP._replace(down=dense.Params(jnp.ones((4, 5), jnp.float32), None)), X),
+     TypeError,
+     "gated_mlp: x has dtype float64; expected float32, that of params.down.w, or a narrower one"),
+    (lambda: gated_mlp.fwd(MLP, LABELS), TypeError,
+     "gated_mlp: x has dtype int64; expected a floating point dtype"),
+    (lambda: gated_mlp.bwd(MLP, jax.eval_shape(gated_mlp.fwd, MLP, X)[1], X[:1]), ValueError,
+     "gated_mlp: dy has shape (1, 5); expected (7, 5), the shape of the output"),
+    *[
+        (lambda w=width: gated_mlp.init(KEY, w, 4), ValueError,
+         f"gated_mlp.init: in_features was {width!r}; expected a positive integer")
+        for width in BAD_WIDTHS
+    ],
+    (lambda: gated_mlp.init(KEY, 5, 4, dtype=int), ValueError,
+     "dense.init: dtype was <class 'int'>; expected a floating point dtype"),
+    (lambda: lce.fwd(W, X, jnp.ones((7, 3))), TypeError,
+     "linear_cross_entropy: targets has dtype float64; expected integer labels"),
+    (lambda: lce.fwd(W, X, jnp.ones((7, 3), int)), ValueError,
+     "linear_cross_entropy: targets has shape (7, 3); expected (7,), one label per token"),
+    (lambda: lce.fwd(W, X, A_LIST), TypeError,
+     "linear_cross_entropy: targets is a list; expected an array of integer labels"),
+    (lambda: lce.fwd(W, X, LABELS, X), ValueError,
+     "linear_cross_entropy: weights has shape (7, 5); expected (7,), one weight per token"),
+    (lambda: lce.fwd(W, X, LABELS, LABELS), TypeError,
+     "linear_cross_entropy: weights has dtype int64; expected a floating point dtype"),
+    (lambda: lce.fwd(W, X[:, :4], LABELS), ValueError,
+     "linear_cross_entropy: x has shape (7, 4); expected 5 features in its last axis, as params.w has shape"),
+    (lambda: lce.fwd(W._replace(b=jnp.ones(4)), X, LABELS), ValueError,
+     "linear_cross_entropy: params.b has shape (4,); expected (3,), as params.w has shape (5, 3)"),
+    (lambda: lce.fwd(dense.Params(jnp.ones((5, 0)), None), X, LABELS), ValueError,
+     "linear_cross_entropy: params.w has shape (5, 0); expected at least one class"),
+    (lambda: lce.fwd(A_TUPLE, X, LABELS), TypeError,
+     "linear_cross_entropy: params is a tuple; expected dense.Params(w, b)"),
+    *[
+        (lambda n=name, v=value: lce.fwd(W, X, LABELS, **{n: v}), ValueError,
+         f"linear_cross_entropy: {name} was {value!r}; expected {expected}")
+        for name, values, expected in OF_THE_LOSS
+        for value in values
+    ],
+    (lambda: lce.bwd(W, jax.eval_shape(lce.fwd, W, X, LABELS)[1], X), ValueError,
+     "linear_cross_entropy: dloss has shape (7, 5); expected (7,), one value per example"),
+    (lambda: lce.bwd(W, jax.eval_shape(lce.fwd, W, X, LABELS)[1], jnp.ones(7, jnp.float32)), TypeError,
+     "linear_cross_entropy: dloss has dtype float32; expected float64"),
 ]  # fmt: skip
 
 

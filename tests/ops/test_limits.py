@@ -1,16 +1,21 @@
 """Limits of the ops: examples that do not count, axes without entries, infinities, and JAX's NaN checker."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jax_ref.ops.attention
 from jax_ref.verify import oracle
 from jax_ref.verify.subject import of_op
 from manual_bp.ops import (
+    attention,
     huber,
     layer_norm,
     log_softmax,
+    plain_attention,
     sigmoid_cross_entropy,
     softmax,
     softmax_cross_entropy,
@@ -96,6 +101,27 @@ def test_an_axis_without_entries(op, mask, shape, axis):
     mask = None if mask is None else mask.reshape(shape)
     y, residuals = op.fwd(jnp.zeros(shape), mask, axis=axis)
     assert y.shape == op.bwd(residuals, y, axis=axis).shape == shape
+
+
+@pytest.mark.parametrize("op", [attention, plain_attention])
+def test_positions_at_the_ends_of_int32(op):
+    """The sum of a query's number and its offset, or less the window, is beyond them."""
+    q, k, v = jax.random.normal(jax.random.key(0), (3, 1, 3, 1, 2))
+    largest = 2**31 - 1
+    for offset, window in ((largest, None), (-largest, largest)):
+        options = {"mask": jnp.ones((3, 3), bool), "causal": True, "query_offset": offset, "window": window}
+        expected = jax_ref.ops.attention.apply(q, k, v, **options)
+        assert np.allclose(op.fwd(q, k, v, **options)[0], expected, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_scores_so_large_that_their_rounding_alone_would_overflow(dtype):
+    q, k, v = jax.random.normal(jax.random.key(0), (3, 1, 9, 1, 3), dtype)
+    largest = np.argmax(jnp.einsum("btd,bsd->bts", *(x[:, :, 0].astype(float) for x in (q, k))), -1)
+    o, residuals = jax.jit(functools.partial(attention.fwd, scale=1e12))(q, k, v)
+    assert np.array_equal(o, v[:, largest[0]])
+    cotangents = attention.bwd(residuals, jnp.ones_like(o), scale=1e12)
+    assert all(np.all(np.isfinite(d)) for d in cotangents)
 
 
 @pytest.mark.parametrize("row", params([row for row in FULL if "activations" not in row.case.name]))

@@ -21,9 +21,12 @@ def fails(mistake, case, example, dtype):
     return bool(run.findings) or run.wrong()
 
 
-@pytest.mark.parametrize(
-    "mistake", MISTAKES.values(), ids=[f"{m.case}-{name}" for name, m in MISTAKES.items()]
-)
+ROWS = [
+    pytest.param(m, id=f"{m.case}-{name}", marks=[pytest.mark.slow] * m.slow) for name, m in MISTAKES.items()
+]
+
+
+@pytest.mark.parametrize("mistake", ROWS)
 def test_planted_mistake_fails_the_gradient_test(mistake):
     case = (CASES | MODELS)[mistake.case]
     tries = [(example, jnp.float64) for example in case.examples]

@@ -1,0 +1,137 @@
+"""Processes that work together: they end together, and who ended first is told with its last lines.
+
+A process of `jax.distributed` catches SIGTERM, and so outlives `terminate` and a `timeout` around it; one
+that waits for another in a collective waits for ever, or until it gives up minutes later. So all are killed
+when one of them ends with an error, when the time is over, and when this process is asked to end. They know
+that it is gone, however it went, by the pipe that is their standard input: see `end_with_the_launcher`.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from experiments.common import interruption
+from experiments.common.errors import UserError
+
+LINES = 5
+"""The last lines of a process that are told."""
+
+ABOUT_TRACEBACKS = ("For simplicity, JAX has removed", "-----")
+"""How lines begin that JAX adds to every error."""
+
+PAUSE = 0.05
+"""Seconds between two looks at the processes."""
+
+
+def run(commands: Sequence[Sequence[str]], *, env: Mapping[str, str], limit: float) -> list[str]:
+    """Run commands at once, and return what each printed; a `UserError` says which ended badly.
+
+    `limit` is in seconds, for all of them together.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        files = [(Path(folder) / f"{i}.out", Path(folder) / f"{i}.err") for i in range(len(commands))]
+        with _all_killed() as running:
+            for command, (out, err) in zip(commands, files, strict=True):
+                with out.open("wb") as stdout, err.open("wb") as stderr:
+                    running.append(
+                        subprocess.Popen(
+                            command, env=dict(env), stdin=subprocess.PIPE, stdout=stdout, stderr=stderr
+                        )
+                    )
+            _wait(running, [err for _, err in files], time.monotonic() + limit, limit)
+        return [out.read_text(encoding="utf-8", errors="replace") for out, _ in files]
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def demand_port(port: int) -> None:
+    """Raise `UserError` if somebody listens at a port of this machine."""
+    with socket.socket() as wanted:
+        wanted.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            wanted.bind(("127.0.0.1", port))
+        except OSError:
+            raise UserError(f"port {port} is taken; name another, or none for one that is free.") from None
+
+
+def end_with_the_launcher() -> None:
+    """In a process that `run` started: end when the one that started it does."""
+
+    def wait() -> None:
+        while os.read(0, 1024):  # not by sys.stdin, which Python locks when it ends
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, name="launcher", daemon=True).start()
+
+
+@contextmanager
+def _all_killed() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """A list of processes, none of which is left: not by an error, and not by a signal to end."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def kill() -> None:
+        for process in running:
+            process.kill()
+        for process in running:
+            process.wait()
+
+    def asked(number: int, frame: object) -> None:
+        kill()
+        interruption.end(number)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {n: signal.signal(n, asked) for n in (signal.SIGTERM, signal.SIGINT)} if is_main else {}
+    try:
+        yield running
+    finally:
+        kill()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for process in running:
+            if process.stdin:
+                process.stdin.close()
+
+
+def _wait(running: list[subprocess.Popen[bytes]], errors: list[Path], deadline: float, limit: float) -> None:
+    """Until all have ended well; an error says who did not."""
+    while True:
+        codes = [process.poll() for process in running]
+        for i, code in enumerate(codes):
+            if code:
+                raise UserError(
+                    f"process {i} of {len(running)} {_ended(code)}: {_last_lines(errors[i])}"
+                )
+        if None not in codes:
+            return
+        if time.monotonic() > deadline:
+            late = ", ".join(str(i) for i, code in enumerate(codes) if code is None)
+            first = codes.index(None)
+            raise UserError(
+                f"after {limit:g} seconds these of {len(running)} processes had not ended: {late}; "
+                f"the last of {first}: {_last_lines(errors[first])}"
+            )
+        time.sleep(PAUSE)
+
+
+def _ended(code: int) -> str:
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+
+
+def _last_lines(path: Path) -> str:
+    """The end of what a process said, in one line."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    said = [line.strip() for line in lines if line.strip() and not line.startswith(ABOUT_TRACEBACKS)]
+    return " | ".join(said[-LINES:]) or "it said nothing"

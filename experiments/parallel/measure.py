@@ -1,0 +1,79 @@
+"""Settings, and the processes that measure."""
+
+import dataclasses
+import json
+import os
+import re
+import sys
+from typing import Annotated, Any
+
+from experiments.common import processes, study
+from experiments.common.options import Between, OneOf
+from experiments.parallel import problem, worker
+from experiments.parallel.kinds import KINDS
+from manual_bp.parallel import pipeline
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(study.Settings):
+    """What this study can be told."""
+
+    processes: Annotated[int, Between(1, 64)] = 4
+    """Processes on this machine, or on all machines together."""
+    devices_per_process: Annotated[int, Between(1, 64)] = 1
+    """Devices of each process: of a CPU, parts that it is divided into."""
+    kinds: Annotated[tuple[str, ...], OneOf(KINDS)] = ()
+    """Kinds of parallelism; by default all that the model allows."""
+    model: Annotated[str, OneOf(problem.PROBLEMS)] = "mlp"
+    """What is differentiated."""
+    time_limit: Annotated[int, Between(1, 86_400)] = 600
+    """Seconds after which the processes are ended."""
+    port: Annotated[int, Between(0, 65_535)] = 0
+    """Where the processes meet, 0 for a port that is free."""
+    coordinator: str = ""
+    """HOST:PORT of the first process, where this is started once on each machine."""
+    process_id: Annotated[int, Between(0, 65_535)] = 0
+    """The number of this process among those that are started with --coordinator."""
+
+
+def measure(settings: Settings) -> study.Figures:
+    """The figures of each kind, of processes that are started here or by the user."""
+    devices = settings.processes * settings.devices_per_process
+    names = settings.kinds or problem.KINDS[settings.model]
+    mesh = f"--processes {settings.processes} --devices-per-process {settings.devices_per_process}"
+    problem.demand(settings.model, names, devices, mesh)
+    given = {
+        "processes": settings.processes,
+        "devices": settings.devices_per_process,
+        "model": settings.model,
+        "kinds": list(names),
+        "seed": settings.seed,
+    }
+    found = _here(settings, given) if settings.coordinator else _launched(settings, given)
+    ticks = pipeline.schedule(devices, 2 * devices) if "pipeline" in names else ()
+    return {"devices": devices, "kinds": found, "ticks": [tick._asdict() for tick in ticks]}
+
+
+def _launched(settings: Settings, given: dict[str, Any]) -> Any:
+    if settings.port:
+        processes.demand_port(settings.port)
+    given = {**given, "coordinator": f"127.0.0.1:{settings.port or processes.free_port()}"}
+    flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ.get("XLA_FLAGS", ""))
+    first, *_ = processes.run(
+        [
+            [sys.executable, "-m", "experiments.parallel.worker", json.dumps({**given, "number": i})]
+            for i in range(settings.processes)
+        ],
+        env={**os.environ, "XLA_FLAGS": flags.strip(), "JAX_PLATFORMS": "cpu"},
+        limit=settings.time_limit,
+    )
+    return json.loads(first.splitlines()[-1])
+
+
+def _here(settings: Settings, given: dict[str, Any]) -> Any:
+    """The work of this process; only the first goes on to show what was found."""
+    worker.join(settings.coordinator, settings.processes, settings.process_id, settings.devices_per_process)
+    found = worker.figures(given["model"], given["kinds"], given["seed"])
+    if settings.process_id:
+        sys.exit(0)
+    return found
