@@ -54,7 +54,7 @@ def build(
         raise UserError(f"--warmup-steps was {warmup_steps}; the run has only {steps} steps.")
     rate = SCHEDULES[choose("--schedule", schedule, SCHEDULES)](learning_rate, steps - warmup_steps)
     if warmup_steps:
-        after = rate if callable(rate) else optax.constant_schedule(rate)
+        after: Any = rate if callable(rate) else optax.constant_schedule(rate)
         rising = optax.linear_schedule(0.0, learning_rate, warmup_steps)
         rate = optax.join_schedules([rising, after], [warmup_steps])
     if name in DECOUPLED:

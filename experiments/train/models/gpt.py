@@ -25,7 +25,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "llama": {"norm": "rms_norm", "gated": True, "bias": False, "tied": False},
 }
 """Options of `gpt.init` by form; the first has learned positions, the second rotary ones. Neither has biases:
-nanoGPT trains GPT-2 without, and the gradient of the keys' bias is rounding alone, which Adam would follow."""
+nanoGPT trains GPT-2 without, and the gradient of the keys' bias is rounding, which Adam would follow."""
 
 TOKENS = {"characters": lambda whole: whole, "bytes": text.in_bytes}
 """What a token is, of a text."""
