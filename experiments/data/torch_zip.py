@@ -67,8 +67,8 @@ def _check_stored(archive: zipfile.ZipFile) -> None:
 
 def _check_instructions(source: bytes) -> None:
     """Raise for an instruction that no state dict needs, and for a memo used otherwise than by pickle."""
-    memo: list[str] = []
-    before, tuples = "", 0
+    texts_and_names: set[Any] = set()
+    before, tuples, places = "", 0, 0
     for instruction, argument, _ in pickletools.genops(source):
         name = instruction.name
         if name not in INSTRUCTIONS:
@@ -77,10 +77,12 @@ def _check_instructions(source: bytes) -> None:
         if tuples > MOST_TUPLES:
             raise pickle.UnpicklingError(f"it has more than {MOST_TUPLES:,} tuples")
         if name.endswith("BINPUT"):
-            if argument != len(memo):
+            if argument != places:
                 raise pickle.UnpicklingError(f"it puts something into place {argument} of its memo")
-            memo.append(before)
-        if name.endswith("BINGET") and memo[argument : argument + 1] not in (["BINUNICODE"], ["GLOBAL"]):
+            if before in ("BINUNICODE", "GLOBAL"):
+                texts_and_names.add(argument)
+            places += 1
+        if name.endswith("BINGET") and argument not in texts_and_names:
             raise pickle.UnpicklingError(f"it takes place {argument} of its memo, no text or name, again")
         before = name
 

@@ -1,6 +1,7 @@
 """Folders of GPT-2 and Llama with safetensors: read bit for bit, and refused by the name of what is wrong."""
 
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,12 +23,12 @@ OF_LLAMA = {"model_type": "llama", "vocab_size": VOCABULARY, "hidden_size": 12, 
             "rope_theta": 500.0}  # fmt: skip
 
 
-def drawn(**form):
+def drawn(scale=1.0, **form):
     """Random params, all of whose leaves are so: gains of 1 and biases of 0 hide mistakes."""
     options = {"layers": LAYERS, "width": 12, "heads": HEADS, **form}
     params = jax.eval_shape(lambda: gpt.init(jax.random.key(0), VOCABULARY, **options))
     rng = np.random.default_rng(0)
-    return jax.tree.map(lambda p: rng.standard_normal(p.shape).astype(p.dtype), params)
+    return jax.tree.map(lambda p: (scale * rng.standard_normal(p.shape)).astype(p.dtype), params)
 
 
 def tensors_of_gpt2(params):
@@ -39,8 +40,8 @@ def tensors_of_gpt2(params):
     for i in range(LAYERS):
         for name, norm in (("ln_1", b.norm1), ("ln_2", b.norm2)):
             found |= {f"h.{i}.{name}.weight": norm.g[i], f"h.{i}.{name}.bias": norm.b[i]}
-        joined = dense.Params(*(np.concatenate([m[k] for m in (b.q, b.k, b.v)], -1) for k in (0, 1)))
-        maps = {"attn.c_attn": joined, "attn.c_proj": b.out, "mlp.c_fc": b.mlp.up, "mlp.c_proj": b.mlp.down}
+        joined: Any = (np.concatenate([m[k] for m in (b.q, b.k, b.v)], -1) for k in (0, 1))
+        maps = {"attn.c_attn": dense.Params(*joined), "attn.c_proj": b.out, "mlp.c_fc": b.mlp.up, "mlp.c_proj": b.mlp.down}
         for name, m in maps.items():
             found |= {f"h.{i}.{name}.weight": m.w[i], f"h.{i}.{name}.bias": m.b[i]}
     found = {f"transformer.{name}": tensor for name, tensor in found.items()}
