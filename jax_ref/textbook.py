@@ -62,3 +62,18 @@ def mean_cost(
     """The mean cost of examples in columns."""
     names = {"activation": activation, "output": output, "cost": cost}
     return jnp.mean(jax.vmap(lambda x, y: example_cost(layers, x, y, **names), in_axes=1)(X, Y))
+
+
+def head_cost(
+    matrices: Sequence[Float[Array, "D n"]],
+    X: Float[Array, "n T"],
+    Y: Float[Array, "D T"],
+    *,
+    causal: bool = False,
+) -> Float[Array, ""]:
+    """The cost of one head of attention, with the matrices of queries, keys and values, for one sequence."""
+    q, k, v = (jnp.einsum("dn,nt->td", W, X) for W in matrices)
+    scores = jnp.einsum("td,sd->ts", q, k) / len(Y) ** 0.5
+    seen = jnp.tril(jnp.ones(scores.shape, bool)) if causal else None
+    output = jnp.einsum("ts,sd->dt", jax.nn.softmax(scores, where=seen), v)
+    return jnp.sum((output - Y) ** 2) / 2

@@ -34,7 +34,10 @@ def parse(
     examples: Sequence[str] = (),
     args: Sequence[str] | None = None,
 ) -> Settings:
-    """The settings of a command line, by default this process's; a `UserError` says what is wrong with it."""
+    """The settings of a command line, by default this process's; a `UserError` says what is wrong with it.
+
+    A class with `presets`, options by the names of the option `preset`, has those where none was given.
+    """
     lines = ["examples:", *(_to_paste(f"{prog} {example}") for example in examples)]
     parser = SentenceParser(
         prog=prog,
@@ -62,7 +65,9 @@ def parse(
     given, strange = parser.parse_known_args([f" {w}" if NEGATIVE.match(w) else w for w in words])
     if strange:
         raise UserError(_strange(_as_given(strange[0]), [field.option for field in options]))
-    return settings(**vars(given))
+    chosen = vars(given)
+    preset = getattr(settings, "presets", {}).get(chosen.get("preset"), {})
+    return settings(**{**preset, **chosen})
 
 
 class _Given(argparse.Action):

@@ -111,9 +111,7 @@ def _wait(running: list[subprocess.Popen[bytes]], errors: list[Path], deadline: 
         codes = [process.poll() for process in running]
         for i, code in enumerate(codes):
             if code:
-                raise UserError(
-                    f"process {i} of {len(running)} {_ended(code)}: {_last_lines(errors[i])}"
-                )
+                raise UserError(f"process {i} of {len(running)} {_ended(code)}: {_last_lines(errors[i])}")
         if None not in codes:
             return
         if time.monotonic() > deadline:

@@ -30,6 +30,26 @@ class Text(NamedTuple):
         return "".join(c if c.isprintable() or c == "\n" else " " for c in letters)
 
 
+class Bytes(Text):
+    """The same of a text's bytes in UTF-8, each of them the character of that number."""
+
+    def shown(self, numbers: np.ndarray) -> str:
+        """The text of some bytes, with a mark where they are none."""
+        octets = bytes(ord(self.characters[number]) for number in numbers)
+        return "".join(c if c.isprintable() or c == "\n" else " " for c in octets.decode("utf-8", "replace"))
+
+
+def in_bytes(whole: Text) -> Text:
+    """The parts of a text as the bytes of its UTF-8, each part's own."""
+    parts = [
+        np.frombuffer("".join(whole.characters[number] for number in part).encode(), np.uint8)
+        for part in whole[1:]
+    ]
+    known, numbers = np.unique(np.concatenate(parts), return_inverse=True)
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    return Bytes("".join(map(chr, known)), *np.split(numbers.astype(np.int32), ends))
+
+
 def of(content: str, what: str) -> Text:
     """The parts of a text; `what` it is stands in the sentence where it is too short to be parted.
 

@@ -22,6 +22,8 @@ def check(settings: Settings, recipe: Recipe, train: Any, steps: int) -> None:
         steps=steps * settings.epochs,
         weight_decay=settings.weight_decay,
         clip_norm=settings.clip_norm,
+        warmup_steps=settings.warmup_steps,
+        decayed=recipe.decayed,
         rates=None,
     )
     params = jax.eval_shape(recipe.init, key)

@@ -24,6 +24,7 @@ class Engine(NamedTuple):
             lambda batch: self.value_and_grad(params, state, batch)[0][0],
             functools.partial(self.apply, params, state),
             functools.partial(self.model, params),
+            params,
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from experiments.common import run_folder
+from experiments.train import speed
 from experiments.train.history import Records
 from experiments.train.lockstep import Lockstep
 
@@ -22,15 +23,18 @@ def of(
     """
     history = records if diverged is None else [*records, diverged]
     last = (records or history)[-1]
+    speeds = {
+        name: median(r["engines"][name]["us_per_step"] for r in history[1:] or history)
+        for name in last["engines"]
+    }
+    peak = speed.peak_for(both.recipe, both.settings.dtype)
     return {
         "settings": run_folder.jsonable(dataclasses.asdict(both.settings)),
         "parts": both.parts,
         "engines": {
             name: figures
-            | {
-                "us_per_step": median(r["engines"][name]["us_per_step"] for r in history[1:] or history),
-                "compile_s": both.compile_s[name],
-            }
+            | {"us_per_step": speeds[name], "compile_s": both.compile_s[name]}
+            | speed.of(both.recipe, speeds[name], peak)
             for name, figures in last["engines"].items()
         },
         "max_gradient_difference": max(

@@ -45,6 +45,8 @@ class Lockstep:
             steps=self.steps * settings.epochs,
             weight_decay=settings.weight_decay,
             clip_norm=settings.clip_norm,
+            warmup_steps=settings.warmup_steps,
+            decayed=recipe.decayed,
             rates=factors,
         )
 

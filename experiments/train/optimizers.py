@@ -40,18 +40,27 @@ def build(
     weight_decay: float,
     rates: Any | None,
     clip_norm: float | None = None,
+    warmup_steps: int = 0,
+    decayed: Callable[[Any], Any] | None = None,
 ) -> optax.GradientTransformation:
     """The optimiser of the settings: `clip_norm` bounds the gradient that it is given, the norm of all params
-    together; `rates` multiplies its step, weight by weight.
+    together; `rates` multiplies its step, weight by weight. The learning rate rises from 0 through the first
+    `warmup_steps`, behind which the schedule begins; `decayed` says which leaves have weight decay.
     """
     if steps > MOST_STEPS:
         raise UserError(f"--epochs has {steps:,} steps in all; expected at most {MOST_STEPS:,}.")
     make = OPTIMIZERS[choose("--optimizer", name, OPTIMIZERS)]
-    rate = SCHEDULES[choose("--schedule", schedule, SCHEDULES)](learning_rate, steps)
+    if warmup_steps >= steps > 0 and warmup_steps:
+        raise UserError(f"--warmup-steps was {warmup_steps}; the run has only {steps} steps.")
+    rate = SCHEDULES[choose("--schedule", schedule, SCHEDULES)](learning_rate, steps - warmup_steps)
+    if warmup_steps:
+        after: Any = rate if callable(rate) else optax.constant_schedule(rate)
+        rising = optax.linear_schedule(0.0, learning_rate, warmup_steps)
+        rate = optax.join_schedules([rising, after], [warmup_steps])
     if name in DECOUPLED:
-        parts = [make(rate, weight_decay=weight_decay)]
+        parts = [make(rate, weight_decay=weight_decay, mask=decayed)]
     else:
-        parts = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
+        parts = [optax.add_decayed_weights(weight_decay, decayed)] if weight_decay else []
         parts.append(make(rate))
     if clip_norm is not None:
         parts.insert(0, optax.clip_by_global_norm(clip_norm))

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from experiments.common.console import say
+from experiments.train import speed
 from experiments.train.recipe import Metric
 
 Record = dict[str, Any]
@@ -88,7 +89,8 @@ def summary(metrics: Record, shown: Mapping[str, Metric], unit: str) -> str:
     parts = []
     for name, e in metrics["engines"].items():
         said = [metric.sentence.format(e[key]) for key, metric in shown.items() if metric.sentence]
-        parts.append(f"{name}: {', '.join(said)}, {e['us_per_step']:.1f} µs per step.")
+        said += [f"{e['us_per_step']:.1f} µs per step", *speed.said(e)]
+        parts.append(f"{name}: {', '.join(said)}.")
     if metrics["max_gradient_difference"] is not None:
         parts.append(
             "The two gradients differ by at most "

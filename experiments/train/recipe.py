@@ -20,6 +20,8 @@ class Model(NamedTuple):
     """`apply(*inputs, **static)`, what `fwd` puts out with these options."""
     at: Callable[[Any], "Model"]
     """`at(state)`, the model in another state."""
+    params: Any
+    """The params, for what no engine computes."""
 
 
 class Metric(NamedTuple):
@@ -33,6 +35,17 @@ class Metric(NamedTuple):
     """Format of a number in the table, as in "{:.4f}"."""
     sentence: str = ""
     """Format of what is said of the last value when the run ends; nothing if empty."""
+
+
+class Work(NamedTuple):
+    """What a step has to do."""
+
+    unit: str
+    """What is counted, as "tokens"."""
+    units: int
+    """How many of them a step takes."""
+    matmul_flops: int
+    """Floating point operations of its matrix products, forward and backward."""
 
 
 LOSS = Metric("test loss", "mean loss", "{:.6f}")
@@ -77,6 +90,10 @@ class Recipe:
     """From what `sample` returns to its text."""
     stacked: frozenset[str] = frozenset()
     """Fields of the params whose leaves hold several layers, along their leading axis."""
+    decayed: Callable[[Any], Any] | None = None
+    """From the params to which of their leaves weight decay is for; None for all."""
+    work: Work | None = None
+    """What a step has to do, for the speed in these terms."""
     identity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What must be the same, beside the settings, for a checkpoint to be gone on from: JSON values."""
     note: str = ""

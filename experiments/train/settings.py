@@ -59,6 +59,8 @@ class Training:
     """Learning rate at the start."""
     schedule: Annotated[str, OneOf(SCHEDULES)] = "cosine"
     """How the learning rate goes on; cosine falls to zero over all epochs."""
+    warmup_steps: Annotated[int, Between(0, 2**31 - 1)] = 0
+    """Steps through which the learning rate rises from zero, before the schedule begins."""
     weight_decay: Annotated[float, Between(0, 1e38)] = 0.1
     """Decoupled with adamw and lion (their own), an L2 term of the gradient with the others."""
     clip_norm: Rate | None = None

@@ -37,8 +37,11 @@ from manual_bp.soft_cap import check as check_soft_cap
 
 __all__ = ["Params", "Residuals", "bwd", "fwd", "init"]
 
-CHUNK = 256
+CHUNK = 128
 """Tokens whose logits are there at once."""
+
+ROWS = 64
+"""Rows of dw whose share of a chunk is there at once, before it is added."""
 
 
 class Gradient(NamedTuple):
@@ -142,9 +145,8 @@ def _sweep(
         dh = dz if slope is None else dz * slope  # (5)
         narrow = dh.astype(x.dtype)
         dx = jnp.matmul(narrow, w_x.T, preferred_element_type=wide, out_sharding=like(x))  # (6)
-        dw = jnp.tensordot(x, narrow, (0, 0), preferred_element_type=wide, out_sharding=like(w))  # (7)
         sum_w, sum_b = sums
-        sums = (sum_w + dw, None if sum_b is None else sum_b + jnp.sum(dh, 0))
+        sums = (_with_products(sum_w, x, narrow, w), None if sum_b is None else sum_b + jnp.sum(dh, 0))  # (7)
         return sums, (loss.astype(x.dtype), dx, d_weights)
 
     each = (x, targets, weights, dloss)
@@ -155,6 +157,23 @@ def _sweep(
     (dw, db), each = jax.lax.scan(step, varying_as(start, (params, *each)), tokens)
     loss, dx, d_weights = jax.tree.map(lambda a: _out_of_chunks(a, targets), each)
     return loss, Gradient(Params(dw, db), dx, d_weights)
+
+
+def _with_products(sums: Array, x: Array, dh: Array, w: Array) -> Array:
+    """`sums + x^T dh`, laid out as w: some rows at a time, so that no second array as large as w is there."""
+
+    def added(sums: Array, start: Any, x: Array) -> Array:
+        old = jax.lax.dynamic_slice_in_dim(sums, start, x.shape[1], 0)
+        new = old + jnp.tensordot(x, dh, (0, 0), preferred_element_type=sums.dtype, out_sharding=like(w))
+        return jax.lax.dynamic_update_slice_in_dim(sums, new, start, 0)
+
+    def slab(i: Array, sums: Array) -> Array:
+        return added(sums, i * ROWS, jax.lax.dynamic_slice_in_dim(x, i * ROWS, ROWS, 1))
+
+    slabs = 0 if like(w) is not None else x.shape[1] // ROWS  # rows of an explicit mesh are where they are
+    sums = jax.lax.fori_loop(0, slabs, slab, sums) if slabs else sums
+    rest = x[:, slabs * ROWS :]
+    return added(sums, slabs * ROWS, rest) if rest.shape[1] or not slabs else sums
 
 
 def _in_chunks(a: Array, leading: int, count: int) -> Array:

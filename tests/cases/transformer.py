@@ -12,11 +12,14 @@ def _gated(d: Draw, lead: tuple[int, ...], *, bias: bool) -> tuple:
     return params, d.real(*lead, 3)
 
 
-def _fused(d: Draw, lead: tuple[int, ...], *, weights: bool) -> tuple:
-    params = linear_cross_entropy.Params(*affine(d, 3, 5))
-    args = params, d.real(*lead, 3), d.labels(lead, 5)
+def _fused(d: Draw, lead: tuple[int, ...], *, weights: bool, features: int = 3) -> tuple:
+    params = linear_cross_entropy.Params(*affine(d, features, 5))
+    args = params, d.real(*lead, features), d.labels(lead, 5)
     return (*args, d.real(*lead)) if weights else args
 
+
+SLABS = 2 * linear_cross_entropy.ROWS + 3
+"""Features that are two slabs and a part of one."""
 
 CASES = cases(
     {
@@ -37,6 +40,7 @@ CASES = cases(
         ],
         "linear_cross_entropy": [
             Kind("plain", lambda d, lead: _fused(d, lead, weights=False), {"chunk": 3}),
+            Kind("slabs", lambda d, lead: _fused(d, lead, weights=False, features=SLABS), leads=((7,),)),
             Kind(
                 "options",
                 lambda d, lead: _fused(d, lead, weights=True),

@@ -16,17 +16,24 @@ import pytest
 from jax_ref.verify import oracle
 from manual_bp import differentiable
 from manual_bp.ops import (
+    attention,
     batch_norm,
     conv,
+    dense,
     embedding,
     frozen_batch_norm,
+    gated_mlp,
     group_norm,
     gru,
     layer_norm,
+    linear_cross_entropy,
     lstm,
+    plain_attention,
     pool,
     rms_norm,
     rnn,
+    rope,
+    softmax_cross_entropy,
 )
 from tests.cases.case import Draw
 
@@ -131,6 +138,77 @@ def sequence(d: Draw, op: Any, biases: int = 1, *, lengths: bool = True) -> tupl
     return params, d.real(4, 5, 3), state, *((np.array([3, 5, 1, 4]),) if lengths else ())
 
 
+def by_heads(q: Any, k: Any, v: Any, mask: Any = None, **options: Any) -> Any:
+    """Attention of (B, T, H, D): PyTorch has the heads before the time."""
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    options = {"attn_mask": mask, "enable_gqa": True, **options}
+    return f.scaled_dot_product_attention(q, k, v, **options).transpose(1, 2)
+
+
+def heads(d: Draw, q: int, k: int, *, keys: int = 7) -> tuple[Any, ...]:
+    """Queries, keys and values: a batch of two, five queries, three features to a head."""
+    return d.real(2, 5, q, 3), d.real(2, keys, k, 3), d.real(2, keys, k, 3)
+
+
+def rows_of_nothing(d: Draw) -> Any:
+    """A mask (B, 1, T, S) with queries that may attend to no key."""
+    mask = d.rng.random((2, 1, 5, 7)) < 0.5
+    mask[0, 0, [0, 3]] = False
+    return mask
+
+
+def rotary(x: Any, positions: Any, *, base: float) -> Any:
+    """As transformers has it for Llama: halves, angles twice side by side."""
+    frequencies = base ** -(torch.arange(0, x.shape[-1], 2, dtype=x.dtype) / x.shape[-1])
+    angles = positions[..., None].to(x.dtype) * frequencies
+    angles = torch.cat((angles, angles), -1).unsqueeze(-2)
+    first, second = x.chunk(2, -1)
+    return x * angles.cos() + torch.cat((-second, first), -1) * angles.sin()
+
+
+def rotary_of_neighbours(x: Any, positions: Any, *, base: float) -> Any:
+    """As GPT-J has it: each angle twice in a row, and every second feature with its neighbour."""
+    frequencies = base ** -(torch.arange(0, x.shape[-1], 2, dtype=x.dtype) / x.shape[-1])
+    angles = (positions[..., None].to(x.dtype) * frequencies).repeat_interleave(2, -1)[None, :, None]
+    turned = torch.stack((-x[..., 1::2], x[..., ::2]), -1).flatten(-2)
+    return x * angles.cos() + turned * angles.sin()
+
+
+def swiglu(gate: Any, up: Any, down: Any, x: Any) -> Any:
+    return (f.silu(x @ gate) * (x @ up)) @ down
+
+
+def of_a_head(w: Any, b: Any, x: Any, *labels_weights: Any, **options: Any) -> Any:
+    return of_logits(x @ w + b, *labels_weights, **options)
+
+
+def of_logits(logits: Any, labels: Any, weights: Any = None, **options: Any) -> Any:
+    """PyTorch's weights are of classes, and divide a mean: one of its own for each label is a factor."""
+    loss = f.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none", **options)
+    loss = loss.reshape(labels.shape)
+    return loss if weights is None else weights * loss
+
+
+def tokens(d: Draw, *, ignored: bool = False) -> Any:
+    labels = d.labels((2, 5), 7)
+    return np.where(d.rng.random((2, 5)) < 0.3, -100, labels) if ignored else labels
+
+
+HEAD_AND_LOSS = {
+    "plain": ({}, {}),
+    "options": (
+        {"ignore_label": -100, "label_smoothing": 0.1},
+        {"ignore_index": -100, "label_smoothing": 0.1},
+    ),
+}
+
+ATTENTIONS = {
+    "causal, grouped": (lambda d: heads(d, 4, 2), {"is_causal": True}, {"causal": True}),
+    "one head of keys, scale": (lambda d: heads(d, 3, 1), {"scale": -0.3}, {"scale": -0.3}),
+    "bias": (lambda d: (*heads(d, 2, 2), d.real(1, 2, 5, 7)), {}, {}),
+    "rows of nothing": (lambda d: (*heads(d, 2, 2), None, rows_of_nothing(d)), {}, {}),
+}
+
 TWINS = {
     "conv1d": Twin(
         conv,
@@ -226,6 +304,65 @@ TWINS = {
         lambda d: sequence(d, rnn, lengths=False),
         backwards,
         {"activation": "relu", "reverse": True},
+    ),
+    **{
+        f"{'tiled' if op is attention else 'plain'} attention, {name}": Twin(
+            op, args, partial(by_heads, **theirs), ours | ({"block": (2, 3)} if op is attention else {})
+        )
+        for op in (attention, plain_attention)
+        for name, (args, theirs, ours) in ATTENTIONS.items()
+    },
+    "rope": Twin(
+        rope,
+        lambda d: (d.real(2, 5, 3, 6), d.labels((2, 5), 99)),
+        partial(rotary, base=10000.0),
+    ),
+    "rope, neighbours": Twin(
+        rope,
+        lambda d: (d.real(2, 5, 3, 6), np.arange(5) + 2),
+        partial(rotary_of_neighbours, base=100.0),
+        {"interleaved": True, "base": 100.0},
+    ),
+    "gated mlp": Twin(
+        gated_mlp,
+        lambda d: (
+            gated_mlp.Params(*(dense.Params(d.real(*s), None) for s in ((3, 4), (3, 4), (4, 2)))),  # pyright: ignore
+            d.real(2, 5, 3),
+        ),
+        swiglu,
+    ),
+    **{
+        f"head and loss, {name}": Twin(
+            linear_cross_entropy,
+            lambda d, n=name: (
+                dense.Params(d.real(3, 7), d.real(7)),  # pyright: ignore
+                d.real(2, 5, 3),
+                tokens(d, ignored=n == "options"),
+                *((d.real(2, 5),) if n == "options" else ()),
+            ),
+            partial(of_a_head, **theirs),
+            ours | {"chunk": 3},
+        )
+        for name, (ours, theirs) in HEAD_AND_LOSS.items()
+    },
+    **{
+        f"loss, {name}": Twin(
+            softmax_cross_entropy,
+            lambda d, n=name: (
+                d.real(2, 5, 7),
+                tokens(d, ignored=n == "options"),
+                *((d.real(2, 5),) if n == "options" else ()),
+            ),
+            partial(of_logits, **theirs),
+            ours,
+        )
+        for name, (ours, theirs) in HEAD_AND_LOSS.items()
+    },
+    "loss of distributions": Twin(
+        softmax_cross_entropy,
+        lambda d: (d.real(4, 7), d.rng.dirichlet(np.ones(7), 4)),
+        lambda logits, t: f.cross_entropy(logits, t, reduction="none", label_smoothing=0.1),
+        {"label_smoothing": 0.1},
     ),
 }
 

@@ -1,28 +1,24 @@
 """A recurrent language model: the next character of a text, from all that came before."""
 
 import dataclasses
-import math
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 import jax_ref
 import manual_bp
-from experiments.common.errors import UserError, choose
+from experiments.common.errors import UserError
 from experiments.common.options import Between, Count, OneOf, Rate
-from experiments.data import shakespeare, text
-from experiments.train import models, ngrams, order
-from experiments.train import settings as common
-from experiments.train.recipe import Metric, Model, Recipe
+from experiments.train import corpus, models, order
+from experiments.train.corpus import Dataset, load
+from experiments.train.recipe import Model, Recipe
 from manual_bp.initializers import INITIALIZERS
 from manual_bp.models import recurrent
 from manual_bp.precision import accumulator, wide
 
-SOURCES = {"shakespeare": shakespeare.load}
+__all__ = ["Settings", "load", "recipe"]
 
 STREAMS, STRETCH = 64, 128
 """A part that is held out is read in so many places at once, each from an empty state on, so far a step."""
@@ -30,30 +26,13 @@ STREAMS, STRETCH = 64, 128
 PRIMED, SAMPLED = 200, 300
 """Characters that a sample goes on from, and its own."""
 
-ORDERS, COUNTED = (1, 3, 5), 2**23
-"""The n-gram models beside it, and from how many characters at the end of the training text they count."""
-
-
-class Dataset(NamedTuple):
-    """The numbers of a text's characters: those of training, and the two parts that are held out."""
-
-    train: np.ndarray
-    test: dict[str, np.ndarray]
-    whole: text.Text
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings(common.Settings):
+class Settings(corpus.Settings):
     """Train one model of text by hand-written gradients and by jax.grad, and compare the two."""
 
     group: ClassVar[str] = "model"
 
-    data: Annotated[str, OneOf(SOURCES)] = "shakespeare"
-    """The text: 38 plays of Shakespeare, which are fetched once into a cache folder."""
-    text: Path | None = None
-    """A file with your own text, in UTF-8. Overrides --data."""
-    data_dir: Path | None = None
-    """For images; a text is given by --text."""
     model: Annotated[str, OneOf(models.names())] = "recurrent"
     """The network. Its own options are listed with --model NAME --help."""
     cell: Annotated[str, OneOf(recurrent.CELLS)] = "lstm"
@@ -76,24 +55,6 @@ class Settings(common.Settings):
     """Steps after which the run is evaluated and kept."""
     epochs: Count = 6
     """Rounds of so many steps."""
-
-    @property
-    def source(self) -> str:
-        """The name of the text."""
-        if self.text is None:
-            return super().source
-        return "".join(c if c.isprintable() else "_" for c in self.text.stem) or "text"
-
-
-def load(settings: Settings) -> Dataset:
-    """The text of the settings in its parts."""
-    if settings.data_dir is not None:
-        raise UserError("--data-dir is for images; a text of your own is given by --text FILE.")
-    if settings.text is None:
-        whole = SOURCES[choose("--data", settings.data, SOURCES)]()
-    else:
-        whole = text.read(settings.text)
-    return Dataset(whole.train, {"validation": whole.validation, "test": whole.test}, whole)
 
 
 def recipe(settings: Settings, dataset: Dataset) -> Recipe:
@@ -137,8 +98,7 @@ def recipe(settings: Settings, dataset: Dataset) -> Recipe:
 
     def metrics(model: Model, parts: Any) -> dict[str, jax.Array]:
         nats = {name: held_out_loss(model, ids, zero_state, cell) for name, ids in parts.items()}
-        bits = {f"{name}_bits": loss / math.log(2) for name, loss in nats.items()}
-        return {f"{name}_loss": loss for name, loss in nats.items()} | bits
+        return corpus.in_nats_and_bits(nats)
 
     def sample(model: Model, key: jax.Array) -> jax.Array:
         """What goes on where the training text ends: of an empty state alone a model has seen too little."""
@@ -153,7 +113,6 @@ def recipe(settings: Settings, dataset: Dataset) -> Recipe:
 
         return jax.lax.scan(following, (logits[0, -1], state), jax.random.split(key, SAMPLED))[1]
 
-    beside = ngrams.bits(dataset.train[-COUNTED:], list(dataset.test.values()), len(characters), ORDERS)
     return Recipe(
         pair=manual_bp.models.recurrent,
         reference=jax_ref.models.recurrent,
@@ -166,27 +125,9 @@ def recipe(settings: Settings, dataset: Dataset) -> Recipe:
         batch=batch,
         order=order.successive,
         metrics=metrics,
-        shown={
-            "validation_loss": Metric(
-                "validation loss", "nats per character", "{:.4f}", "validation loss {:.4f} nats"
-            ),
-            "validation_bits": Metric(
-                "bits per character", "validation bits per character", "{:.4f}", "{:.4f} bits per character"
-            ),
-        },
         sample=sample,
-        text=dataset.whole.shown,
-        identity={"characters": characters},
-        baselines={
-            "ngram_bits": {
-                name: {str(n): value for n, value in of.items()}
-                for name, of in zip(dataset.test, beside, strict=True)
-            }
-        },
-        baselines_text="Validation bits per character of n-gram models beside it: "
-        + ", ".join(f"{value:.4f} for n = {n}" for n, value in beside[0].items())
-        + ".",
         probe=streams,
+        **corpus.told(dataset),
     )
 
 

@@ -1,0 +1,83 @@
+"""One head of attention in the letters of note 002: its forms against autodiff, and against the op."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jax_ref.textbook
+from manual_bp.ops import attention as op
+from manual_bp.ops import plain_attention
+from manual_bp.textbook import attention
+from manual_bp.textbook.attention import Head
+from tests.textbook.networks import BOUND, error
+
+RNG = np.random.default_rng(0)
+B, N, D, T = 3, 4, 2, 5
+HEAD = Head(*(jnp.asarray(RNG.normal(size=(D, N))) for _ in range(3)))
+X, Y = jnp.asarray(RNG.normal(size=(B, N, T))), jnp.asarray(RNG.normal(size=(B, D, T)))
+CAUSAL = pytest.mark.parametrize("causal", [False, True])
+
+
+def oracle(X, Y, causal):
+    """`jax.grad` of the mean cost of a batch of sequences."""
+
+    def cost(head):
+        of_one = jax.vmap(lambda x, y: jax_ref.textbook.head_cost(head, x, y, causal=causal))
+        return jnp.mean(of_one(X, Y))
+
+    return jax.grad(cost)(HEAD)
+
+
+@CAUSAL
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_index_and_vector_form(causal, tokens):
+    x, y = X[0, :, :tokens], Y[0, :, :tokens]
+    wanted = oracle(x[None], y[None], causal)
+    for form in (attention.index_form, attention.gradient):
+        found = form(HEAD, x, y, causal=causal)
+        if tokens == 1:  # one token's weight is 1 whatever its score is
+            assert error((found.WV,), (wanted.WV,)) <= BOUND
+            assert not np.any(found.WQ)
+            assert not np.any(found.WK)
+        else:
+            assert error(found, wanted) <= BOUND
+    found = attention.cost(HEAD, x, y, causal=causal)
+    assert found == pytest.approx(float(jax_ref.textbook.head_cost(HEAD, x, y, causal=causal)), rel=BOUND)
+
+
+@CAUSAL
+def test_the_batch_form_is_the_mean_of_single_ones(causal):
+    found = attention.batch_form(HEAD, X, Y, causal=causal)
+    assert error(found, oracle(X, Y, causal)) <= BOUND
+    singles = [attention.gradient(HEAD, X[b], Y[b], causal=causal) for b in range(B)]
+    assert error(found, jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]) / B, *singles)) <= BOUND
+
+
+@CAUSAL
+@pytest.mark.parametrize("pair", [op, plain_attention])
+def test_the_matrix_form_is_the_op(pair, causal):
+    states = attention.forward(HEAD, X[0], causal=causal)
+    as_op = tuple(x.T[None, :, None] for x in (states.Q, states.K, states.V))
+    output, residuals = pair.fwd(*as_op, causal=causal)
+    assert error(output[0, :, 0].T, states.O) <= BOUND
+    cotangents = pair.bwd(residuals, Y[0].T[None, :, None], causal=causal)
+    assert error(tuple(d[0, :, 0].T for d in cotangents), attention.backward(states, Y[0])) <= BOUND
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((HEAD, X[0, :3], Y[0]), r"attention: head.WQ has shape \(2, 4\); expected \(2, 3\), as X has shape"),
+        ((HEAD, X[0], Y[0, :1]), r"attention: Y has shape \(1, 5\); expected \(2, 5\)"),
+        ((HEAD._replace(WV=X[0]), X[0], Y[0]), r"attention: head.WV has shape \(4, 5\); expected \(2, 4\)"),
+        ((HEAD, X, Y), r"attention: the shape of X was \(3, 4, 5\); expected \(n, T\)"),
+        ((HEAD, X[0, :, :0], Y[0, :, :0]), r"the shape of X was \(4, 0\); expected \(n, T\), none zero"),
+        ((tuple(HEAD), X[0], Y[0]), r"head is a tuple; expected attention.Head\(WQ, WK, WV\)"),
+        ((HEAD, jnp.ones((4, 5), int), Y[0]), "attention: X has dtype int64"),
+    ],
+)
+@pytest.mark.parametrize("form", [attention.index_form, attention.gradient])
+def test_bad_arguments_are_named(form, args, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        form(*args)
