@@ -35,7 +35,7 @@ def test_all_are_listed(capsys):
     assert [line for line in out.splitlines() if line[:2].strip().isdigit()] == [
         f"{number:>2}  {exercise.title}" for number, exercise in EXERCISES.items()
     ]
-    assert len(EXERCISES) == 12
+    assert len(EXERCISES) == 15
 
 
 def test_help_fits_80_columns(capsys):
@@ -151,8 +151,8 @@ def test_a_file_that_is_no_answer(text, capsys, written):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["13"], "the exercise was 13; expected a number from 1 to 12."),
-        (["0"], "the exercise was 0; expected a number from 1 to 12."),
+        (["16"], "the exercise was 16; expected a number from 1 to 15."),
+        (["0"], "the exercise was 0; expected a number from 1 to 15."),
         (["--hint"], "--hint was given without the number of an exercise; expected python -m"),
         (["three"], "argument N: invalid int value: 'three'."),
         (["3", "4"], "unrecognized arguments: 4."),

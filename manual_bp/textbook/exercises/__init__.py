@@ -1,4 +1,4 @@
-"""Twelve exercises in writing a backward pass, from one delta to attention.
+"""Fifteen exercises in writing a backward pass, from one delta to attention.
 
 An exercise is a module: its docstring is the statement, `fwd` is given, and `bwd` is a solution, which a
 reader looks at last. Examples are rows here, as in `manual_bp.ops`. To check an answer from Python, with
@@ -12,11 +12,14 @@ held against; that it computes what the statement says is proved in the tests, a
 
 from manual_bp.textbook.exercises import (
     attention,
+    batch_norm,
     bias_gradient,
+    convolution,
     cross_entropy,
     exercise,
     hidden_delta,
     layer_norm,
+    lstm_step,
     output_delta,
     recurrence,
     skip_connection,
@@ -38,7 +41,10 @@ ORDER = (
     tied_weights,
     skip_connection,
     layer_norm,
+    batch_norm,
+    convolution,
     recurrence,
+    lstm_step,
     attention,
 )
 """Each uses what the ones before it have taught."""

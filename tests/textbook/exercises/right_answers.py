@@ -68,6 +68,20 @@ def norm_by_variance_and_mean(residuals, dy):
     return dn * r + 2 * d_variance * centred / F + d_mean / F, (dy * n).sum(0), dy.sum(0)
 
 
+def batch_norm_by_sums(residuals, dy):
+    n, r, g = residuals
+    dn = dy * g[None]
+    through = len(n) * dn - dn.sum(0, keepdims=True) - n * (dn * n).sum(0, keepdims=True)
+    return r[None] / len(n) * through, (dy * n).sum(0), dy.sum(0)
+
+
+def convolution_by_windows(residuals, dy):
+    x, W = residuals
+    at = jnp.arange(dy.shape[1])[:, None] + jnp.arange(len(W))[None]
+    dx = jnp.zeros_like(x).at[:, at].add(jnp.einsum("bto,kio->btki", dy, W))
+    return dx, jnp.einsum("btki,bto->kio", x[:, at], dy), jnp.einsum("bto->o", dy)
+
+
 def time_by_scan(residuals, dh):
     h, U = residuals
 
@@ -79,6 +93,19 @@ def time_by_scan(residuals, dh):
     _, dz = jax.lax.scan(step, jnp.zeros_like(h[0]), (h, dh), reverse=True)
     before = jnp.concatenate([jnp.zeros_like(h[:1]), h[:-1]])
     return dz, jnp.einsum("tbi,tbj->ij", before, dz)
+
+
+def lstm_in_one_matrix(residuals, ds_new):
+    x, s, W, U, (i, f, g, o), t = residuals
+    dh, dc = ds_new
+    dc = dc + dh * o * (1 - t) * (1 + t)
+    dz = jnp.concatenate(
+        [dc * g * (i - i * i), dc * s[1] * (f - f * f), dc * i - dc * i * g * g, dh * t * (o - o * o)], -1
+    )
+    back = dz @ jnp.concatenate([W, U]).T
+    weights = jnp.concatenate([x, s[0]], -1).T @ dz
+    I = x.shape[-1]
+    return back[:, :I], jnp.stack([back[:, I:], dc * f]), weights[:I], weights[I:], dz.sum(0)
 
 
 def attention_from_its_output(residuals, do):
@@ -103,8 +130,11 @@ RIGHT = {
     tied_the_other_way_round: 8,
     norm_by_sums: 10,
     norm_by_variance_and_mean: 10,
-    time_by_scan: 11,
-    attention_from_its_output: 12,
-    attention_by_jacobians: 12,
+    batch_norm_by_sums: 11,
+    convolution_by_windows: 12,
+    time_by_scan: 13,
+    lstm_in_one_matrix: 14,
+    attention_from_its_output: 15,
+    attention_by_jacobians: 15,
 }
 """The number of the exercise."""

@@ -27,6 +27,22 @@ def _norm(x, g, c):
     return jax.nn.standardize(x, axis=-1, epsilon=1e-5) * g[None] + c[None]
 
 
+def _convolution(x, W, c):
+    dimensions = ("NWC", "WIO", "NWC")
+    return jax.lax.conv_general_dilated(x, W, (1,), "VALID", dimension_numbers=dimensions) + c[None, None]
+
+
+def _batch_norm(x, g, c):
+    return jax.vmap(lambda x, g, c: jax.nn.standardize(x, epsilon=1e-5) * g + c, (1, 0, 0), 1)(x, g, c)
+
+
+def _lstm_step(x, s, W, U, b):
+    z = jnp.concatenate([x, s[0]], -1) @ jnp.concatenate([W, U]) + b[None]
+    i, f, g, o = (z.reshape(len(x), 4, -1)[:, gate] for gate in range(4))
+    c = s[1] / (1 + jnp.exp(-f)) + jnp.tanh(g) / (1 + jnp.exp(-i))
+    return jnp.stack([jnp.tanh(c) / (1 + jnp.exp(-o)), c])
+
+
 def _recurrence(x, U):
     def step(h, x_t):
         h = jnp.tanh(x_t + h @ U)
@@ -54,8 +70,11 @@ OTHER = {
     8: _tied,
     9: lambda x, W: x + jnp.tanh(jnp.einsum("bf,fg->bg", x, W)),
     10: _norm,
-    11: _recurrence,
-    12: _attention,
+    11: _batch_norm,
+    12: _convolution,
+    13: _recurrence,
+    14: _lstm_step,
+    15: _attention,
 }
 """Another forward of each exercise, by libraries or by other means."""
 

@@ -202,7 +202,45 @@ def norm_with_mean_gains(residuals, dy):
     return dx, jnp.mean(dy * n, 0), jnp.mean(dy, 0)
 
 
-# 11, backpropagation through time
+# 11, batch normalisation
+
+
+def batch_norm(residuals, dy, *, by_m=1.0, by_v=1.0):
+    n, r, g = residuals
+    dg, dc = jnp.sum(dy * n, 0), jnp.sum(dy, 0)
+    return (g * r)[None] * (dy - by_m * dc[None] / len(n) - by_v * n * dg[None] / len(n)), dg, dc
+
+
+def batch_norm_with_a_constant_variance(residuals, dy):
+    return batch_norm(residuals, dy, by_v=0.0)
+
+
+def batch_norm_with_constant_statistics(residuals, dy):
+    return batch_norm(residuals, dy, by_m=0.0, by_v=0.0)
+
+
+# 12, a convolution
+
+
+def convolution(residuals, dy, *, kernel=lambda W: W, scale=1.0):
+    x, W = residuals
+    dx, dW = jnp.zeros_like(x), []
+    for k in range(len(W)):
+        seen = slice(k, k + dy.shape[1])
+        dx = dx.at[:, seen].add(dy @ kernel(W)[k].T)
+        dW.append(jnp.einsum("bti,bto->io", x[:, seen], dy))
+    return dx, scale * jnp.stack(dW), scale * dy.sum((0, 1))
+
+
+def convolution_with_a_flipped_kernel(residuals, dy):
+    return convolution(residuals, dy, kernel=lambda W: W[::-1])
+
+
+def convolution_by_the_mean_over_the_batch(residuals, dy):
+    return convolution(residuals, dy, scale=1 / len(dy))
+
+
+# 13, backpropagation through time
 
 
 def through_time(residuals, dh, *, carried=1.0, back=jnp.transpose, first=1):
@@ -228,7 +266,27 @@ def time_of_the_last_step(residuals, dh):
     return through_time(residuals, dh, first=len(dh) - 1)
 
 
-# 12, attention
+# 14, a step of an LSTM
+
+
+def lstm_step(residuals, ds_new, *, through_h=1.0, slope_of_t=True, order=(0, 1, 2, 3)):
+    x, s, W, U, (i, f, g, o), t = residuals
+    (h, c), (dh, dc) = s, ds_new
+    dc = dc + through_h * dh * o * ((1 - t**2) if slope_of_t else 1)
+    gates = dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g**2), dh * t * o * (1 - o)
+    dz = jnp.concatenate([gates[n] for n in order], -1)
+    return dz @ W.T, jnp.stack([dz @ U.T, dc * f]), x.T @ dz, h.T @ dz, dz.sum(0)
+
+
+def lstm_with_the_cell_through_c_alone(residuals, ds_new):
+    return lstm_step(residuals, ds_new, through_h=0.0)
+
+
+def lstm_without_the_slope_of_its_output(residuals, ds_new):
+    return lstm_step(residuals, ds_new, slope_of_t=False)
+
+
+# 15, attention
 
 
 def attention(residuals, do, *, scale=True, softmax=softmax_back):
@@ -286,25 +344,40 @@ WRONG: dict[Callable[[Any, Any], Any], tuple[int, Said]] = {
     norm_with_a_constant_variance: (10, {"x": ("statistic", "`jnp.mean(centred**2")}),
     norm_with_a_constant_mean: (10, {"x": ("statistic", "`jnp.mean(x,")}),
     norm_with_mean_gains: (10, dict.fromkeys(("g", "c"), ("factor", QUARTER))),
-    time_carries_nothing: (
+    batch_norm_with_a_constant_variance: (11, {"x": ("statistic", "in `jnp.mean(centred**2, axis=0)`")}),
+    batch_norm_with_constant_statistics: (
         11,
+        {"x": ("statistic", "in `jnp.mean(x, axis=0, keepdims=True)`")},
+    ),
+    convolution_with_a_flipped_kernel: (12, {"x": ("input", "the right one for W reversed along 0")}),
+    convolution_by_the_mean_over_the_batch: (12, dict.fromkeys(("W", "c"), ("factor", QUARTER))),
+    time_carries_nothing: (
+        13,
         {
             "x": ("derivative", "only the Jacobian's diagonal"),
             "U": ("derivative", "by its input 1 is left out"),
         },
     ),
     time_without_a_transpose: (
-        11,
+        13,
         dict.fromkeys(("x", "U"), ("derivative", "by its input 1 is not transposed")),
     ),
-    time_of_the_last_step: (11, {"U": ("path", "use 2 of 3 of the argument")}),
+    time_of_the_last_step: (13, {"U": ("path", "use 2 of 3 of the argument")}),
+    lstm_with_the_cell_through_c_alone: (
+        14,
+        dict.fromkeys(("x", "s", "W", "U", "b"), ("derivative", "the tanh in `jnp.tanh(c_new)`")),
+    ),
+    lstm_without_the_slope_of_its_output: (
+        14,
+        dict.fromkeys(("x", "s", "W", "U", "b"), ("derivative", "(lstm_step.py:55) is taken for one")),
+    ),
     attention_without_its_scale: (
-        12,
+        15,
         dict.fromkeys(("q", "k"), ("factor", "it is sqrt q.shape[1] with q.shape[1] = 4")),
     ),
-    attention_with_a_diagonal: (12, dict.fromkeys(("q", "k"), ("reduction", "is not summed at all"))),
+    attention_with_a_diagonal: (15, dict.fromkeys(("q", "k"), ("reduction", "is not summed at all"))),
     attention_without_the_sum: (
-        12,
+        15,
         dict.fromkeys(("q", "k"), ("statistic", "for a constant in `jax.nn.softmax(")),
     ),
 }
