@@ -1,12 +1,13 @@
 r"""What do the hand-written gradients send between devices, and are they those of one device?
 
-Processes of `jax.distributed` work on one mesh, and each kind of parallelism differentiates the same stack of
-blocks, with the mean of squares as its cost:
+Processes of `jax.distributed` work on one mesh. Each kind of parallelism differentiates the same stack of
+blocks, with the mean of squares as its cost, and has something else over the devices:
 
-    data       examples over the devices                 one sum of all gradients
-    fsdp       examples and params over the devices      gather, gather again, scatter
-    tensor     hidden features over the devices          a sum forward and one backward in each block
-    pipeline   blocks over the devices, one at a time    x to the next stage, dx to the one before
+    data        examples                    one sum of all gradients
+    fsdp        examples, and params        gather, gather again, scatter
+    tensor      heads, hidden features      sums forward and backward in each block
+    sequence    time                        k and v round the ring, twice, and their cotangents
+    pipeline    blocks                      x to the next stage, dx to the one before
 
 Each is held against the gradient of one device in float64. What a program sends is read from its text as XLA
 has compiled it, with bytes as the best known algorithms need them: an all-reduce of b bytes by n devices is
@@ -26,5 +27,5 @@ STUDY = Study(
     show.table,
     show.draw,
     show.sentence,
-    small="--processes 2 --devices-per-process 2 --kinds data tensor",
+    small="--processes 2 --devices-per-process 2 --model mlp",
 )

@@ -18,7 +18,7 @@ from experiments.parallel.problem import Problem
 from experiments.parallel.stack import Stack
 from manual_bp import losses
 from manual_bp.ops import squared_error
-from manual_bp.parallel import collectives, data, fsdp, pipeline
+from manual_bp.parallel import axes, collectives, data, fsdp, pipeline
 from manual_bp.sharding import made_to_vary
 
 AXIS = "devices"
@@ -54,7 +54,10 @@ class Kind(NamedTuple):
 
 
 def _mean_of_shards(stack: Any, x: Array, targets: Array, params: Any, n: int) -> Array:
-    """The share of the mean over all shards that is this device's, to be differentiated by JAX."""
+    """The share of the mean over all shards that is this device's, to be differentiated by JAX.
+
+    Replicated params are cast to vary before the scan: in its body, JAX would sum their gradient there.
+    """
     y, _ = stack.fwd(params, x)
     return losses.mean(LOSS, y, targets)[0] / n
 
@@ -85,7 +88,7 @@ def _data(problem: Problem, n: int) -> Kind:
         (P(), P(AXIS), P(AXIS)),
         (problem.params, problem.x, problem.targets),
         _by_hand(stack, n, lambda d: data.all_reduce(d, axis=AXIS)),
-        _by_jax(lambda p, x, t: _mean_of_shards(stack, x, t, p, n), sums=True),
+        _by_jax(lambda p, x, t: _mean_of_shards(stack, x, t, axes.vary(p, AXIS), n), sums=True),
         jax.value_and_grad(problem.cost),
     )
 
@@ -122,10 +125,22 @@ def _tensor(problem: Problem, n: int) -> Kind:
         return cost, stack.bwd(params, res, dy)[0]
 
     return Kind(
-        (problem.specs(AXIS), P(), P()),
+        (problem.specs(AXIS, n), P(), P()),
         (problem.params, problem.x, problem.targets),
         hand,
         _by_jax(lambda p, x, t: _mean_of_shards(stack, x, t, p, 1), sums=False),
+        jax.value_and_grad(problem.cost),
+    )
+
+
+def _sequence(problem: Problem, n: int) -> Kind:
+    stack = Stack(problem.block, {**problem.static, "sequence": AXIS})
+    time = P(None, AXIS)
+    return Kind(
+        (P(), time, time),
+        (problem.params, problem.x, problem.targets),
+        _by_hand(stack, n, lambda d: data.all_reduce(d, axis=AXIS)),
+        _by_jax(lambda p, x, t: _mean_of_shards(stack, x, t, axes.vary(p, AXIS), n), sums=True),
         jax.value_and_grad(problem.cost),
     )
 
@@ -161,6 +176,7 @@ KINDS: dict[str, Callable[[Problem, int], Kind]] = {
     "data": _data,
     "fsdp": _fsdp,
     "tensor": _tensor,
+    "sequence": _sequence,
     "pipeline": _pipeline,
 }
 """By name: the kind of a problem over so many devices."""

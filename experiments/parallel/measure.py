@@ -13,6 +13,9 @@ from experiments.parallel import problem, worker
 from experiments.parallel.kinds import KINDS
 from manual_bp.parallel import pipeline
 
+SOON = "--xla_backend_optimization_level=0"
+"""How machine code is generated: soon, as nothing is timed. What is sent and kept is decided before."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings(study.Settings):
@@ -24,7 +27,7 @@ class Settings(study.Settings):
     """Devices of each process: of a CPU, parts that it is divided into."""
     kinds: Annotated[tuple[str, ...], OneOf(KINDS)] = ()
     """Kinds of parallelism; by default all that the model allows."""
-    model: Annotated[str, OneOf(problem.PROBLEMS)] = "mlp"
+    model: Annotated[str, OneOf(problem.MODELS)] = "gpt"
     """What is differentiated."""
     time_limit: Annotated[int, Between(1, 86_400)] = 600
     """Seconds after which the processes are ended."""
@@ -39,7 +42,7 @@ class Settings(study.Settings):
 def measure(settings: Settings) -> study.Figures:
     """The figures of each kind, of processes that are started here or by the user."""
     devices = settings.processes * settings.devices_per_process
-    names = settings.kinds or problem.KINDS[settings.model]
+    names = settings.kinds or tuple(problem.MODELS[settings.model].split)
     mesh = f"--processes {settings.processes} --devices-per-process {settings.devices_per_process}"
     problem.demand(settings.model, names, devices, mesh)
     given = {
@@ -64,7 +67,7 @@ def _launched(settings: Settings, given: dict[str, Any]) -> Any:
             [sys.executable, "-m", "experiments.parallel.worker", json.dumps({**given, "number": i})]
             for i in range(settings.processes)
         ],
-        env={**os.environ, "XLA_FLAGS": flags.strip(), "JAX_PLATFORMS": "cpu"},
+        env={**os.environ, "XLA_FLAGS": f"{SOON} {flags}", "JAX_PLATFORMS": "cpu"},
         limit=settings.time_limit,
     )
     return json.loads(first.splitlines()[-1])

@@ -63,8 +63,8 @@ def init(key: Array, layers: int, width: int, hidden: int) -> Params:
     )
 
 
-def specs(axis: str) -> Any:
-    """How the params of a stack lie on the mesh, with the hidden features over an axis."""
+def specs(axis: str, size: int) -> Any:
+    """How the params of a stack lie on the mesh, with the hidden features over an axis of any size."""
     last: Any = P(None, None, axis)
     of_row: Any = P(None, axis)
     whole: Any = P()

@@ -5,6 +5,6 @@ forward again. Every z, a, delta, gradient and new weight is a line: the formula
 put in, and the result. A calculator gets from the second to the third, to the digits shown.
 
 A note is a file in `notations` that writes the lines in its own way: index form, products along paths, whole
-matrices. What it writes on, `sheet` and `expression`, knows no network, so another example (a convolution, a
-normalisation, a step of an LSTM) is a file that writes its lines, beside its numbers by `jax.grad`.
+matrices. What it writes on, `sheet` and `expression`, knows no network: a convolution, a batch norm, a step
+of an LSTM and a head of attention are files in `layers` that write their lines, beside numbers by `jax.grad`.
 """

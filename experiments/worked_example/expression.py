@@ -173,6 +173,11 @@ ENTRY_BY_ENTRY = Kind(r"{} \odot {}", r"{} \odot {}", np.multiply, ("factor", "f
 MATRIX_MULTIPLY = Kind(r"{}\,{}", r"{}\,{}", np.matmul, ("factor", "factor"), loose=True)
 DIVIDE = Kind("{} / {}", "{} / {}", np.divide, ("factor", "factor"), loose=True)
 SQUARE = Kind("({})^2", "({})^2", np.square, ("none",))
+CUBE = Kind("({})^3", "({})^3", lambda x: x**3, ("none",))
+INVERSE_ROOT = Kind("({})^{{-1/2}}", "({})^{{-1/2}}", lambda x: x**-0.5, ("none",))
+INNER = Kind(
+    r"{}\,{}", r"{}\,{}", lambda row, column: (row @ column).item(), ("factor", "factor"), loose=True
+)
 SQUARED_NORM = Kind(r"\|{}\|^2", r"\|{}\|^2", lambda column: np.sum(np.square(column)), ("none",))
 EXP, LOG, TANH, SUM = (
     Kind(f"{name}({{}})", f"{name}({{}})", function, ("none",))

@@ -7,6 +7,7 @@ SIGNS = {
     r"\nabla_\theta ": "∇",
     r"\nabla": "∇",
     r"\delta": "δ",
+    r"\varepsilon": "ε",
     r"\sigma": "σ",
     r"\theta": "θ",
     r"\alpha": "α",

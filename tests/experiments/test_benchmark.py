@@ -37,7 +37,7 @@ def test_both_sides_of_a_row_agree(name, monkeypatch):
     results = command.measure(name, row, rounds=1, peak=1e9)
     assert [r.opponent for r in results] == list(row.opponents)
     assert "jax.grad" in row.opponents
-    assert (results[0].matmul_share is None) == (not name.startswith(("dense", "mlp")))
+    assert (results[0].matmul_share is None) == (not name.startswith(("dense", "mlp", "gpt")))
 
 
 def test_disagreement_is_not_timed():

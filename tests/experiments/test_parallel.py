@@ -22,9 +22,17 @@ ROOT = Path(__file__).parents[2]
     ("args", "sentence"),
     [
         (
-            "--processes 5 --kinds tensor",
+            "--processes 5 --model mlp --kinds tensor",
             "--processes 5 --devices-per-process 1: --kinds tensor needs hidden features (48) to divide by "
             "5.",
+        ),
+        (
+            "--processes 3 --kinds tensor",
+            "--processes 3 --devices-per-process 1: --kinds tensor needs heads (4) to divide by 3.",
+        ),
+        (
+            "--model mlp --kinds sequence",
+            "--kinds sequence needs another model than mlp, which allows data, fsdp, tensor, pipeline.",
         ),
         ("--kinds tensr", "--kinds was 'tensr'; did you mean 'tensor'?"),
         ("--processes 0", "--processes was 0; expected at least 1"),
@@ -82,14 +90,15 @@ def command(*args):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("args", ["--processes 4", "--processes 1 --devices-per-process 3", "--processes 3"])
+@pytest.mark.parametrize("args", ["--processes 4", "--processes 1 --devices-per-process 3 --model mlp"])
 def test_every_kind_in_processes_of_their_own(args, tmp_path):
     done = subprocess.run(
         command(*args.split(), "--out", str(tmp_path / "out")), cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert set(figures["kinds"]) == {"data", "fsdp", "tensor", "pipeline"}
+    named = {"data", "fsdp", "tensor", "pipeline"}
+    assert set(figures["kinds"]) == (named if "mlp" in args else named | {"sequence"})
     for kind in figures["kinds"].values():
         assert kind["error"] <= 1e-12
         assert kind["sides"]["hand"]["bytes"] > 0

@@ -1,5 +1,6 @@
 """The worked example: every printed number is that of autodiff, and what its printed formula comes to."""
 
+import functools
 import itertools
 import re
 
@@ -9,6 +10,7 @@ import pytest
 from experiments.common.errors import UserError
 from experiments.worked_example import autodiff, command, text
 from experiments.worked_example.expression import Exact
+from experiments.worked_example.layers import LAYERS
 from experiments.worked_example.network import Example
 from experiments.worked_example.notations import NOTATIONS
 from experiments.worked_example.sheet import Sheet, difference, wrong
@@ -43,7 +45,7 @@ def evaluated(formula):
     formula = re.sub(r"\[([^\]]*)\]", r"matrix('\1')", formula)
     formula = re.sub(r"\) (?=matrix|log)", ") @ ", formula)
     formula = re.sub(r"‖(.*?)‖\^2", r"sum((\1)**2)", formula)
-    for sign, code in {"·": "*", "⊙": "*", "^2": "**2"}.items():
+    for sign, code in {"·": "*", "⊙": "*", "^": "**"}.items():
         formula = formula.replace(sign, code)
     known = {name: getattr(np, name) for name in ("exp", "log", "tanh", "sum")}
     known["matrix"] = lambda rows: np.array([[float(n) for n in row.split()] for row in rows.split(";")])
@@ -68,10 +70,14 @@ def printed_steps(page):
 @pytest.mark.parametrize("notation", NOTATIONS)
 def test_every_line_is_that_of_autodiff_and_what_is_printed(notation, name, truths):
     sheet, truth = written(notation, EXAMPLES[name]), truths[name]
-    assert wrong(sheet, truth) == []
     assert {("dz", 1), ("dz", 2), ("dw", 1), ("db", 2), ("new w", 1), ("new cost", 2)} <= {
         line.key[:2] for line in sheet.lines
     }
+    _all_is_right(sheet, truth)
+
+
+def _all_is_right(sheet, truth):
+    assert wrong(sheet, truth) == []
     page = text.text("title", "beside", sheet, truth, "closing")
     assert max(map(len, page.splitlines())) <= 80
     steps = list(printed_steps(page))
@@ -118,6 +124,80 @@ LETTERS = {
         "e_2^[1] = w_12^[2] e_1^[2] g'(z_2^[1]) + w_22^[2] e_2^[2] g'(z_2^[1])",
     ),
 }
+
+
+RATE = 0.5
+
+
+@functools.cache
+def truth_of_layer(name):
+    return LAYERS[name].truth(RATE)
+
+
+def of_layer(name):
+    """The sheet of a layer, and its numbers by JAX."""
+    sheet = Sheet()
+    LAYERS[name].write(sheet, RATE)
+    return sheet, truth_of_layer(name)
+
+
+NOT_ASKED = {
+    "convolution": {"dy", "da"},
+    "batch_norm": {"dy", "de"},
+    "lstm": {"dy", "dq"},
+    "attention": {"dy", "dscale", "new scale"},
+}
+"""Of targets and constants no derivative is printed; that by an a of the convolution is in its delta."""
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_line_of_a_layer_is_that_of_autodiff_and_what_is_printed(name):
+    sheet, truth = of_layer(name)
+    _all_is_right(sheet, truth)
+    printed = {}
+    for line in sheet.lines:
+        symbol, _, *place = line.key
+        printed.setdefault(symbol, []).append(np.size(line.value))
+        assert len(place) <= 2
+    not_printed = {key for key, _ in truth} - printed.keys()
+    assert not_printed == NOT_ASKED[name] | (
+        {"new m", "new v", "new r", "new n"} if name == "batch_norm" else set()
+    )
+    for symbol, sizes in printed.items():  # nothing is left out
+        assert sum(sizes) == truth[symbol, 1].size, symbol
+
+
+PLANTED = {
+    "convolution": (("dz", 1, 2), ("dw", 1, 1), ("dx", 1, 4), ("new b", 1)),
+    "batch_norm": (("m", 1), ("dv", 1), ("dm", 1), ("dx", 1, 3), ("new g", 1)),
+    "lstm": (("dnext c", 1), ("dgate", 1, 2), ("dz", 1, 3), ("dc", 1), ("new u", 1, 4)),
+    "attention": (("a", 1, 1, 2), ("dz", 1, 2, 1), ("dk", 1, 1), ("dWV", 1), ("new WQ", 1)),
+}
+
+
+@pytest.mark.parametrize(("name", "planted"), [(name, key) for name in LAYERS for key in PLANTED[name]])
+def test_a_wrong_line_of_a_layer_is_caught_where_it_is(name, planted, monkeypatch):
+    let = Sheet.let
+
+    def spoilt(sheet, key, symbol, expression, **options):
+        expression = A_MILLIONTH_MORE * expression if key == planted else expression
+        return let(sheet, key, symbol, expression, **options)
+
+    monkeypatch.setattr(Sheet, "let", spoilt)
+    sheet, truth = of_layer(name)
+    bad = [line.key for line in wrong(sheet, truth)]
+    assert bad[0] == planted
+    assert f"NOT what JAX says: {len(bad)} of" in command.conclusion(sheet, truth)
+
+
+def test_a_layer_on_the_command_line(tmp_path, capsys):
+    path = tmp_path / "example.md"
+    assert command.main(["--network", "convolution", "--markdown", str(path)]) == 0
+    assert "All 27 lines are what JAX computes in float64" in capsys.readouterr().out
+    page = path.read_text(encoding="utf-8")
+    assert page.startswith("# A convolution, forward and backward by hand\n")
+    assert page.count("\\begin{aligned}") == 27
+    assert r"\delta_1 &= (a_1 - y_1)\,\sigma'(z_1)" in page
 
 
 @pytest.mark.parametrize("notation", NOTATIONS)
@@ -187,6 +267,9 @@ def test_markdown_has_the_same_lines(tmp_path, capsys):
         (["--markdown", "/nowhere/at/all.md"], "/nowhere/at/all.md cannot be written"),
         (["--markdown", ""], "--markdown was ''; expected a path"),
         (["--markdown", "/"], "--markdown was '/'; expected a file"),
+        (["--network", "lstn"], r"--network was 'lstn'; did you mean 'lstm'\?"),
+        (["--network", "lstm", "--head", "cross_entropy"], "--head was given with --network lstm; it is for"),
+        (["--network", "attention", "--inputs", "1", "1"], "--inputs was given with --network attention"),
     ],
 )
 def test_what_is_refused(args, sentence):

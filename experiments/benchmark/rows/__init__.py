@@ -11,6 +11,7 @@ from functools import partial
 from experiments.benchmark.rows import (
     attention,
     elementwise,
+    gpt,
     images,
     linear,
     losses,
@@ -35,6 +36,7 @@ FAMILIES = (
     reversible,
     attention,
     models,
+    gpt,
 )
 
 

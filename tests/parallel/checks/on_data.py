@@ -25,7 +25,7 @@ def batch(examples):
     return jnp.asarray(RNG.normal(size=(examples, 5))), jnp.asarray(RNG.integers(0, 3, examples))
 
 
-@pytest.mark.parametrize(("each", "check_vma"), [(1, True), (3, False)])
+@pytest.mark.parametrize(("each", "check_vma"), [(1, True), pytest.param(3, False, marks=pytest.mark.slow)])
 def test_the_mean_is_over_all_shards_examples(each, check_vma):
     examples = batch(each * N)
 
@@ -40,6 +40,7 @@ def test_the_mean_is_over_all_shards_examples(each, check_vma):
             np.testing.assert_array_equal(copy, copies(leaf)[0])
 
 
+@pytest.mark.slow
 def test_over_two_axes():
     examples = batch(2 * N)
     f = on(
@@ -124,7 +125,7 @@ def test_a_narrow_wire_is_off_by_its_rounding(wire, error, dtype):
             np.testing.assert_array_equal(copy, copies(leaf)[0])
 
 
-@pytest.mark.parametrize("wire", ["bfloat16", "int8"])
+@pytest.mark.parametrize("wire", [pytest.param("bfloat16", marks=pytest.mark.slow), "int8"])
 def test_what_is_fed_back_is_not_lost(wire):
     shares = tree(np.random.default_rng(2))
     feedback = data.no_feedback(jax.tree.map(lambda x: x[0], shares), N)

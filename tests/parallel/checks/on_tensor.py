@@ -47,9 +47,7 @@ def specs(params, size):
     )
 
 
-@pytest.mark.parametrize(
-    ("n", "check_vma", "bias"), [(1, True, True), (3, True, False), (4, True, True), (4, False, True)]
-)
+@pytest.mark.parametrize(("n", "check_vma", "bias"), [(1, True, True), (3, True, False), (4, False, True)])
 def test_a_column_and_a_row_are_the_two_products(n, check_vma, bias):
     params = (UP, DOWN) if bias else (UP._replace(b=None), DOWN._replace(b=None))
     x, dy = jnp.asarray(RNG.normal(size=(7, I))), jnp.asarray(RNG.normal(size=(7, O)))
@@ -68,6 +66,7 @@ def test_a_column_and_a_row_are_the_two_products(n, check_vma, bias):
             np.testing.assert_array_equal(copy, copies(whole)[0])
 
 
+@pytest.mark.slow
 def test_without_an_axis_it_is_one_device():
     x, dy = jnp.asarray(RNG.normal(size=(7, I))), jnp.asarray(RNG.normal(size=(7, O)))
     close(perceptron((UP, DOWN), x, dy, axis=None), oracle((UP, DOWN), x, dy), 1e-12)
@@ -124,7 +123,7 @@ def test_an_id_of_no_row_is_nan_and_its_cotangent_goes_nowhere(outside):
     np.testing.assert_array_equal(d.table, jnp.zeros((12, 5)).at[2].set(1))
 
 
-@pytest.mark.parametrize(("n", "scale"), [(1, 1), (3, 1), (4, 1e3)])
+@pytest.mark.parametrize(("n", "scale"), [(4, 1e3), pytest.param(3, 1, marks=pytest.mark.slow)])
 def test_classes_of_a_loss(n, scale):
     logits = jnp.asarray(RNG.normal(size=(2, 5, 12)) * scale)
     labels = jnp.asarray(RNG.integers(0, 12, (2, 5))).at[0, :3].set(jnp.array([0, 11, -100]))
@@ -138,9 +137,9 @@ def test_classes_of_a_loss(n, scale):
     reference = jax_ref.ops.softmax_cross_entropy.apply
     loss, vjp = jax.vjp(lambda x: reference(x, labels, **static), logits)
     split = P(None, None, "m")
-    f = on(mesh(m=n), both, (split, P(), P()), (P(), split))
+    f = compiled(on(mesh(m=n), both, (split, P(), P()), (P(), split)), logits, labels, dloss)
     close(f(logits, labels, dloss), (loss, *vjp(dloss)), 1e-12)
-    assert [c.kind for c in sent(compiled(f, logits, labels, dloss))] == (["all-reduce"] * 2 if n > 1 else [])
+    assert [c.kind for c in sent(f)] == ["all-reduce"] * 2
 
 
 def test_a_label_of_no_class_is_nan():

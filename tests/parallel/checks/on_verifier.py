@@ -262,7 +262,7 @@ def test_the_sum_of_jax_itself_and_another():
     assert "right" in str(report)
 
 
-@pytest.mark.parametrize("check_vma", [True, False])
+@pytest.mark.parametrize("check_vma", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_what_is_right(check_vma):
     assert column(check_vma=check_vma).ok
 
