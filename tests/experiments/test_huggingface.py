@@ -41,7 +41,12 @@ def tensors_of_gpt2(params):
         for name, norm in (("ln_1", b.norm1), ("ln_2", b.norm2)):
             found |= {f"h.{i}.{name}.weight": norm.g[i], f"h.{i}.{name}.bias": norm.b[i]}
         joined: Any = (np.concatenate([m[k] for m in (b.q, b.k, b.v)], -1) for k in (0, 1))
-        maps = {"attn.c_attn": dense.Params(*joined), "attn.c_proj": b.out, "mlp.c_fc": b.mlp.up, "mlp.c_proj": b.mlp.down}
+        maps = {
+            "attn.c_attn": dense.Params(*joined),
+            "attn.c_proj": b.out,
+            "mlp.c_fc": b.mlp.up,
+            "mlp.c_proj": b.mlp.down,
+        }
         for name, m in maps.items():
             found |= {f"h.{i}.{name}.weight": m.w[i], f"h.{i}.{name}.bias": m.b[i]}
     found = {f"transformer.{name}": tensor for name, tensor in found.items()}

@@ -27,7 +27,11 @@ pytestmark = pytest.mark.usefixtures("stand_ins")
 def test_what_is_written_is_read(make):
     rng = np.random.default_rng(0)
     arrays = {"a": rng.standard_normal((3, 5)), "b": rng.standard_normal(7).astype(np.float32)}
-    arrays |= {"c": np.array([[1, 2]], np.float16), "d": np.array([[0.5], [3]], jnp.bfloat16), "e": np.ones((), "f4")}
+    arrays |= {
+        "c": np.array([[1, 2]], np.float16),
+        "d": np.array([[0.5], [3]], jnp.bfloat16),
+        "e": np.ones((), "f4"),
+    }
     arrays["tied"] = arrays["a"]
     found = torch_zip.tensors(state_dict(arrays, make=make))
     assert list(found) == list(arrays)
