@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key
 
 from manual_bp import checks, initializers
 from manual_bp.precision import accumulator, wide
-from manual_bp.sharding import laid_as, like
+from manual_bp.sharding import by_rows, laid_as, like, parts, whole
 
 
 def init(
@@ -80,6 +80,25 @@ def check_cotangents(op: str, dys: Any, states: Float[Array, "T B H"], **finals:
     checks.cotangent(op, "dys", dys, jax.ShapeDtypeStruct((shape[0], steps, shape[1]), states.dtype))
     for name, value in finals.items():
         checks.cotangent(op, name, value, jax.ShapeDtypeStruct(shape, states.dtype))
+
+
+def by_example(*trees: Any) -> Any:
+    """Trees of arrays with the batch first, on an explicit mesh in parts along it alone: the state of a scan
+    must lie as it did before a step.
+    """
+    leaves = jax.tree.leaves(trees)
+    first = next((leaf for leaf in leaves if parts(leaf, 0) > 1), leaves[0])
+    return jax.tree.map(lambda leaf: by_rows(leaf, first), trees)
+
+
+def whole_params(params: Any) -> Any:
+    """Params of which on an explicit mesh every device has all: each step's product needs them."""
+    return jax.tree.map(whole, params)
+
+
+def laid_as_params(d_params: Any, params: Any) -> Any:
+    """The cotangent of params, laid out as they are."""
+    return jax.tree.map(laid_as, d_params, params)
 
 
 def time_first(x: Float[Array, "B T I"]) -> Float[Array, "T B I"]:

@@ -44,6 +44,22 @@ def laid_together(*arrays: Array) -> tuple[Array, ...]:
     return arrays if first is None else tuple(laid_as(a, first) for a in arrays)
 
 
+def by_rows(x: Array, other: Array) -> Array:
+    """`x` with its first axis laid out as that of `other` and the others whole, on an explicit mesh."""
+    layout = like(other)
+    if layout is None:
+        return x
+    first = layout.spec[0] if layout.spec else None
+    spec = PartitionSpec(first, *(None,) * (x.ndim - 1))
+    return jax.sharding.reshard(x, NamedSharding(layout.mesh, spec))
+
+
+def whole(x: Array) -> Array:
+    """`x` whole on each device of an explicit mesh; elsewhere `x`."""
+    layout = like(x)
+    return x if layout is None else jax.sharding.reshard(x, NamedSharding(layout.mesh, PartitionSpec()))
+
+
 def parts(x: Array, axis: int) -> int:
     """In how many parts an axis is on an explicit mesh."""
     layout = like(x)

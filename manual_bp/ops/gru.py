@@ -91,6 +91,8 @@ def fwd(
     checks.params("gru", params, Params)
     recurrence.check("gru", params, len(GATES), x, lengths)
     recurrence.check_state("gru", "state", state, x, params.w_h)
+    params = recurrence.whole_params(params)
+    x, state, lengths = recurrence.by_example(x, state, lengths)
     steps = x.shape[1]
     keeps = recurrence.within(lengths, steps)
     ax = recurrence.preactivations(recurrence.time_first(x), params.w_x)
@@ -119,6 +121,8 @@ def bwd(
     """The cotangents of the params, of `x` and of the first state."""
     (dys, d_final), (x, lengths, before, gates, u_n) = d_output, res
     recurrence.check_cotangents("gru", dys, before, d_final=d_final)
+    _, dys, d_final = recurrence.by_example(x, dys, d_final)
+    given, params = params, recurrence.whole_params(params)
     steps = x.shape[1]
     keeps = recurrence.within(lengths, steps)
     through = (_through_reset_after if reset_after else _through_reset_before)(params, x.dtype)
@@ -145,6 +149,7 @@ def bwd(
         recurrence.bias_cotangent(da, params.b_x),
         recurrence.bias_cotangent(_times_reset(da, r) if reset_after else da, params.b_h),
     )  # (9)
+    d_params = recurrence.laid_as_params(d_params, given)
     return d_params, recurrence.input_cotangent(da, params.w_x, x, keeps), d_state.astype(x.dtype)
 
 

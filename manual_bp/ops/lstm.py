@@ -94,6 +94,8 @@ def fwd(
     With `reverse` the steps are taken from the last to the first, and `ys` stays in the order of `x`.
     """
     _check(params, x, state, lengths)
+    params = recurrence.whole_params(params)
+    x, state, lengths = recurrence.by_example(x, state, lengths)
     steps = x.shape[1]
     keeps = recurrence.within(lengths, steps)
     zx = recurrence.preactivations(recurrence.time_first(x), params.w_x)
@@ -127,6 +129,8 @@ def bwd(
     (dys, d_final), (x, lengths, before, gates) = d_output, res
     steps = x.shape[1]
     recurrence.check_cotangents("lstm", dys, before.h, d_final_h=d_final[0], d_final_c=d_final[1])
+    _, dys, d_final = recurrence.by_example(x, dys, d_final)
+    given, params = params, recurrence.whole_params(params)
     keeps = recurrence.within(lengths, steps)
     w_h = params.w_h.astype(x.dtype)
 
@@ -156,6 +160,7 @@ def bwd(
         recurrence.weight_cotangent(before.h, dz, params.w_h),
         recurrence.bias_cotangent(dz, params.b),
     )  # (8)
+    d_params = recurrence.laid_as_params(d_params, given)
     return d_params, recurrence.input_cotangent(dz, params.w_x, x, keeps), recurrence.cast(d_state, x.dtype)
 
 

@@ -33,6 +33,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from manual_bp import attending, checks
 from manual_bp.precision import accumulator, times, wide
+from manual_bp.sharding import laid_together
 from manual_bp.soft_cap import capped
 
 Segments = tuple[Int[Array, "B T"], Int[Array, "B S"]]
@@ -68,6 +69,7 @@ def fwd(
     attending.check(
         "plain_attention", q, k, v, bias, mask, segments, scale=scale, soft_cap=soft_cap, **options
     )
+    q, k, v = laid_together(q, k, v)
     c = attending.scale_of(q, scale)
     s = c * _by_head("bthd,bshd->bhts", q, _for_queries(k, q))  # (1)
     u, slope = capped(s, soft_cap)  # (2)

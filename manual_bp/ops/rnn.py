@@ -80,6 +80,8 @@ def fwd(
     recurrence.check_state("rnn", "state", state, x, params.w_h)
     checks.choice("rnn", "activation", activation, ACTIVATIONS)
     f = activations.MEMBERS[activation]
+    params = recurrence.whole_params(params)
+    x, state, lengths = recurrence.by_example(x, state, lengths)
     steps = x.shape[1]
     keeps = recurrence.within(lengths, steps)
     zx = recurrence.preactivations(recurrence.time_first(x), params.w_x)
@@ -109,6 +111,8 @@ def bwd(
     (dys, d_final), (x, state, lengths, hs) = d_output, res
     steps = x.shape[1]
     recurrence.check_cotangents("rnn", dys, hs, d_final=d_final)
+    _, dys, d_final = recurrence.by_example(x, dys, d_final)
+    given, params = params, recurrence.whole_params(params)
     f = activations.MEMBERS[activation]
     keeps = recurrence.within(lengths, steps)
     w_h = params.w_h.astype(x.dtype)
@@ -127,4 +131,5 @@ def bwd(
         recurrence.weight_cotangent(recurrence.before(state, hs, reverse), dz, params.w_h),
         recurrence.bias_cotangent(dz, params.b),
     )  # (4)
+    d_params = recurrence.laid_as_params(d_params, given)
     return d_params, recurrence.input_cotangent(dz, params.w_x, x, keeps), d_state.astype(x.dtype)

@@ -40,7 +40,7 @@ CASES = cases(
         ],
         "linear_cross_entropy": [
             Kind("plain", lambda d, lead: _fused(d, lead, weights=False), {"chunk": 3}),
-            Kind("slabs", lambda d, lead: _fused(d, lead, weights=False, features=SLABS), leads=((7,),)),
+            Kind("slabs", lambda d, lead: _fused(d, lead, weights=False, features=SLABS), leads=FLAT),
             Kind(
                 "options",
                 lambda d, lead: _fused(d, lead, weights=True),
