@@ -29,4 +29,5 @@ STUDY = Study(
     show.draw,
     show.sentence,
     small="--lengths 12 24 --layers 1 --width 8 --heads 2 --vocabulary 16 --rounds 1",
+    long=True,
 )

@@ -53,7 +53,7 @@ def loss(
         x = x + jnp.reshape(way.attend(q, k, v), x.shape) @ weights["out"]
         return x + jax.nn.gelu(_normalised(x) @ weights["up"]) @ weights["down"]
 
-    x = params["tokens"][ids] + params["positions"]
+    x = params["tokens"][ids] + params["positions"][None]
     for weights in params["layers"]:
         x = way.around(layer)(x, weights)
     return jnp.mean(way.around(way.losses)(_normalised(x), params["head"], targets))
@@ -71,8 +71,8 @@ def _by_head(x: Array, heads: int) -> Array:
 def plain_attention(q: Array, k: Array, v: Array) -> Array:
     """As it is written out in many a repository."""
     scores = jnp.einsum("bthd,bshd->bhts", q, k) / q.shape[-1] ** 0.5
-    times = jnp.arange(q.shape[1])
-    p = jax.nn.softmax(jnp.where(times[:, None] >= times, scores, -jnp.inf))
+    seen = jnp.tri(q.shape[1], dtype=bool)
+    p = jax.nn.softmax(jnp.where(seen[None, None], scores, -jnp.inf))
     return jnp.einsum("bhts,bshd->bthd", p, v)
 
 
