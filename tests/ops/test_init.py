@@ -56,7 +56,7 @@ def made(module, dtype=jnp.float32):
 
 EVERY = [*MADE, gpt]
 STATES = {
-    "convnet": lambda: convnet.init_state(made(convnet)),
+    "convnet": lambda: convnet.init_state(convnet.init(KEY, *MADE[convnet])),
     "recurrent": lambda: recurrent.zero_state(3, (3, 3, 3)),
 }
 
