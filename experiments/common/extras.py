@@ -6,7 +6,10 @@ Asked for before anything is imported, as one that is missing would be a traceba
 import sys
 from importlib.util import find_spec
 
-PACKAGES = ("absl", "chex", "jax", "jaxtyping", "matplotlib", "numpy", "optax", "orbax", "rich", "sklearn")
+PACKAGES = (
+    "absl", "chex", "jax", "jaxtyping", "matplotlib", "numpy", "optax", "orbax", "rich", "safetensors",
+    "sklearn",
+)  # fmt: skip
 """The names they are imported by."""
 
 

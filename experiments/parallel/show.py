@@ -78,9 +78,10 @@ def _ticks(ax: Any, ticks: list[dict[str, Any]]) -> None:
 
 
 def sentence(figures: study.Figures) -> str:
-    """The worst error, and the bytes of the hand-written side against the others'."""
+    """The worst error, and the bytes and the memory of the hand-written side against the others'."""
     kinds = figures["kinds"]
     worst = max(kind["error"] for kind in kinds.values())
+    memory = [k["sides"]["hand"]["memory"] / k["sides"]["jax.grad"]["memory"] for k in kinds.values()]
     compared = []
     for name, kind in kinds.items():
         hand = kind["sides"]["hand"]["bytes"]
@@ -92,5 +93,6 @@ def sentence(figures: study.Figures) -> str:
         compared.append(f"{name} {' and '.join(others)}" if others else name)
     return (
         f"On {figures['devices']} devices every gradient is that of one device to within {worst:.0e}; bytes "
-        f"sent by hand: {'; '.join(compared)}."
+        f"sent by hand: {'; '.join(compared)}; temporary memory {min(memory):.2f} to {max(memory):.2f} of "
+        "jax.grad's."
     )

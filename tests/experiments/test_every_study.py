@@ -74,7 +74,12 @@ def test_there_are_studies():
 )
 def test_a_study_runs(name, tmp_path, capsys):
     out = tmp_path / "run"
-    assert study.run(STUDIES[name], [*shlex.split(STUDIES[name].small), "--out", str(out)]) == 0
+    try:
+        assert study.run(STUDIES[name], [*shlex.split(STUDIES[name].small), "--out", str(out)]) == 0
+    except UserError as error:
+        if "could not be fetched" not in str(error):
+            raise
+        pytest.skip(str(error))
     printed = capsys.readouterr().out
     assert printed.rstrip().endswith(".")  # a sentence
     figures = json.loads((out / "metrics.json").read_text())
