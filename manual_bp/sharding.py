@@ -69,6 +69,12 @@ def parts(x: Array, axis: int) -> int:
     return prod(layout.mesh.shape[name] for name in (names if isinstance(names, tuple) else (names,)))
 
 
+def copies(x: Array) -> int:
+    """On how many devices of an explicit mesh each part of `x` lies; 1 elsewhere."""
+    layout = like(x)
+    return 1 if layout is None else layout.mesh.size // prod(parts(x, axis) for axis in range(x.ndim))
+
+
 def is_split(x: Array) -> bool:
     """Whether the last axis of `x` is in parts on an explicit mesh: nothing can be looked up in it."""
     layout = like(x)

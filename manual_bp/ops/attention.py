@@ -37,7 +37,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from manual_bp import attending, checks
 from manual_bp.precision import accumulator, wide
-from manual_bp.sharding import laid_together, merge_axes, split_axis, varying_as
+from manual_bp.sharding import by_rows, laid_together, merge_axes, split_axis, varying_as
 from manual_bp.soft_cap import capped
 from manual_bp.tiles import Tiles, size, tiles
 
@@ -92,6 +92,7 @@ def fwd(
     caps = {"scale": scale, "soft_cap": soft_cap}
     attending.check("attention", q, k, v, bias, mask, segments, **caps, **positions)
     q, k, v = laid_together(q, k, v)
+    segments = segments and (by_rows(segments[0], q), by_rows(segments[1], q))
     x = Inputs(q, k, v, bias, mask, segments)
     tiling, padded, score = _in_tiles(x, block, scale, soft_cap, positions)
 

@@ -31,7 +31,7 @@ from jaxtyping import Array, DTypeLike, Float, Key
 
 from manual_bp import checks, initializers, windows
 from manual_bp.precision import accumulator
-from manual_bp.sharding import like
+from manual_bp.sharding import copies, like, whole
 from manual_bp.windows import Axis, Padding, PerAxis
 
 
@@ -127,6 +127,10 @@ def _kernel_cotangent(w: Array, x: Array, dy: Array, axes: tuple[Axis, ...], gro
     fast convolution on the CPU but for the usual order of axes.
     """
     n = len(axes)
+    if groups > 1 and max(copies(x), copies(dy)) > 1:
+        # XLA, of jax 0.10 to 0.12, sums over the copies of a part of the batch, too: dw would be so many times
+        # too large. So it is by `jax.grad`, and on automatic meshes.
+        x, dy = whole(x), whole(dy)
     dw = lax.conv_general_dilated(
         jnp.swapaxes(x, 0, -1),
         jnp.moveaxis(dy, 0, n),

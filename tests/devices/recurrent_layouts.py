@@ -6,6 +6,7 @@ what was raised. A process of its own, as `layouts` is.
 
 import itertools
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +39,8 @@ def put(x, spec):
 def main():
     """The JSON object."""
     rng, found = np.random.default_rng(0), {}
-    for op in (lstm, gru, rnn):
+    ops: Any = (lstm, gru, rnn)
+    for op in ops:
         params = op.init(jax.random.key(0), FEATURES, WIDTH, dtype=jnp.float64)
         x = jnp.asarray(rng.normal(size=(BATCH, STEPS, FEATURES)))
         h = jnp.asarray(rng.normal(size=(BATCH, WIDTH)))

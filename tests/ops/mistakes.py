@@ -479,7 +479,7 @@ MISTAKES = {
         "attention", attention, _first_query_head_of_a_group_alone, slow=True
     ),
     "mean over the heads of a group": _of("attention", attention, _mean_of_the_heads_of_a_group, slow=True),
-    "scale forgotten": _of("attention", attention, _scale_forgotten_for_the_keys),
+    "scale forgotten": _of("attention", attention, _scale_forgotten_for_the_keys, slow=True),
     "mask forgotten in the backward": _of("attention", attention, _mask_forgotten_in_the_backward, slow=True),
     "window forgotten in the backward": _of(
         "attention", attention, _window_forgotten_in_the_backward, slow=True
@@ -497,7 +497,7 @@ MISTAKES = {
     "gate without its slope": _of("gated_mlp", gated_mlp, _gate_without_its_slope),
     "input reached by one path": _of("gated_mlp", gated_mlp, _input_reached_by_one_path, slow=True),
     "first cotangent for all tokens": _of(
-        "linear_cross_entropy", linear_cross_entropy, _first_cotangent_for_all_tokens
+        "linear_cross_entropy", linear_cross_entropy, _first_cotangent_for_all_tokens, slow=True
     ),
     "last chunk dropped": _of("linear_cross_entropy", linear_cross_entropy, _last_chunk_dropped),
     "weights of tokens forgotten": _of(
