@@ -128,8 +128,8 @@ def _kernel_cotangent(w: Array, x: Array, dy: Array, axes: tuple[Axis, ...], gro
     """
     n = len(axes)
     if groups > 1 and max(copies(x), copies(dy)) > 1:
-        # XLA, of jax 0.10 to 0.12, sums over the copies of a part of the batch, too: dw would be so many times
-        # too large. So it is by `jax.grad`, and on automatic meshes.
+        # XLA, of jax 0.10 to 0.12, sums over the copies of a part of the batch, too, and dw would be as many
+        # times too large as there are. So it is by `jax.grad`, and on automatic meshes.
         x, dy = whole(x), whole(dy)
     dw = lax.conv_general_dilated(
         jnp.swapaxes(x, 0, -1),

@@ -30,7 +30,13 @@ def exit_code(*args: str) -> int | str | None:
     return exit_.value.code
 
 
-@pytest.mark.parametrize("name", SMALL)
+LONG = {"attention.window", "convnet", "gpt.vocabulary", "mlp.784-512-512-10", "mlp.784-30-10", "rnn"}
+"""Rows that take long to compile, with another like them."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in SMALL]
+)
 def test_both_sides_of_a_row_agree(name, monkeypatch):
     monkeypatch.setattr(timing, "BLOCK", 0)
     row = SMALL[name]()

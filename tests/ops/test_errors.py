@@ -94,6 +94,8 @@ Q, K, QUERIES, KEYS = (
 )
 MLP = gated_mlp.Params(*(dense.Params(jnp.ones(shape), None) for shape in ((5, 4), (5, 4), (4, 5))))
 FIVE: Any = 5
+ONE_ALONE: Any = (QUERIES,)
+ONE_AND_NONE: Any = (QUERIES, None)
 INTEGERS: Any = (1.0, NOTHING, TRUE, A_TEXT, jnp.array(1))
 NOT_FINITE: Any = (float("nan"), float("inf"), A_TEXT, A_COMPLEX, TRUE, jnp.array(1.0))
 BAD_BLOCKS: Any = (0, (2, 0), (2,), (2, 3, 4), 1.5, TRUE, A_TEXT, [2, 3])
@@ -539,13 +541,13 @@ BAD = [
      "attention: mask has dtype float64; expected bool"),
     (lambda: attention.fwd(Q, K, K, None, TRUE), TypeError,
      "attention: mask is a bool; expected an array of booleans, True where it is allowed"),
-    (lambda: attention.fwd(Q, K, K, segments=(QUERIES,)), TypeError,
+    (lambda: attention.fwd(Q, K, K, segments=ONE_ALONE), TypeError,
      "attention: segments was a tuple; expected two arrays, of the queries (batch, queries) and of"),
     (lambda: attention.fwd(Q, K, K, segments=(KEYS, QUERIES)), ValueError,
      "attention: segments[0] has shape (2, 6); expected (2, 5), (batch, time)"),
     (lambda: attention.fwd(Q, K, K, segments=(QUERIES, KEYS.astype(float))), TypeError,
      "attention: segments[1] has dtype float64; expected an integer dtype"),
-    (lambda: attention.fwd(Q, K, K, segments=(QUERIES, None)), TypeError,
+    (lambda: attention.fwd(Q, K, K, segments=ONE_AND_NONE), TypeError,
      "attention: segments[1] is a NoneType; expected an array of integers"),
     *[
         (lambda n=offset: attention.fwd(Q, K, K, query_offset=n), ValueError,

@@ -29,7 +29,7 @@ OF_AN_OP = {"attention": NEARLY_ONE, "gpt": NEARLY_ONE}
 """What is left out of the checks of an op."""
 
 
-DEEP = {"gpt"}
+DEEP = {"convnet", "gpt"}
 """Of rounding on so long a way either side is the nearer one by chance: in narrow dtypes these have a test of
 their own, over many draws."""
 

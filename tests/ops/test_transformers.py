@@ -42,10 +42,10 @@ def llama() -> Any:
     return transformers.LlamaForCausalLM(config)
 
 
-def of_gpt2(leaves: dict[str, np.ndarray]) -> gpt.Params:
+def of_gpt2(leaves: dict[str, Any]) -> gpt.Params:
     """Our params, or their gradients, of theirs by name."""
 
-    def stacked(name: str) -> np.ndarray:
+    def stacked(name: str) -> Any:
         return np.stack([leaves[f"transformer.h.{layer}.{name}"] for layer in range(LAYERS)])
 
     def norm(name: str) -> Any:
@@ -55,9 +55,8 @@ def of_gpt2(leaves: dict[str, np.ndarray]) -> gpt.Params:
         return dense.Params(*(stacked(f"{name}.{part}") for part in ("weight", "bias")))
 
     joined = affine("attn.c_attn")
-    assert joined.b is not None
-    parts = zip(np.split(joined.w, 3, -1), np.split(joined.b, 3, -1), strict=True)
-    q, k, v = (dense.Params(w, b) for w, b in parts)
+    parts = zip(*(np.split(np.asarray(x), 3, -1) for x in joined), strict=True)
+    q, k, v = (dense.Params(*part) for part in parts)
     mlp = gpt.MLP(affine("mlp.c_fc"), affine("mlp.c_proj"))
     last = layer_norm.Params(*(leaves[f"transformer.ln_f.{part}"] for part in ("weight", "bias")))
     return gpt.Params(
@@ -69,10 +68,10 @@ def of_gpt2(leaves: dict[str, np.ndarray]) -> gpt.Params:
     )
 
 
-def of_llama(leaves: dict[str, np.ndarray]) -> gpt.Params:
+def of_llama(leaves: dict[str, Any]) -> gpt.Params:
     """Our params, or their gradients, of theirs by name."""
 
-    def stacked(name: str) -> np.ndarray:
+    def stacked(name: str) -> Any:
         return np.stack([leaves[f"model.layers.{layer}.{name}.weight"] for layer in range(LAYERS)])
 
     def linear(name: str) -> Any:
@@ -90,7 +89,10 @@ def of_llama(leaves: dict[str, np.ndarray]) -> gpt.Params:
     )
 
 
-FORMS = {"gpt2": (gpt2, of_gpt2, {"eps": 1e-5}), "llama": (llama, of_llama, {"eps": 1e-6})}
+FORMS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "gpt2": (gpt2, of_gpt2, {"eps": 1e-5}),
+    "llama": (llama, of_llama, {"eps": 1e-6}),
+}
 
 
 @pytest.fixture

@@ -433,7 +433,10 @@ def test_the_closing_speed_is_the_median_after_the_first_epoch(tmp_path):
 @pytest.mark.parametrize(
     "settings",
     [
-        ["--loss", "squared_error", "--output-activation", "sigmoid", "--optimizer", "momentum"],
+        pytest.param(
+            ["--loss", "squared_error", "--output-activation", "sigmoid", "--optimizer", "momentum"],
+            marks=pytest.mark.slow,
+        ),
         ["--loss", "sigmoid_cross_entropy", "--dtype", "bfloat16", "--rates", "inverse_fan_in"],
         pytest.param(
             ["--loss", "huber", "--activation", "gelu", "--initializer", "near_zero", "--engine", "autodiff"],

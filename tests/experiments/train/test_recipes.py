@@ -69,7 +69,7 @@ def test_both_engines_train_it_alike_and_it_is_shown(model, trained):
     assert (trained(model).folder / "picture.png").read_bytes()[:4] == b"\x89PNG"
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ["running_mean", pytest.param("characters", marks=pytest.mark.slow)])
 def test_it_goes_on_from_its_checkpoint_as_if_nothing_had_been(model, trained, tmp_path):
     assert run_job("--out", tmp_path, *asked(model, "--epochs", 1)).returncode == 0
     resumed = run_job("--out", tmp_path, *asked(model, "--resume"))
