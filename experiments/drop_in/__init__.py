@@ -10,7 +10,7 @@ with `attention = differentiable(ops.attention)`, and the loss alike. The left s
 each layer for its backward pass and T V of the logits, the right side neither:
 
     plain    = O(L H T^2 + T V),    with jax.checkpoint O(H T^2 + T V)         (1)
-    replaced = O(L T C)                                                        (2)
+    replaced = O(L T C),    with a smaller factor if there is jax.checkpoint, too       (2)
 
 numbers, for T tokens, L layers of H heads and C features, and V tokens in the vocabulary. Memory is the
 temporary one of the compiled step (loss and gradient), beside its arguments and results, as XLA plans it
