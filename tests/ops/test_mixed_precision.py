@@ -11,7 +11,13 @@ from manual_bp import differentiable
 from manual_bp.models import mlp
 from tests.cases import CASES, MODELS
 
-NARROW = pytest.mark.parametrize("narrow", [jnp.bfloat16, jnp.float16], ids=["bfloat16", "float16"])
+NARROW = pytest.mark.parametrize(
+    "narrow",
+    [
+        pytest.param(jnp.bfloat16, id="bfloat16"),
+        pytest.param(jnp.float16, id="float16", marks=pytest.mark.slow),
+    ],
+)
 
 
 OF_ITS_OWN = {"gpt"}

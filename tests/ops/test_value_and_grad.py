@@ -104,7 +104,9 @@ def test_a_model_has_the_gradient_of_its_loss(name):
     assert report.ok, str(report)
 
 
-@pytest.mark.parametrize("model", BATCHES)
+@pytest.mark.parametrize(
+    "model", [pytest.param(model, marks=[pytest.mark.slow] * (model != "mlp")) for model in BATCHES]
+)
 def test_a_mistake_in_the_last_leaf_is_seen(model):
     def doubled(value, grads):
         leaves, tree = jax.tree.flatten(grads)

@@ -437,7 +437,10 @@ def test_the_closing_speed_is_the_median_after_the_first_epoch(tmp_path):
             ["--loss", "squared_error", "--output-activation", "sigmoid", "--optimizer", "momentum"],
             marks=pytest.mark.slow,
         ),
-        ["--loss", "sigmoid_cross_entropy", "--dtype", "bfloat16", "--rates", "inverse_fan_in"],
+        pytest.param(
+            ["--loss", "sigmoid_cross_entropy", "--dtype", "bfloat16", "--rates", "inverse_fan_in"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ["--loss", "huber", "--activation", "gelu", "--initializer", "near_zero", "--engine", "autodiff"],
             marks=pytest.mark.slow,
