@@ -75,11 +75,15 @@ def number(op: str, name: str, value: Any, holds: Callable[[Any], bool], expecte
     option(op, name, value, real and holds(value), expected)
 
 
-def widths(op: str, **values: Any) -> None:
+def is_count(value: object) -> bool:
+    """Whether `value` is a positive integer of Python's or NumPy's."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) > 0
+
+
+def counts(op: str, **values: Any) -> None:
     """Raise `ValueError` unless every one of `values` is a positive integer."""
     for name, value in values.items():
-        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-        option(op, name, value, whole and int(value) > 0, "a positive integer")
+        option(op, name, value, is_count(value), "a positive integer")
 
 
 def array(op: str, what: str, **arrays: Any) -> None:

@@ -34,7 +34,7 @@ def empty(
     params: gpt.Params, batch: int, capacity: int, *, heads: int, dtype: DTypeLike | None = None
 ) -> Cache:
     """A cache of `capacity` places for so many texts; `dtype` is that of the activations."""
-    checks.number("generation", "capacity", capacity, lambda n: n >= 1 and n == int(n), "a positive integer")
+    checks.counts("generation", capacity=capacity)
     if params.positions is not None:
         context = len(params.positions.table)
         expected = f"at most {context}, the positions of the params"
@@ -106,7 +106,7 @@ def sample(
     Where the cache is full it begins anew with the later half of what it has, as the tokens that it has lost
     were further back than the context goes.
     """
-    checks.number("generation", "length", length, lambda n: n >= 1 and n == int(n), "a positive integer")
+    checks.counts("generation", length=length)
     checks.number("generation", "temperature", temperature, lambda t: t > 0, "a positive number")
     vocabulary = params.embedding.table.shape[0]
     if top_k is not None:

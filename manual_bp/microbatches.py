@@ -24,7 +24,7 @@ def accumulated(value_and_grad: Callable[..., Any], parts: int) -> Callable[...,
     Every array of the batch has an axis of examples in front, which `parts` divides; a key is split. Sums are
     in at least float32.
     """
-    checks.number("accumulated", "parts", parts, lambda n: n >= 1 and n == int(n), "a positive integer")
+    checks.counts("accumulated", parts=parts)
 
     def of_parts(params: Any, batch: Any, **static: Any) -> Any:
         each = jax.tree.map(lambda leaf: _split(leaf, parts), batch)

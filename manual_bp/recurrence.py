@@ -33,7 +33,7 @@ def init(
     dtype: DTypeLike,
 ) -> tuple[Float[Array, "I A"], Float[Array, "H A"]]:
     """Random `w_x` and `w_h`, each gate's drawn by itself."""
-    checks.widths(op, in_features=in_features, features=features)
+    checks.counts(op, in_features=in_features, features=features)
     of_x, of_h = jax.random.split(key)
 
     def side_by_side(key: Key[Array, ""], rows: int) -> Array:

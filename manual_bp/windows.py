@@ -74,7 +74,7 @@ def per_axis(op: str, name: str, value: PerAxis, count: int) -> tuple[int, ...]:
     """An option for each of `count` spatial axes: one positive integer for all, or a tuple of them."""
     expected = f"a positive integer, or {count} of them, one for each spatial axis"
     values = (value,) * count if isinstance(value, int) else value
-    fits = isinstance(values, tuple | list) and len(values) == count and all(map(positive, values))
+    fits = isinstance(values, tuple | list) and len(values) == count and all(map(checks.is_count, values))
     checks.option(op, name, value, fits, expected)
     return tuple(map(int, values))  # pyright: ignore[reportArgumentType]
 
@@ -83,11 +83,6 @@ def one_batch(x: Array, count: int) -> Array:
     """`x` (*B, *S, C), of `count` spatial axes, with one leading axis."""
     leading = x.shape[: x.ndim - count - 1]
     return x if len(leading) == 1 else x.reshape(math.prod(leading), *x.shape[len(leading) :])
-
-
-def positive(value: object) -> bool:
-    """Whether `value` is a positive integer."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) > 0
 
 
 def _ends(

@@ -83,9 +83,7 @@ def _computations(program: str) -> Computations:
     return found
 
 
-def _of(
-    name: str, times: int, computations: dict[str, tuple[bool, list[str]]], devices: int
-) -> Iterator[Sent]:
+def _of(name: str, times: int, computations: Computations, devices: int) -> Iterator[Sent]:
     for line in computations[name][1]:
         step = STEP.search(line)
         if step is None:

@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int, Key
 
-from manual_bp import checks, losses, windows
+from manual_bp import checks, losses
 from manual_bp.models import mlp
 from manual_bp.norms import NORMS, Norm
 from manual_bp.ops import activations, conv, pool
@@ -225,10 +225,10 @@ def _norm(asker: str, name: str) -> Norm:
 
 def _places(image: Sequence[int], blocks: Sequence[Sequence[int]]) -> int:
     """The places of an image behind all blocks; raise for an image or blocks of another form."""
-    fits = len(image) == 3 and all(map(windows.positive, image))
+    fits = len(image) == 3 and all(map(checks.is_count, image))
     checks.option("convnet.init", "image", image, fits, "its height, width and channels")
     nested = len(blocks) > 0 and all(isinstance(block, Sequence) and len(block) > 0 for block in blocks)
-    fits = nested and all(all(map(windows.positive, block)) for block in blocks)
+    fits = nested and all(all(map(checks.is_count, block)) for block in blocks)
     checks.option("convnet.init", "blocks", blocks, fits, "the channels of each block's convolutions")
     least = 2 ** len(blocks)
     height, width, _ = image

@@ -199,8 +199,7 @@ def init(
     sizes = {"vocabulary": vocabulary, "layers": layers, "width": width, "heads": heads}
     sizes |= {"key_heads": key_heads, "hidden": hidden}
     sizes |= {} if context is None else {"context": context}
-    for name, size in sizes.items():
-        checks.number(asker, name, size, lambda n: n >= 1 and n == int(n), "a positive integer")
+    checks.counts(asker, **sizes)
     expected = f"a number that divides the width {width}"
     checks.option(asker, "heads", heads, width % heads == 0, expected)
     expected = f"a number that divides the {heads} heads"
@@ -427,7 +426,7 @@ def queries_keys_values(
 
 def mlp_fwd(params: MLP | gated_mlp.Params, m: X, options: Options) -> tuple[X, Any]:
     """The branch of (8) before its dropout."""
-    f = _activation(params, options)
+    f = activation_of(params, options.activation)
     if isinstance(params, gated_mlp.Params):
         return gated_mlp.fwd(params, m, activation=f)
     u, _ = dense.fwd(params.up, m)
@@ -437,7 +436,7 @@ def mlp_fwd(params: MLP | gated_mlp.Params, m: X, options: Options) -> tuple[X, 
 
 
 def _mlp_bwd(params: MLP | gated_mlp.Params, res: Any, db: X, options: Options, tap: Tapper) -> tuple[Any, X]:
-    f = _activation(params, options)
+    f = activation_of(params, options.activation)
     if isinstance(params, gated_mlp.Params):
         return tap(gated_mlp, params, res, db, activation=f)
     d_down, da = tap(dense, params.down, res.a, db)
@@ -470,7 +469,7 @@ def _restored(params: Block, saved: Any, keys: Array | None, options: Options) -
             res_mlp = gated_mlp.Residuals(m, g, u)
         else:
             (u,) = hidden
-            a, _ = activations.MEMBERS[_activation(params.mlp, options)].fwd(u)
+            a, _ = activations.MEMBERS[activation_of(params.mlp, options.activation)].fwd(u)
             res_mlp = MLPResiduals(m, u, a)
         return BlockResiduals(res_norm1, n, of_attention, res_norm2, res_mlp)
     return saved
@@ -481,9 +480,10 @@ def norm_of(params: Norm) -> ModuleType:
     return rms_norm if isinstance(params, rms_norm.Params) else layer_norm
 
 
-def _activation(params: MLP | gated_mlp.Params, options: Options) -> str:
+def activation_of(params: MLP | gated_mlp.Params, asked: str | None) -> str:
+    """The name of a mlp's activation: the usual one of its kind unless another is asked for."""
     usual = "silu" if isinstance(params, gated_mlp.Params) else "gelu_tanh"
-    return usual if options.activation is None else options.activation
+    return usual if asked is None else asked
 
 
 def is_rotary(params: Params) -> bool:
@@ -550,7 +550,7 @@ def check(params: Params, ids: Array, key: Any, options: Options) -> None:
             "as params.positions has"
         )
     heads, widths = options.heads, {name: getattr(params.blocks, name).w.shape[-1] for name in ("q", "k")}
-    checks.number("gpt", "heads", heads, lambda n: n >= 1 and n == int(n), "a positive integer")
+    checks.counts("gpt", heads=heads)
     expected = f"a number that divides {widths['q']}, the width of params.blocks.q.w"
     checks.option("gpt", "heads", heads, widths["q"] % heads == 0, expected)
     width = widths["q"] // heads
@@ -560,7 +560,9 @@ def check(params: Params, ids: Array, key: Any, options: Options) -> None:
             f"whose number divides the {heads} heads of the queries"
         )
     checks.choice("gpt", "keep", options.keep, KEEP)
-    checks.choice("gpt", "activation", _activation(params.blocks.mlp, options), activations.MEMBERS)
+    checks.choice(
+        "gpt", "activation", activation_of(params.blocks.mlp, options.activation), activations.MEMBERS
+    )
     checks.number("gpt", "dropout", options.dropout, lambda r: 0 <= r <= 1, "a number in 0..1")
     if options.dropout and key is None:
         raise ValueError(

@@ -50,7 +50,7 @@ class Residuals(NamedTuple):
 
 def init(key: Key[Array, ""], features: int, *, bias: bool = True, dtype: DTypeLike = jnp.float32) -> Params:
     """Gains of one and, with `bias`, zero biases; nothing is drawn with `key`, which every `init` takes."""
-    checks.widths("batch_norm.init", features=features)
+    checks.counts("batch_norm.init", features=features)
     return Params(jnp.ones(features, dtype), jnp.zeros(features, dtype) if bias else None)
 
 

@@ -54,10 +54,9 @@ def init(
     dtype: DTypeLike = jnp.float32,
 ) -> Params:
     """A random kernel over `window` by the named initialiser (of `initializers`), and zero biases."""
-    sized = isinstance(window, tuple) and len(window) in (1, 2, 3) and all(map(windows.positive, window))
+    sized = isinstance(window, tuple) and len(window) in (1, 2, 3) and all(map(checks.is_count, window))
     checks.option("conv.init", "window", window, sized, "one, two or three positive integers")
-    for name, value in {"in_features": in_features, "out_features": out_features, "groups": groups}.items():
-        checks.option("conv.init", name, value, windows.positive(value), "a positive integer")
+    checks.counts("conv.init", in_features=in_features, out_features=out_features, groups=groups)
     for name, value in {"in_features": in_features, "out_features": out_features}.items():
         checks.option("conv.init", name, value, value % groups == 0, f"a multiple of groups={groups}")
     shape = (*window, in_features // groups, out_features)
@@ -129,7 +128,7 @@ def _kernel_cotangent(w: Array, x: Array, dy: Array, axes: tuple[Axis, ...], gro
     n = len(axes)
     if groups > 1 and max(copies(x), copies(dy)) > 1:
         # XLA, of jax 0.10 to 0.12, sums over the copies of a part of the batch, too, and dw would be as many
-        # times too large as there are. So it is by `jax.grad`, and on automatic meshes.
+        # times too large as there are. On automatic meshes, which cannot be seen here, it is.
         x, dy = whole(x), whole(dy)
     dw = lax.conv_general_dilated(
         jnp.swapaxes(x, 0, -1),
@@ -201,7 +200,7 @@ def _check(params: Params, x: Array, groups: int) -> None:
             f"conv: x has shape {x.shape}; expected {w.ndim - 2} spatial axes and features, as params.w has "
             f"shape {w.shape}"
         )
-    checks.option("conv", "groups", groups, windows.positive(groups), "a positive integer")
+    checks.counts("conv", groups=groups)
     if x.shape[-1] != groups * w.shape[-2]:
         raise ValueError(
             f"conv: x has shape {x.shape}; expected {groups * w.shape[-2]} features in its last axis, as "

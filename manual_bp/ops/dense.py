@@ -40,7 +40,7 @@ def init(
     dtype: DTypeLike = jnp.float32,
 ) -> Params:
     """Random weights by the named initialiser (of `initializers`) and, with `bias`, zero biases."""
-    checks.widths("dense.init", in_features=in_features, out_features=out_features)
+    checks.counts("dense.init", in_features=in_features, out_features=out_features)
     w = initializers.draw("dense.init", initializer, key, (in_features, out_features), dtype)
     return Params(w, jnp.zeros(out_features, dtype) if bias else None)
 

@@ -29,7 +29,7 @@ class Params(NamedTuple):
 
 def init(key: Key[Array, ""], rows: int, features: int, *, dtype: DTypeLike = jnp.float32) -> Params:
     """Normal rows with standard deviation 0.02, as GPT-2 has them."""
-    checks.widths("embedding.init", rows=rows, features=features)
+    checks.counts("embedding.init", rows=rows, features=features)
     return Params(0.02 * jax.random.normal(key, (rows, features), dtype))
 
 

@@ -48,7 +48,7 @@ def init(
     dtype: DTypeLike = jnp.float32,
 ) -> Params:
     """Random weights by the named initialiser, in and out `in_features` wide, `features` between."""
-    checks.widths("gated_mlp.init", in_features=in_features, features=features)
+    checks.counts("gated_mlp.init", in_features=in_features, features=features)
     gate, up, down = jax.random.split(key, 3)
     options = {"initializer": initializer, "bias": bias, "dtype": dtype}
     return Params(

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Key
 
-from manual_bp import checks, windows
+from manual_bp import checks
 from manual_bp.precision import wide
 from manual_bp.sharding import reshaped
 
@@ -45,7 +45,7 @@ class Residuals(NamedTuple):
 
 def init(key: Key[Array, ""], features: int, *, bias: bool = True, dtype: DTypeLike = jnp.float32) -> Params:
     """Gains of one and, with `bias`, zero biases; nothing is drawn with `key`, which every `init` takes."""
-    checks.widths("group_norm.init", features=features)
+    checks.counts("group_norm.init", features=features)
     return Params(jnp.ones(features, dtype), jnp.zeros(features, dtype) if bias else None)
 
 
@@ -56,7 +56,7 @@ def fwd(
     checks.normalized("group_norm", params, Params, x, eps)
     if x.ndim < 2:
         raise ValueError(f"group_norm: x has shape {x.shape}; expected a batch axis and channels")
-    divides = windows.positive(groups) and x.shape[-1] % groups == 0
+    divides = checks.is_count(groups) and x.shape[-1] % groups == 0
     checks.option("group_norm", "groups", groups, divides, f"a divisor of the {x.shape[-1]} channels")
     z = _grouped(wide(x), groups)
     m = jnp.mean(z, (1, 3))

@@ -173,7 +173,7 @@ def _with_products(sums: Array, x: Array, dh: Array, w: Array) -> Array:
     slabs = 0 if like(w) is not None else x.shape[1] // ROWS  # rows of an explicit mesh are where they are
     sums = jax.lax.fori_loop(0, slabs, slab, sums) if slabs else sums
     rest = x[:, slabs * ROWS :]
-    return added(sums, slabs * ROWS, rest) if rest.shape[1] or not slabs else sums
+    return added(sums, slabs * ROWS, rest) if rest.shape[1] else sums
 
 
 def _in_chunks(a: Array, leading: int, count: int) -> Array:

@@ -38,7 +38,7 @@ def init(
     key: Key[Array, ""], features: int, *, unit_offset: bool = False, dtype: DTypeLike = jnp.float32
 ) -> Params:
     """Gains that leave the normalised x as it is: 1, or 0 with `unit_offset`; nothing is drawn with `key`."""
-    checks.widths("rms_norm.init", features=features)
+    checks.counts("rms_norm.init", features=features)
     return Params(jnp.full(features, 0 if unit_offset else 1, dtype))
 
 

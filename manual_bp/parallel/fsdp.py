@@ -35,7 +35,7 @@ def layout(params: Any, size: int) -> Any:
 
     `params` are whole, arrays or their shapes, and those of one layer. The tree is hashable if theirs is.
     """
-    checks.number("fsdp.layout", "size", size, lambda n: n >= 1 and n == int(n), "a positive integer")
+    checks.counts("fsdp.layout", size=size)
 
     def dim(leaf: Any) -> int | None:
         able = [d for d, length in enumerate(leaf.shape) if length and length % size == 0]

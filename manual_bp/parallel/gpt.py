@@ -40,7 +40,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int
 
 from manual_bp import checks
-from manual_bp.models.gpt import MLP, Block, Params, norm_of
+from manual_bp.models.gpt import MLP, Block, Params, activation_of, head_of, norm_of
 from manual_bp.ops import activations, dense, embedding, gated_mlp, rope
 from manual_bp.parallel import axes, collectives, data, sequence, tensor
 from manual_bp.precision import accumulator
@@ -197,7 +197,7 @@ def value_and_grad(
     x, res_blocks = lax.scan(layer, x, params.blocks)
     h, res_norm = norm_of(params.norm).fwd(params.norm, x, eps=eps)
     h = _entered(h, o)
-    head = dense.Params(params.embedding.table.T, None) if params.head is None else params.head
+    head = head_of(params)
     logits, _ = dense.fwd(head, h)
     losses, res_loss = tensor.softmax_cross_entropy.fwd(
         logits, targets, axis=model, ignore_label=ignore_label
@@ -374,8 +374,7 @@ def _all_times(dx: X, o: _Options) -> X:
 
 
 def _activation(params: Block, o: _Options) -> activations.Activation:
-    usual = "silu" if isinstance(params.mlp, gated_mlp.Params) else "gelu_tanh"
-    name = usual if o.activation is None else o.activation
+    name = activation_of(params.mlp, o.activation)
     checks.choice("parallel.gpt", "activation", name, activations.MEMBERS)
     return activations.MEMBERS[name]
 

@@ -45,8 +45,7 @@ class Tick(NamedTuple):
 
 def schedule(stages: int, microbatches: int) -> tuple[Tick, ...]:
     """What each stage does in each tick: (5) and (6)."""
-    for name, count in (("stages", stages), ("microbatches", microbatches)):
-        checks.number("pipeline", name, count, lambda n: n >= 1 and n == int(n), "a positive integer")
+    checks.counts("pipeline", stages=stages, microbatches=microbatches)
 
     def there(m: int) -> int | None:
         return m if 0 <= m < microbatches else None
