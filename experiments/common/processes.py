@@ -35,6 +35,9 @@ GRACE = 5
 CRASHED, LEFT_ALONE = 70, 75
 """Exit codes of a process with an error of the program's, and of one that only lost another."""
 
+FOLLOWING = (LEFT_ALONE, -signal.SIGABRT)
+"""How processes end for whom another has ended: the latter is what the library in C++ does."""
+
 
 def run(commands: Sequence[Sequence[str]], *, env: Mapping[str, str], limit: float) -> list[str]:
     """Run commands at once, and return what each printed; a `UserError` says which ended badly.
@@ -105,18 +108,18 @@ def _led(running: list[subprocess.Popen[bytes]], errors: list[Path]) -> int:
                 raise _badly(i, codes, errors)
         if any(code is not None for code in codes):
             deadline = deadline or time.monotonic() + GRACE
-        if None not in codes or (deadline and time.monotonic() > deadline):
+        has_spoken = codes[0] not in (None, 0, CRASHED, *FOLLOWING)
+        if has_spoken or None not in codes or (deadline and time.monotonic() > deadline):
             break
         if interruption.requested() and not asked:
             asked = True
             running[0].send_signal(interruption.number())
         time.sleep(PAUSE)
     first = codes[0]
-    crashed = [i for i, code in enumerate(codes) if code == CRASHED]
-    if crashed or first is None or first in (LEFT_ALONE, -signal.SIGABRT):
-        rest = [i for i, code in enumerate(codes) if code not in (None, 0, LEFT_ALONE, -signal.SIGABRT)]
-        raise _badly((crashed + rest + [i for i, code in enumerate(codes) if code] + [0])[0], codes, errors)
-    return first
+    if first is not None and (has_spoken or not any(codes)):
+        return first
+    order = sorted(range(len(codes)), key=lambda i: (codes[i] in (None, 0), codes[i] in FOLLOWING, i))
+    raise _badly(order[0], codes, errors)
 
 
 def _badly(i: int, codes: list[int | None], errors: list[Path]) -> UserError:

@@ -38,4 +38,6 @@ def check(settings: Settings, recipe: Recipe, train: Any, steps: int, parts: int
     state = None if recipe.state is None else jax.eval_shape(recipe.state, params)
     step = memory.largest(engine.value_and_grad, params, state, batch)
     order = steps * memory.size(rows)
-    memory.require(f"Training {recipe.title} with --batch-size {settings.batch_size}", states // parts + step + order)
+    memory.require(
+        f"Training {recipe.title} with --batch-size {settings.batch_size}", states // parts + step + order
+    )

@@ -50,7 +50,7 @@ def main(launched: bool = False) -> int:
         return team.ended(lambda: joined(given, place, [given.process_id] if launched else None))
     if given.processes is None and team.cluster(os.environ):
         return team.ended(lambda: joined(given, team.Place(None, None, None), None))
-    if (given.processes or 1) > 1:
+    if given.processes is not None and given.processes > 1:
         return launch(given.processes)
     return job(given)
 
@@ -66,10 +66,11 @@ def joined(given: Any, place: team.Place, devices: list[int] | None) -> int:
     """Run the job with the other processes."""
     team.join(place, devices)
     given = dataclasses.replace(
-        given, processes=jax.process_count(), split=given.split or ("data" if jax.device_count() > 1 else None)
+        given,
+        processes=jax.process_count(),
+        split=given.split or ("data" if jax.device_count() > 1 else None),
     )
     settings.check_devices(given)
-    settings.demand_shares(given, jax.device_count())
     return job(given)
 
 
@@ -77,6 +78,8 @@ def job(given: Any) -> int:
     """Train the model of the settings in this process, the only one or one of those that have met."""
     model = models.module(given.model)
     jax.config.update("jax_enable_x64", given.dtype == "float64")
+    if given.split is not None:
+        settings.demand_shares(given, jax.device_count())
     with reserved(given) as make_folder:
         dataset = model.load(given)
         with memory.told("The run"):

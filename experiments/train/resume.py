@@ -25,7 +25,7 @@ def resumed(both: Lockstep, checkpoints: Checkpoints, history: History) -> Recor
             continue
         if damages and team.is_first():
             print(f"{'; '.join(damages)}; going on from {both.settings.unit} {number}.", file=sys.stderr)
-        both.states = states
+        both.states = {name: states[name] for name in both.states}  # JAX has sorted them
         return records
     found = "; ".join(damages) or f"{checkpoints.folder} has none"
     raise UserError(f"There is no complete checkpoint to resume from: {found}.")

@@ -59,7 +59,7 @@ def data(recipe: Any, shapes: Any, n: int) -> Split:
 
 
 def parts(recipe: Any, shapes: Any, n: int) -> Split:
-    """A part of each param on each device, where one of its axes divides; whole only while a step computes."""
+    """A part of each param on each device, where an axis divides; whole only while a step computes."""
     layout = fsdp.layout(shapes, n)
 
     def whole(params: Any) -> Any:

@@ -39,7 +39,7 @@ class Place(NamedTuple):
     """
 
     coordinator: str | None
-    count: int | None
+    processes: int | None
     number: int | None
 
 
