@@ -2,9 +2,11 @@
 
 Most of the time goes into compiling, so code is not optimised beyond XLA's own passes, it is generated in
 the shorter of two ways and in one piece, and compiled programs are kept for the next run. `XLA_FLAGS= pytest`
-tests the code as users run it.
+tests the code as users run it. For the same reason programs carry no lines of source, and garbage, of which
+tracing makes little, is looked for rarely.
 """
 
+import gc
 import importlib.metadata
 import os
 import re
@@ -26,6 +28,8 @@ import pytest
 from jaxtyping import install_import_hook
 from xdist.scheduler import LoadScopeScheduling
 
+gc.set_threshold(100_000, 50, 100)
+jax.config.update("jax_traceback_in_locations_limit", 0)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -1,7 +1,7 @@
 """The table of cases as parameters of tests: a case with one of its examples.
 
-Everything is checked at the full examples, the values in float64 at all of them; `-m slow` checks
-everything at all of them. An id begins with the name of the op: the tests of one op run in one process.
+Everything is checked at the full examples, the values in float64 at one of each other kind and at the first
+kind of an op in all its leading shapes; `-m slow` checks everything at all of them. An id begins with the name of the op: the tests of one op run in one process.
 """
 
 from typing import NamedTuple
@@ -21,6 +21,18 @@ class Row(NamedTuple):
 ROWS = [Row(case, example) for case in (CASES | MODELS).values() for example in case.examples]
 FULL = [row for row in ROWS if row.example.full]
 OTHERS = [row for row in ROWS if not row.example.full]
+
+
+def repeats(row: Row) -> bool:
+    """Whether the kind has had its turn in another leading shape, and the leading shape in another kind."""
+    first = row.case.examples[0].kind
+    if row.example is next(e for e in row.case.examples if e.kind == row.example.kind):
+        return False
+    return row.example.kind != first or row.case.name in MODELS
+
+
+NEW = [row for row in OTHERS if not repeats(row)]
+REPEATS = [row for row in OTHERS if repeats(row)]
 
 
 def params(rows: list[Row], *marks: pytest.MarkDecorator) -> list:

@@ -6,7 +6,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from jax_ref import verify
-from tests.ops.rows import FULL, OTHERS, ROWS, Row, params
+from tests.ops.rows import FULL, NEW, REPEATS, ROWS, Row, params
 
 DTYPES = (jnp.float64, jnp.float32, jnp.bfloat16)
 
@@ -60,7 +60,7 @@ def test_in_every_dtype_and_transform(row, seed):
     finds_nothing(row, seed, dtypes(row), OF_THE_TABLE)
 
 
-@pytest.mark.parametrize("row", params(OTHERS))
+@pytest.mark.parametrize("row", params(NEW) + params(REPEATS, pytest.mark.slow))
 @settings(max_examples=2, phases=AS_DRAWN)
 @given(seed=SEEDS)
 def test_in_float64(row, seed):

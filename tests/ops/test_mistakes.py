@@ -9,6 +9,7 @@ from jax_ref.verify.runner import run_checks
 from jax_ref.verify.subject import of_op
 from tests.cases import CASES, MODELS
 from tests.ops.mistakes import MISTAKES
+from tests.ops.rows import FULL, NEW
 from tests.ops.test_gradients import OF_ONE_SHAPE, OF_THE_TABLE
 
 ASKED = Options(skip=OF_THE_TABLE | OF_ONE_SHAPE, kinks="autodiff", precision="everywhere")
@@ -29,6 +30,6 @@ ROWS = [
 @pytest.mark.parametrize("mistake", ROWS)
 def test_planted_mistake_fails_the_gradient_test(mistake):
     case = (CASES | MODELS)[mistake.case]
-    tries = [(example, jnp.float64) for example in case.examples]
-    tries += [(example, jnp.bfloat16) for example in case.examples if example.full]
+    tries = [(row.example, jnp.float64) for row in FULL + NEW if row.case is case]
+    tries += [(row.example, jnp.bfloat16) for row in FULL if row.case is case]
     assert any(fails(mistake, case, example, dtype) for example, dtype in tries)
