@@ -181,5 +181,6 @@ def demand_shares(settings: Settings, devices: int) -> None:
     """Raise `UserError` unless the devices share a batch equally."""
     if settings.split != "tensor" and settings.batch_size % devices:
         raise UserError(
-            f"--batch-size was {settings.batch_size}; expected a number that divides by the {devices} devices."
+            f"--batch-size was {settings.batch_size}; expected a number that divides by the {devices} "
+            "devices."
         )

@@ -20,7 +20,8 @@ EXACT = shlex.split("--widths 64 8 10 --dtype float64 --round-steps 25 --schedul
 def started(folder, *arguments, variables=None):
     return subprocess.Popen(
         command("--out", folder, *EXACT, *arguments),
-        cwd=ROOT, env={**environment(), **(variables or {})}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT, env={**environment(), **(variables or {})}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
