@@ -25,9 +25,14 @@ def install() -> None:
     out, into = os.pipe()
     os.set_blocking(into, False)
     signal.set_wakeup_fd(into, warn_on_full_buffer=False)
+    handle()
+    threading.Thread(target=_watch, args=(out,), name="signals", daemon=True).start()
+
+
+def handle() -> None:
+    """Have Python tell of the signals, whoever has handled them until now."""
     for number in SENTENCES:
         signal.signal(number, lambda number, frame: None)
-    threading.Thread(target=_watch, args=(out,), name="signals", daemon=True).start()
 
 
 @contextmanager
@@ -62,6 +67,18 @@ def leaving(action: Callable[[], object]) -> Iterator[None]:
 def requested() -> bool:
     """Whether the process has been asked to end."""
     return _request is not None
+
+
+def number() -> int:
+    """The signal by which it has been asked, 0 if it has not been."""
+    return _request or 0
+
+
+def request(number: int) -> None:
+    """Ask for the end as a signal does: for one that another process got."""
+    global _request
+    with _lock:
+        _request = number
 
 
 def take() -> int | None:

@@ -29,6 +29,15 @@ ABOUT_TRACEBACKS = ("For simplicity, JAX has removed", "-----")
 PAUSE = 0.05
 """Seconds between two looks at the processes."""
 
+GRACE = 5
+"""Seconds in which processes that need each other may end, after one of them has."""
+
+CRASHED, LEFT_ALONE = 70, 75
+"""Exit codes of a process with an error of the program's, and of one that only lost another."""
+
+FOLLOWING = (LEFT_ALONE, -signal.SIGABRT)
+"""How processes end for whom another has ended: the latter is what the library in C++ does."""
+
 
 def run(commands: Sequence[Sequence[str]], *, env: Mapping[str, str], limit: float) -> list[str]:
     """Run commands at once, and return what each printed; a `UserError` says which ended badly.
@@ -47,6 +56,75 @@ def run(commands: Sequence[Sequence[str]], *, env: Mapping[str, str], limit: flo
                     )
             _wait(running, [err for _, err in files], time.monotonic() + limit, limit)
         return [out.read_text(encoding="utf-8", errors="replace") for out, _ in files]
+
+
+def lead(commands: Sequence[Sequence[str]], *, env: Mapping[str, str]) -> int:
+    """Run commands at once, of which the first talks to the user, and return its exit code.
+
+    It gets the signals that this process gets; a second one ends all. A `UserError` says which process ended
+    badly, if that is not what the first has said itself.
+    """
+    running: list[subprocess.Popen[bytes]] = []
+
+    def kill() -> None:
+        for process in running:
+            process.kill()
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        interruption.leaving(kill),
+        interruption.deferred(),
+    ):
+        errors = [Path(folder) / f"{i}.err" for i in range(len(commands))]
+        for i, command in enumerate(commands):
+            with errors[i].open("wb") as stderr:
+                running.append(
+                    subprocess.Popen(
+                        command, env=dict(env), stdin=subprocess.PIPE, stderr=stderr,
+                        stdout=subprocess.DEVNULL if i else None,
+                        process_group=0,  # Ctrl-C is of the terminal's group, and comes here alone
+                    )
+                )  # fmt: skip
+        try:
+            code = _led(running, errors)
+        finally:
+            kill()
+            for process in running:
+                process.wait()
+            if os.isatty(1):
+                os.write(1, b"\x1b[?25h")  # the cursor, which a progress bar hides
+        interruption.take()
+        os.write(2, errors[0].read_bytes())
+        return code
+
+
+def _led(running: list[subprocess.Popen[bytes]], errors: list[Path]) -> int:
+    """The exit code of the first process, when all have ended or had the time to."""
+    asked, deadline = False, None
+    while True:
+        codes = [process.poll() for process in running]
+        for i, code in enumerate(codes):
+            if code is not None and code < 0 and code != -signal.SIGABRT:  # nobody's own doing
+                raise _badly(i, codes, errors)
+        if any(code is not None for code in codes):
+            deadline = deadline or time.monotonic() + GRACE
+        has_spoken = codes[0] not in (None, 0, CRASHED, *FOLLOWING)
+        if has_spoken or None not in codes or (deadline and time.monotonic() > deadline):
+            break
+        if interruption.requested() and not asked:
+            asked = True
+            running[0].send_signal(interruption.number())
+        time.sleep(PAUSE)
+    first = codes[0]
+    if first is not None and (has_spoken or not any(codes)):
+        return first
+    order = sorted(range(len(codes)), key=lambda i: (codes[i] in (None, 0), codes[i] in FOLLOWING, i))
+    raise _badly(order[0], codes, errors)
+
+
+def _badly(i: int, codes: list[int | None], errors: list[Path]) -> UserError:
+    ended = "did not end" if codes[i] is None else _ended(codes[i] or 0)
+    return UserError(f"process {i} of {len(codes)} {ended}: {_last_lines(errors[i])}")
 
 
 def free_port() -> int:

@@ -3,21 +3,26 @@
 A checkpoint is written under another name and renamed when it is complete, so that one that is there is whole
 unless it was damaged since. No damaged byte comes to Orbax: a file is read only if its checksum is right, and
 the arrays that come back are those that went in only if theirs is.
+
+Several processes write one checkpoint, each the parts that it has, into a folder that all of them see; what
+is around the arrays the first does. It has whole arrays, so that any number of processes goes on with it.
 """
 
 import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from experiments.common import run_folder
 from experiments.common.errors import UserError
-from experiments.train import checksum, quiet
+from experiments.train import checksum, quiet, team
 
 quiet.hush()
 
@@ -38,10 +43,14 @@ class DamagedError(Exception):
 
 
 class Checkpoints:
-    """The checkpoints in `folder`, each a folder named by the number of its round."""
+    """The checkpoints in `folder`, each a folder named by the number of its round.
 
-    def __init__(self, folder: Path) -> None:
+    `read` brings the whole of an array to this process, together with all others.
+    """
+
+    def __init__(self, folder: Path, read: Callable[[Any], np.ndarray] = np.asarray) -> None:
         self.folder = folder
+        self._read = read
         self._failed: list[Path] = []
         try:
             folder.mkdir(exist_ok=True)
@@ -56,25 +65,15 @@ class Checkpoints:
 
     def save(self, number: int, states: Any, record: dict[str, Any]) -> None:
         """Keep the arrays of `states` and the JSON values of `record` as those after a round."""
-        part = run_folder.part_beside(self._path(number))
+        part = team.told(run_folder.part_beside(self._path(number)) if team.is_first() else None)
         try:
-            part.mkdir()
+            if team.is_first():
+                part.mkdir()
+            team.together("a folder for the arrays")
             self._orbax.save(part.absolute() / STATES, args=ocp.args.StandardSave(states))
-            content = {
-                "format": FORMAT,
-                "number": number,
-                **record,
-                "states": checksum.of_tree(states),
-                "files": checksum.of_files(part),
-            }
-            content["sha256"] = checksum.of_json(content)
-            (part / RECORD).write_text(json.dumps(content, indent=1), encoding="utf-8")
-            for later in self.numbers():
-                if later >= number:  # damaged, or of rounds that were gone back on
-                    run_folder.remove(self._path(later))
-            os.rename(part, self._path(number))
-            for old in self.numbers()[KEPT:]:
-                run_folder.remove(self._path(old))
+            of_states = checksum.of_tree(states, self._read)
+            if team.is_first():
+                self._complete(part, number, {**record, "states": of_states})
         except Exception as error:  # whatever the storage below raises
             shutil.rmtree(part, ignore_errors=True)
             self._failed.append(part)
@@ -106,7 +105,7 @@ class Checkpoints:
             states = self._orbax.restore(path, args=ocp.args.StandardRestore(abstract))
         except Exception as error:  # whatever the storage below raises
             raise DamagedError(f"{STATES} cannot be read: {_reason(error)}") from None
-        if checksum.of_tree(states) != record["states"]:
+        if checksum.of_tree(states, self._read) != record["states"]:
             raise DamagedError("its arrays are not those that were saved")
         return states
 
@@ -115,6 +114,18 @@ class Checkpoints:
         self._orbax.close()
         for part in self._failed:
             shutil.rmtree(part, ignore_errors=True)
+
+    def _complete(self, part: Path, number: int, record: dict[str, Any]) -> None:
+        """Write the record beside the arrays, and put all in its place."""
+        content = {"format": FORMAT, "number": number, **record, "files": checksum.of_files(part)}
+        content["sha256"] = checksum.of_json(content)
+        (part / RECORD).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        for later in self.numbers():
+            if later >= number:  # damaged, or of rounds that were gone back on
+                run_folder.remove(self._path(later))
+        os.rename(part, self._path(number))
+        for old in self.numbers()[KEPT:]:
+            run_folder.remove(self._path(old))
 
     def _record(self, number: int) -> dict[str, Any]:
         """What was written as the record, whatever its format: all have the checksum of the rest."""

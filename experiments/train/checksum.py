@@ -3,6 +3,7 @@
 import hashlib
 import json
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ import jax
 import numpy as np
 
 
-def of_tree(tree: Any) -> str:
-    """One checksum of all leaves: the path, dtype, shape and bytes of each."""
+def of_tree(tree: Any, read: Callable[[Any], np.ndarray] = np.asarray) -> str:
+    """One checksum of all leaves: the path, dtype, shape and bytes of each, which is whole as it is read."""
     whole = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        array = np.asarray(leaf)
+        array = read(leaf)
         whole.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
         whole.update(array.tobytes())
     return whole.hexdigest()

@@ -29,11 +29,13 @@ def make_round(
     *,
     batch_size: int,
     steps: int | None,
+    layout: Any = None,
 ) -> jax.stages.Wrapped:
     """`run(state, arrays, key, number) -> (state, losses)`: the round of that number, in one scan.
 
     Without `steps` it is an epoch: every batch of the recipe's order once; the remainder that fills no batch
     is left out. With `steps` it has so many. `state` is donated: its buffers become those of the new state.
+    `layout` says how the two results lie on devices.
     """
 
     def run(state: State, arrays: Any, key: jax.Array, number: jax.Array) -> tuple[State, jax.Array]:
@@ -58,7 +60,7 @@ def make_round(
 
         return jax.lax.scan(step, state, (rows, keys))
 
-    return jax.jit(run, donate_argnums=0)
+    return jax.jit(run, donate_argnums=0, out_shardings=layout)
 
 
 def steps_in(count: int, batch_size: int, steps: int | None) -> int:

@@ -5,9 +5,12 @@ is.
 """
 
 import argparse
+import dataclasses
 import inspect
+import os
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,10 @@ import jax
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from experiments.common import command_line, interruption, memory, run_folder
+from experiments.common import command_line, interruption, memory, processes, run_folder
 from experiments.common.console import say
 from experiments.common.errors import UserError, choose
-from experiments.train import figures, models, picture, progress, settings
+from experiments.train import figures, models, picture, progress, settings, team
 from experiments.train.checkpoint import Checkpoints
 from experiments.train.divergence import what_is_not_finite
 from experiments.train.history import History, Records
@@ -29,8 +32,11 @@ DEFAULT = "mlp"
 """The model that is trained if none is named."""
 
 
-def main() -> int:
-    """Parse the command line and run the job; 130 if it was interrupted, 1 if it diverged."""
+def main(launched: bool = False) -> int:
+    """Parse the command line and run the job; 130 if it was interrupted, 1 if it diverged.
+
+    `launched` is a process that `launch` has started, which has one of this machine's accelerators.
+    """
     model = models.module(choose("--model", named(sys.argv[1:]), models.names()))
     given = command_line.parse(
         model.Settings,
@@ -39,19 +45,58 @@ def main() -> int:
         examples=settings.EXAMPLES,
     )
     settings.check(given)
-    jax.config.update("jax_enable_x64", given.dtype == "float64")
-    reserved = run_folder.reserved(
-        given.out,
-        f"{given.source}-{given.model}",
-        resume=given.resume,
-        overwrite=given.overwrite,
+    if given.coordinator:
+        place = team.Place(given.coordinator, given.processes, given.process_id)
+        return team.ended(lambda: joined(given, place, [given.process_id] if launched else None))
+    if given.processes is None and team.cluster(os.environ):
+        return team.ended(lambda: joined(given, team.Place(None, None, None), None))
+    if given.processes is not None and given.processes > 1:
+        return launch(given.processes)
+    return job(given)
+
+
+def launch(count: int) -> int:
+    """Start the processes on this machine, and return the exit code of the first, which does the talking."""
+    where = ["--processes", str(count), "--coordinator", f"127.0.0.1:{processes.free_port()}"]
+    command = [sys.executable, "-m", "experiments.train.worker", *sys.argv[1:], *where]
+    return processes.lead([[*command, "--process-id", str(i)] for i in range(count)], env=os.environ)
+
+
+def joined(given: Any, place: team.Place, devices: list[int] | None) -> int:
+    """Run the job with the other processes."""
+    team.join(place, devices)
+    given = dataclasses.replace(
+        given,
+        processes=jax.process_count(),
+        split=given.split or ("data" if jax.device_count() > 1 else None),
     )
-    with reserved as make_folder:
+    settings.check_devices(given)
+    return job(given)
+
+
+def job(given: Any) -> int:
+    """Train the model of the settings in this process, the only one or one of those that have met."""
+    model = models.module(given.model)
+    jax.config.update("jax_enable_x64", given.dtype == "float64")
+    if given.split is not None:
+        settings.demand_shares(given, jax.device_count())
+    with reserved(given) as make_folder:
         dataset = model.load(given)
         with memory.told("The run"):
             both = Lockstep(given, model.recipe(given, dataset), dataset.train, dataset.test)
         with interruption.deferred():  # a round in flight owns the buffers of the states
-            return train(both, make_folder(), Console())
+            return train(both, make_folder(), Console(quiet=not team.is_first()))
+
+
+@contextmanager
+def reserved(given: Any) -> Iterator[Callable[[], Path]]:
+    """The folder of the run, to be made late: the first process makes it, and tells the others."""
+    if not team.is_first():
+        yield lambda: team.told(None)
+        return
+    name = f"{given.source}-{given.model}"
+    with run_folder.reserved(given.out, name, resume=given.resume, overwrite=given.overwrite) as make:
+        yield lambda: team.told(make())
 
 
 def named(arguments: list[str]) -> str:
@@ -63,7 +108,7 @@ def named(arguments: list[str]) -> str:
 
 def train(both: Lockstep, folder: Path, console: Console) -> int:
     """Run the rounds that are left, write what came out into the folder, and return the exit code."""
-    checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS)
+    checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS, both.devices.read)
     history = History(folder / run_folder.CHECKPOINTS / run_folder.HISTORY)
     records: Records = []
     try:
@@ -101,14 +146,15 @@ def run(
         for number in range(len(records) + 1, rounds + 1):
             record = both.run_round(number)
             table.row(record)
-            if (what := what_is_not_finite(record, both.states)) is not None:
+            if (what := what_is_not_finite(record, both.states, both.devices.read)) is not None:
                 before = f"; what follows is of {unit} {number - 1}" if records else ""
                 say(console, f"Training diverged in {unit} {number}: {what} is not finite{before}.")
                 return record
             keep(number, both, record, history, checkpoints)
             records.append(record)
             bar.advance(task)
-            if interruption.requested():
+            if number := team.agreed(interruption.number()):
+                interruption.request(number)
                 break
     return None
 
@@ -118,7 +164,7 @@ def keep(
 ) -> None:
     """Add a round to the history and keep the states after it."""
     try:
-        mark = history.append(record)
+        mark = history.append(record) if team.is_first() else {}
     except OSError as error:
         raise UserError(f"{history.path} cannot be written: {error.strerror or error}.") from None
     checkpoints.save(number, both.states, {"fingerprint": both.fingerprint(), "history": mark})
@@ -128,6 +174,8 @@ def write(
     both: Lockstep, records: Records, diverged: dict[str, Any] | None, folder: Path, console: Console
 ) -> None:
     """Write figures and picture, and say what came out and where it is."""
+    if not team.is_first():
+        return
     given, recipe = both.settings, both.recipe
     interrupted = interruption.requested() and len(records) < given.epochs
     metrics = figures.of(both, records, diverged, interrupted)

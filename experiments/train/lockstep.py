@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from experiments.common.errors import UserError
-from experiments.train import agreement, demand, epoch, loss_scale, optimizers, rates
+from experiments.train import agreement, demand, devices, epoch, loss_scale, optimizers, rates
 from experiments.train.engines import ENGINES
 from experiments.train.parts import parts
 from experiments.train.recipe import Recipe
@@ -17,13 +17,14 @@ from experiments.train.settings import Settings
 
 
 class Lockstep:
-    """The engines (or one): compiled functions, states, and the data on the device."""
+    """The engines (or one): compiled functions, states, and the data on the devices."""
 
     def __init__(self, settings: Settings, recipe: Recipe, train: Any, test: Any) -> None:
         self.settings, self.recipe = settings, recipe
-        self.key = jax.random.key(settings.seed)
-        self.train, self.test = recipe.arrays(train), recipe.arrays(test)
-        count = recipe.count(self.train)
+        self.devices = devices.of(recipe, settings.split)
+        key = jax.random.key(settings.seed)
+        arrays = recipe.arrays(train)
+        count = recipe.count(arrays)
         if settings.round_steps is None and settings.batch_size > count:
             raise UserError(
                 f"--batch-size was {settings.batch_size}; the training data has only {count} examples."
@@ -34,10 +35,11 @@ class Lockstep:
         def init(key: jax.Array) -> Any:
             return recipe.init(jax.random.fold_in(key, 0))  # the rounds fold in 1, 2, ...
 
-        demand.check(settings, recipe, self.train, self.steps)
-        params = init(self.key)
-        self.parts = list(parts(params, recipe.stacked))
-        factors = rates.read(settings.rates, params, recipe.stacked)
+        demand.check(settings, recipe, arrays, self.steps, self.devices.parts)
+        self.parts = list(jax.eval_shape(lambda key: parts(init(key), recipe.stacked), key))
+        factors = None
+        if settings.rates != "uniform":
+            factors = jax.tree.map(np.asarray, rates.read(settings.rates, init(key), recipe.stacked))
         optimizer = optimizers.build(
             settings.optimizer,
             settings.learning_rate,
@@ -56,14 +58,25 @@ class Lockstep:
             scale = loss_scale.start() if settings.dtype == "float16" else None
             return epoch.State(params, optimizer.init(params), model, scale)
 
+        self.checksum = zlib.crc32(
+            b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves((arrays, factors)))
+        )
+        probe = recipe.batch(arrays, np.arange(self.devices.share(min(recipe.probe, count))), key)
+        put = self.devices.put
+        self.key, self.train, self.test = put(key), put(arrays), put(recipe.arrays(test))
+        self.probe = self.devices.put_batch(probe)
         names = list(ENGINES) if settings.engine == "both" else [settings.engine]
-        engines = {name: ENGINES[name](recipe) for name in names}
-        self.states = {name: jax.jit(start)(self.key) for name in names}  # each donates buffers of its own
-        self.evaluate = {name: epoch.make_evaluate(engine, recipe) for name, engine in engines.items()}
+        plain = {name: ENGINES[name](recipe) for name in names}
+        engines = {name: self.devices.engine(name) for name in names}
+        shapes = jax.eval_shape(start, key)
+        begin = jax.jit(start, out_shardings=self.devices.layout(shapes))
+        self.states = {name: begin(self.key) for name in names}  # each donates buffers of its own
+        jit = self.devices.jit
+        self.evaluate = {name: jit(epoch.make_evaluate(engine, recipe)) for name, engine in plain.items()}
         self.gradient = {name: agreement.make_gradient(engine) for name, engine in engines.items()}
-        self.compare = agreement.make_compare(recipe.stacked)
-        self.sample = None if recipe.sample is None else epoch.make_sample(engines[names[0]], recipe)
-        self.probe = recipe.batch(self.train, np.arange(min(recipe.probe, count)), self.key)
+        self.compare = jit(agreement.make_compare(recipe.stacked))
+        self.distance = jit(agreement.distance)
+        self.sample = None if recipe.sample is None else jit(epoch.make_sample(plain[names[0]], recipe))
         self.round, self.compile_s = {}, {}
         for name, engine in engines.items():
             began = time.perf_counter()
@@ -73,12 +86,10 @@ class Lockstep:
                 optimizer,
                 batch_size=settings.batch_size,
                 steps=settings.round_steps,
+                layout=self.devices.layout_of_round(shapes),
             )
             self.round[name] = run.lower(self.states[name], self.train, self.key, np.uint32(0)).compile()
             self.compile_s[name] = time.perf_counter() - began
-        self.checksum = zlib.crc32(
-            b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves((self.train, factors)))
-        )
 
     def run_round(self, number: int) -> dict[str, Any]:
         """Train each engine for one round and return what came of it."""
@@ -106,7 +117,7 @@ class Lockstep:
             "engines": engines,
             "gradient_difference": np.asarray(differences, np.float64).tolist() if both else None,
             "gradient_norm": np.asarray(norms, np.float64).tolist(),
-            "parameter_distance": float(agreement.distance(first.params, last.params)) if both else None,
+            "parameter_distance": float(self.distance(first.params, last.params)) if both else None,
         }
         if self.sample is not None:
             drawn = self.sample(first.params, first.model, self.key, np.uint32(number))
@@ -116,6 +127,7 @@ class Lockstep:
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to be gone on from."""
         apart = {"out", "resume", "overwrite", "data_dir", "text"}
+        apart |= {"processes", "split", "coordinator", "process_id"}  # a checkpoint has whole arrays
         if self.settings.schedule == "constant":
             apart.add("epochs")  # nothing depends on how many there will be
         settings = {k: v for k, v in dataclasses.asdict(self.settings).items() if k not in apart}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from experiments.train import order
+from experiments.train.splits import COMMON, Make
 
 
 class Model(NamedTuple):
@@ -102,5 +103,7 @@ class Recipe:
     """Figures to hold the model's against, of models that need no training in rounds: JSON values."""
     baselines_text: str = ""
     """The same in a sentence, said when the run ends."""
+    splits: Mapping[str, Make] = dataclasses.field(default_factory=lambda: COMMON)
+    """How it can be split over devices, by name; the state of a split model has examples in front."""
     probe: int = 1024
     """Rows of the batch at which the gradients of the engines are compared, or all if there are fewer."""

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from experiments.common.errors import UserError
+from experiments.train import team
 from experiments.train.checkpoint import Checkpoints, DamagedError
 from experiments.train.history import History, Records
 from experiments.train.lockstep import Lockstep
@@ -22,9 +23,9 @@ def resumed(both: Lockstep, checkpoints: Checkpoints, history: History) -> Recor
         except DamagedError as damage:
             damages.append(f"{checkpoints.folder / str(number)} is damaged ({damage})")
             continue
-        if damages:
+        if damages and team.is_first():
             print(f"{'; '.join(damages)}; going on from {both.settings.unit} {number}.", file=sys.stderr)
-        both.states = states
+        both.states = {name: states[name] for name in both.states}  # JAX has sorted them
         return records
     found = "; ".join(damages) or f"{checkpoints.folder} has none"
     raise UserError(f"There is no complete checkpoint to resume from: {found}.")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -11,6 +12,8 @@ from experiments.train import models
 from experiments.train.engines import ENGINES
 from experiments.train.optimizers import OPTIMIZERS, SCHEDULES
 
+SPLITS = ("data", "fsdp", "tensor")
+
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 
 EXAMPLES = (
@@ -19,6 +22,7 @@ EXAMPLES = (
     "--engine manual --optimizer sgd --learning-rate 0.1",
     "--dtype bfloat16 --epochs 60 --seed 1",
     "--out runs/mnist --data mnist --widths 784 300 10 --resume",
+    "--processes 2 --split fsdp",
 )
 """Options of a command line each, shown by `--help`."""
 
@@ -83,6 +87,24 @@ class Training:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Devices:
+    """What computes it."""
+
+    group: ClassVar[str] = "devices"
+
+    processes: Annotated[int, Between(1, 2**16)] | None = None
+    """Processes that share the work: started on this machine, or by you or a cluster with --coordinator; by
+    default one, or as many as SLURM or Kubernetes have started."""
+    split: Annotated[str, OneOf(SPLITS)] | None = None
+    """What of a step each device has: data, its share of the examples; fsdp, a part of params and optimiser
+    too; tensor, heads and hidden features. By default data with several processes."""
+    coordinator: str = ""
+    """HOST:PORT of the first process, where the same command is started once for each process."""
+    process_id: Annotated[int, Between(0, 2**16 - 1)] | None = None
+    """The number of this process among those that are started with --coordinator, from 0."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Output:
     """Where it is written."""
 
@@ -97,8 +119,13 @@ class Output:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings(Output, Training, Network, Data):  # dataclasses count from the last base
+class Settings(Output, Devices, Training, Network, Data):  # dataclasses count from the last base
     """What a run can be told, whatever the model; models name data, add options, and have other defaults."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """How a model with these settings can be split."""
+        return ("data", "fsdp")
 
     @property
     def unit(self) -> str:
@@ -120,6 +147,40 @@ def check(settings: Settings) -> None:
         raise UserError("--resume needs --out, the folder of the run to go on with.")
     if settings.resume and settings.overwrite:
         raise UserError("--resume and --overwrite exclude each other.")
+    check_devices(settings)
     where = os.path.abspath(settings.out or "runs")
     if where != where.encode("utf-8", "ignore").decode():
         raise UserError(f"--out was {shown(where)}; expected a path in UTF-8, as checkpoints need one.")
+
+
+def check_devices(settings: Settings) -> None:
+    """Raise `UserError` for processes that cannot meet, or a model that cannot be split among them."""
+    if settings.coordinator:
+        host, _, port = settings.coordinator.rpartition(":")
+        if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
+            raise UserError(
+                f"--coordinator was {shown(settings.coordinator)}; expected HOST:PORT of the first process."
+            )
+        if settings.processes is None or settings.process_id is None:
+            raise UserError("--coordinator needs --processes and --process-id too.")
+        if settings.process_id >= settings.processes:
+            raise UserError(
+                f"--process-id was {settings.process_id}; expected less than the {settings.processes} of "
+                "--processes, as they are counted from 0."
+            )
+    elif settings.process_id is not None:
+        raise UserError("--process-id needs --coordinator, where the processes meet.")
+    split = settings.split or ("data" if (settings.processes or 1) > 1 else None)
+    if split is not None and split not in settings.splits:
+        can = f"it can be {', '.join(settings.splits)}" if settings.splits else "it cannot be split at all"
+        raise UserError(f"--split {split} is not for {settings.model} with these options: {can}.")
+    demand_shares(settings, settings.processes or 1)
+
+
+def demand_shares(settings: Settings, devices: int) -> None:
+    """Raise `UserError` unless the devices share a batch equally."""
+    if settings.split != "tensor" and settings.batch_size % devices:
+        raise UserError(
+            f"--batch-size was {settings.batch_size}; expected a number that divides by the {devices} "
+            "devices."
+        )

@@ -298,7 +298,7 @@ def test_help_lists_all_in_80_columns(name, capsys):
 
 def test_the_job_has_its_options_in_groups():
     groups = list(dict.fromkeys(field.group for field in fields(mlp.Settings)))
-    assert groups == ["data", "model", "training", "output"]
+    assert groups == ["data", "model", "training", "devices", "output"]
     named = {field.name for field in fields(mlp.Settings) if isinstance(field.form.limit, options.OneOf)}
     assert named == {"data", "model", "engine", "optimizer", "schedule", "dtype", "activation",
                      "output_activation", "loss", "initializer"}  # fmt: skip

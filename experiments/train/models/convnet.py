@@ -64,6 +64,11 @@ class Settings(common.Settings):
     epochs: Count = 10
     """Passes over the training data; with --round-steps, rounds of so many steps."""
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """None with a batch norm, whose statistics are of all examples."""
+        return super().splits if self.norm == "none" else ()
+
 
 def load(settings: Settings) -> Dataset:
     """The data set of the settings, its images with an axis of channels."""
