@@ -301,7 +301,7 @@ def test_the_job_has_its_options_in_groups():
     assert groups == ["data", "model", "training", "devices", "output"]
     named = {field.name for field in fields(mlp.Settings) if isinstance(field.form.limit, options.OneOf)}
     assert named == {"data", "model", "engine", "optimizer", "schedule", "dtype", "activation",
-                     "output_activation", "loss", "initializer"}  # fmt: skip
+                     "output_activation", "loss", "initializer", "split"}  # fmt: skip
 
 
 def test_what_is_given_arrives():
