@@ -45,6 +45,7 @@ CASES = [
         for split in ("data", "fsdp")
         if (model, split) != ("mlp", "fsdp")
     ),
+    *(pytest.param(model, "tensor", marks=pytest.mark.slow) for model in ("gpt", "llama")),
 ]
 
 
