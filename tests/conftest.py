@@ -42,6 +42,10 @@ hypothesis.settings.register_profile("default", deadline=None, derandomize=True,
 hypothesis.settings.load_profile("default")
 
 
+OURS = Path(__file__).parents[1] / "manual_bp"
+OPS = {path.stem for folder in ("ops", "models") for path in (OURS / folder).iterdir()}
+
+
 def shared(nodeid: str) -> str:
     """What a test shares with others that takes long to compile: a file, a folder of notes, or an op.
 
@@ -50,8 +54,8 @@ def shared(nodeid: str) -> str:
     file, _, test = nodeid.partition("::")
     if file.startswith("tests/textbook/"):
         return file.rpartition("/")[0]
-    op = re.search(r"\[([\w.]+)", test) if file.startswith("tests/ops/") else None
-    return op[1] if op else file
+    op = re.search(r"\[(\w+)", test) if file.startswith("tests/ops/") else None
+    return op[1] if op and op[1] in OPS else file
 
 
 class Together(LoadScopeScheduling):

@@ -36,7 +36,8 @@ class Lockstep:
             return recipe.init(jax.random.fold_in(key, 0))  # the rounds fold in 1, 2, ...
 
         demand.check(settings, recipe, arrays, self.steps, self.devices.parts)
-        self.parts = list(jax.eval_shape(lambda key: parts(init(key), recipe.stacked), key))
+        self.parts: list[str] = []  # filled while it is traced: as an output of it, names would be sorted
+        jax.eval_shape(lambda key: self.parts.extend(parts(init(key), recipe.stacked)), key)
         factors = None
         if settings.rates != "uniform":
             factors = jax.tree.map(np.asarray, rates.read(settings.rates, init(key), recipe.stacked))

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 
 
-PARTS = 3
+PARTS = 2
 
 
 def found_by(module, *args):

@@ -30,8 +30,17 @@ def exit_code(*args: str) -> int | str | None:
     return exit_.value.code
 
 
-LONG = {"attention.window", "convnet", "gpt.vocabulary", "mlp.784-512-512-10", "mlp.784-30-10", "rnn"}
-"""Rows that take long to compile, with another like them."""
+LONG = {
+    "attention.window",
+    "convnet",
+    "gpt.small",
+    "gpt.vocabulary",
+    "gru",
+    "mlp.784-512-512-10",
+    "mlp.784-30-10",
+}
+LONG |= {"rnn"}
+"""Rows that take long to compile, with another like them, or with tests of the model."""
 
 
 @pytest.mark.parametrize(

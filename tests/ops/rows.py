@@ -1,7 +1,8 @@
 """The table of cases as parameters of tests: a case with one of its examples.
 
-Everything is checked at the full examples, the values in float64 at one of each other kind and at the first
-kind of an op in all its leading shapes; `-m slow` checks everything at all of them. An id begins with the name of the op: the tests of one op run in one process.
+Everything is checked at the full examples. The values in float64 are at one of each other kind too, and at an
+op's first kind in all leading shapes; `-m slow` checks everything at all of them. An id begins with the name
+of the op: the tests of one op run in one process.
 """
 
 from typing import NamedTuple

@@ -36,8 +36,15 @@ def mixed(args, narrow):
     return oracle.cast(params, jnp.float32), *oracle.cast(tuple(others), narrow)
 
 
+LONG = {"convnet", "recurrent", "gru", "rnn"}
+"""What takes long and has another like it."""
+
+
 @NARROW
-@pytest.mark.parametrize("name", with_params(CASES | MODELS))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in with_params(CASES | MODELS)],
+)
 def test_a_gradient_in_mixed_precision(name, narrow):
     """As exact as autodiff everywhere; in a model the rounding of the activations is on the way of both."""
     case = (CASES | MODELS)[name]

@@ -98,7 +98,13 @@ def checked(name, change=lambda value, grads: (value, grads), **skip):
     )
 
 
-@pytest.mark.parametrize("name", CASES)
+REPEATS = {name for name in CASES if name.startswith("mlp") and name.endswith("-softmax_cross_entropy")}
+REPEATS -= {"mlp-deep-softmax_cross_entropy"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in REPEATS)) for name in CASES]
+)
 def test_a_model_has_the_gradient_of_its_loss(name):
     report = checked(name)
     assert report.ok, str(report)

@@ -72,8 +72,7 @@ def _one_gradient(data: st.DataObject, depth: int, head: str) -> None:
     assert error(found, wanted) <= BOUND, "000"
 
 
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize(("depth", "head"), [(1, "quadratic"), (2, "cross_entropy"), (3, "quadratic")])
 @settings(max_examples=1)
 @given(data=st.data())
 def test_all_forms_are_one_gradient(depth, head, data):

@@ -68,7 +68,10 @@ def root_mean_square_back(x, dy, factor):
     return (jnp.float32(factor) * dx.astype(jnp.float32)).astype(x.dtype)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "dtype",
+    ["float64", "bfloat16", *(pytest.param(d, marks=pytest.mark.slow) for d in ("float32", "float16"))],
+)
 def test_a_reference_with_a_dtype_of_its_own(dtype):
     def report(factor):
         return verify.check(
@@ -85,8 +88,15 @@ def dropped(x, key):
     return jnp.where(jax.random.bernoulli(key, 0.7, x.shape), x / 0.7, 0)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
-@pytest.mark.parametrize("x64", [True, False])
+@pytest.mark.parametrize(
+    ("dtype", "x64"),
+    [
+        ("float64", True),
+        ("float32", False),
+        *(pytest.param(d, x, marks=pytest.mark.slow) for d, x in [("float32", True), ("bfloat16", True)]),
+        pytest.param("bfloat16", False, marks=pytest.mark.slow),
+    ],
+)
 def test_a_reference_that_draws_random_numbers(dtype, x64):
     def report(scale):
         return verify.check(

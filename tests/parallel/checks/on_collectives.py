@@ -43,7 +43,13 @@ def pairs():
     return [(name, dim) for name in collectives.MEMBERS for dim in range(DIMS.get(name, 1))]
 
 
-@pytest.mark.parametrize(("name", "dim"), pairs())
+MIDDLE = 1
+
+
+@pytest.mark.parametrize(
+    ("name", "dim"),
+    [pytest.param(n, d, marks=[pytest.mark.slow] * (n in DIMS and d != MIDDLE)) for n, d in pairs()],
+)
 def test_values_and_transposes(name, dim):
     pair, options, rng = collectives.MEMBERS[name], static(name, dim), np.random.default_rng(0)
     whole_in, whole_out = name in WHOLE_IN, name in WHOLE_OUT
