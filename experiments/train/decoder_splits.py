@@ -11,7 +11,7 @@ from manual_bp.parallel import fsdp, gpt
 
 
 def tensor(recipe: Any, shapes: Any, n: int) -> Split:
-    """Heads, hidden features and, where their number divides, rows of the table: every device has all examples.
+    """Heads, hidden features and, where their number divides, rows of the table; all examples on each device.
 
     JAX splits the reference by itself, by how its params lie.
     """
