@@ -22,7 +22,7 @@ EXACT = shlex.split(
 def started(folder, *arguments, variables=None):
     return subprocess.Popen(
         command("--out", folder, *EXACT, *arguments),
-        cwd=ROOT, env={**environment(), **(variables or {})}, text=True,
+        cwd=ROOT, env={**environment(), "XLA_FLAGS": os.environ["XLA_FLAGS"], **(variables or {})}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
