@@ -52,15 +52,20 @@ class Study(NamedTuple):
     """Whether it compiles for long with these options too, so that the test is a slow one."""
 
 
-def run(study: Study, args: Sequence[str] | None = None) -> int:
-    """Run a study in float64 by its command line."""
-    settings = command_line.parse(
+def parse(study: Study, args: Sequence[str] | None = None) -> Any:
+    """The settings of a study's command line."""
+    return command_line.parse(
         study.settings,
         prog=f"python -m experiments.{study.name}",
         description=commands.question(study.name),
         examples=["", study.small, "--seed 1 --out runs/mine"],
         args=args,
     )
+
+
+def run(study: Study, args: Sequence[str] | None = None) -> int:
+    """Run a study in float64 by its command line."""
+    settings = parse(study, args)
     reserved = run_folder.reserved(settings.out, study.name, resume=False, overwrite=settings.overwrite)
     with reserved as make_folder:
         return _into(make_folder(), study, settings)

@@ -7,7 +7,9 @@ import re
 import sys
 from typing import Annotated, Any
 
-from experiments.common import processes, study
+import jax
+
+from experiments.common import processes, study, team
 from experiments.common.options import Between, OneOf
 from experiments.parallel import problem, worker
 from experiments.parallel.kinds import KINDS
@@ -22,7 +24,7 @@ class Settings(study.Settings):
     """What this study can be told."""
 
     processes: Annotated[int, Between(1, 64)] = 4
-    """Processes on this machine, or on all machines together."""
+    """Processes on this machine, or on all machines together; in a job of SLURM or Kubernetes, its own."""
     devices_per_process: Annotated[int, Between(1, 64)] = 1
     """Devices of each process: of a CPU, parts that it is divided into."""
     kinds: Annotated[tuple[str, ...], OneOf(KINDS)] = ()
@@ -35,24 +37,28 @@ class Settings(study.Settings):
     """Where the processes meet, 0 for a port that is free."""
     coordinator: str = ""
     """HOST:PORT of the first process, where this is started once on each machine."""
-    process_id: Annotated[int, Between(0, 65_535)] = 0
-    """The number of this process among those that are started with --coordinator."""
+    process_id: Annotated[int, Between(0, 65_535)] | None = None
+    """The number of this process among those that are started with --coordinator, from 0."""
 
 
 def measure(settings: Settings) -> study.Figures:
     """The figures of each kind, of processes that are started here or by the user."""
-    devices = settings.processes * settings.devices_per_process
+    joined = jax.distributed.is_initialized()
+    count = jax.process_count() if joined else settings.processes
+    devices = count * settings.devices_per_process
     names = settings.kinds or tuple(problem.MODELS[settings.model].split)
-    mesh = f"--processes {settings.processes} --devices-per-process {settings.devices_per_process}"
+    mesh = f"--processes {count} --devices-per-process {settings.devices_per_process}"
     problem.demand(settings.model, names, devices, mesh)
     given = {
-        "processes": settings.processes,
+        "processes": count,
         "devices": settings.devices_per_process,
         "model": settings.model,
         "kinds": list(names),
         "seed": settings.seed,
     }
-    found = _here(settings, given) if settings.coordinator else _launched(settings, given)
+    found = (
+        worker.figures(settings.model, list(names), settings.seed) if joined else _launched(settings, given)
+    )
     ticks = pipeline.schedule(devices, 2 * devices) if "pipeline" in names else ()
     return {"devices": devices, "kinds": found, "ticks": [tick._asdict() for tick in ticks]}
 
@@ -73,10 +79,9 @@ def _launched(settings: Settings, given: dict[str, Any]) -> Any:
     return json.loads(first.splitlines()[-1])
 
 
-def _here(settings: Settings, given: dict[str, Any]) -> Any:
-    """The work of this process; only the first goes on to show what was found."""
-    worker.join(settings.coordinator, settings.processes, settings.process_id, settings.devices_per_process)
-    found = worker.figures(given["model"], given["kinds"], given["seed"])
-    if settings.process_id:
-        sys.exit(0)
-    return found
+def place(settings: Settings) -> team.Place | None:
+    """Where this process meets others that the user or a cluster has started; None if none has."""
+    team.check(settings.coordinator, settings.processes, settings.process_id)
+    if settings.coordinator:
+        return team.Place(settings.coordinator, settings.processes, settings.process_id)
+    return team.Place(None, None, None) if team.cluster(os.environ) else None

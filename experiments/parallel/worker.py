@@ -13,7 +13,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from experiments.common import processes
+from experiments.common import processes, team
 from experiments.parallel import wire
 from experiments.parallel.kinds import AXIS, KINDS, Kind
 from experiments.parallel.problem import MODELS
@@ -22,12 +22,12 @@ SMALL = 1e-3
 """The least norm by which the error of a leaf is told, as a share of the largest leaf's."""
 
 
-def join(coordinator: str, count: int, number: int, devices: int) -> None:
+def join(place: team.Place, devices: int) -> None:
     """Meet the other processes: before any array is made."""
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_num_cpu_devices", devices)
-    if count > 1:
-        jax.distributed.initialize(coordinator, count, number)
+    if place.processes != 1:
+        team.join(place)
 
 
 def figures(model: str, kinds: list[str], seed: int) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def main(settings: str) -> None:
     """Work with the other processes, and print the figures."""
     processes.end_with_the_launcher()
     given = json.loads(settings)
-    join(given["coordinator"], given["processes"], given["number"], given["devices"])
+    join(team.Place(given["coordinator"], given["processes"], given["number"]), given["devices"])
     print(json.dumps(figures(given["model"], given["kinds"], given["seed"])))
     if given["processes"] > 1:
         jax.distributed.shutdown()

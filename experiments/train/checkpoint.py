@@ -20,9 +20,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from experiments.common import run_folder
+from experiments.common import run_folder, team
 from experiments.common.errors import UserError
-from experiments.train import checksum, quiet, team
+from experiments.train import checksum, quiet
 
 quiet.hush()
 

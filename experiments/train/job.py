@@ -18,10 +18,10 @@ import jax
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from experiments.common import command_line, interruption, memory, processes, run_folder
+from experiments.common import command_line, interruption, memory, processes, run_folder, team
 from experiments.common.console import say
 from experiments.common.errors import UserError, choose
-from experiments.train import figures, models, picture, progress, settings, team
+from experiments.train import figures, models, picture, progress, settings
 from experiments.train.checkpoint import Checkpoints
 from experiments.train.divergence import what_is_not_finite
 from experiments.train.history import History, Records

@@ -4,8 +4,8 @@ import json
 import sys
 from typing import Any
 
+from experiments.common import team
 from experiments.common.errors import UserError
-from experiments.train import team
 from experiments.train.checkpoint import Checkpoints, DamagedError
 from experiments.train.history import History, Records
 from experiments.train.lockstep import Lockstep

@@ -2,10 +2,10 @@
 
 import dataclasses
 import os
-import re
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+from experiments.common import team
 from experiments.common.errors import UserError, shown
 from experiments.common.options import Between, Count, OneOf, Rate, Seed
 from experiments.train import models
@@ -155,21 +155,7 @@ def check(settings: Settings) -> None:
 
 def check_devices(settings: Settings) -> None:
     """Raise `UserError` for processes that cannot meet, or a model that cannot be split among them."""
-    if settings.coordinator:
-        host, _, port = settings.coordinator.rpartition(":")
-        if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
-            raise UserError(
-                f"--coordinator was {shown(settings.coordinator)}; expected HOST:PORT of the first process."
-            )
-        if settings.processes is None or settings.process_id is None:
-            raise UserError("--coordinator needs --processes and --process-id too.")
-        if settings.process_id >= settings.processes:
-            raise UserError(
-                f"--process-id was {settings.process_id}; expected less than the {settings.processes} of "
-                "--processes, as they are counted from 0."
-            )
-    elif settings.process_id is not None:
-        raise UserError("--process-id needs --coordinator, where the processes meet.")
+    team.check(settings.coordinator, settings.processes, settings.process_id)
     split = settings.split or ("data" if (settings.processes or 1) > 1 else None)
     if split is not None and split not in settings.splits:
         can = f"it can be {', '.join(settings.splits)}" if settings.splits else "it cannot be split at all"

@@ -55,7 +55,7 @@ class Reference(NamedTuple):
 
 def data(recipe: Any, shapes: Any, n: int) -> Split:
     """All params on each device."""
-    return Split(P(), P(AXIS), *_of_examples(recipe, _to_vary, _summed))
+    return Split(P(), P(AXIS), pair_of(recipe, _to_vary, _summed), reference_of(recipe, _to_vary))
 
 
 def parts(recipe: Any, shapes: Any, n: int) -> Split:
@@ -68,7 +68,8 @@ def parts(recipe: Any, shapes: Any, n: int) -> Split:
     def scattered(grads: Any) -> Any:
         return fsdp.scatter(grads, layout, axis=AXIS)
 
-    return Split(fsdp.specs(layout, AXIS), P(AXIS), *_of_examples(recipe, whole, scattered))
+    specs = fsdp.specs(layout, AXIS)
+    return Split(specs, P(AXIS), pair_of(recipe, whole, scattered), reference_of(recipe, whole))
 
 
 COMMON: Mapping[str, Make] = {"data": data, "fsdp": parts}
@@ -83,23 +84,28 @@ def _summed(grads: Any) -> Any:
     return reduction.all_reduce(grads, axis=AXIS)
 
 
-def _of_examples(
-    recipe: Any, whole: Callable[[Any], Any], reduce: Callable[[Any], Any]
-) -> tuple[Pair, Reference]:
-    """The pair and the reference where devices have examples; from and to how they keep params."""
+def pair_of(recipe: Any, whole: Callable[[Any], Any], reduce: Callable[[Any], Any]) -> Pair:
+    """The pair where each device has examples, of `whole` params, whose gradient is reduced."""
 
     def value_and_grad(params: Any, *rest: Any, dcost: Any = 1.0, **static: Any) -> Any:
         share = dcost / axes.size(AXIS)
         found, grads = recipe.pair.value_and_grad(whole(params), *rest, dcost=share, **static)
-        return _of_all(found), reduce(grads)
+        return _of_all(recipe, found), reduce(grads)
+
+    return Pair(value_and_grad)
+
+
+def reference_of(recipe: Any, whole: Callable[[Any], Any]) -> Reference:
+    """The reference where each device has examples, of `whole` params."""
 
     def loss(params: Any, *rest: Any, **static: Any) -> Any:
-        return _of_all(recipe.reference.loss(whole(params), *rest, **static))
+        return _of_all(recipe, recipe.reference.loss(whole(params), *rest, **static))
 
-    def _of_all(found: Any) -> Any:
-        """The cost of all examples in place of that of this device's, beside the state if there is one."""
-        cost, *state = found if recipe.state is not None else (found,)
-        cost = lax.psum(axes.vary(cost, AXIS) / axes.size(AXIS), AXIS)
-        return (cost, *state) if state else cost
+    return Reference(loss, recipe.reference.apply)
 
-    return Pair(value_and_grad), Reference(loss, recipe.reference.apply)
+
+def _of_all(recipe: Any, found: Any) -> Any:
+    """The cost of all examples in place of that of this device's, beside the state if there is one."""
+    cost, *state = found if recipe.state is not None else (found,)
+    cost = lax.psum(axes.vary(cost, AXIS) / axes.size(AXIS), AXIS)
+    return (cost, *state) if state else cost

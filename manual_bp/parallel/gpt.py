@@ -28,6 +28,9 @@ An axis that is None is one device: then this is the block of `models.gpt`, with
 in parts, in one of the orders of `sequence`; `data` has B. The sums over both that the cotangents of params
 lack, and where norms are split that over `model`, `value_and_grad` does once for all layers.
 
+With a `layout` of `fsdp` the params of the blocks are in parts over `data`: a layer's are gathered before (1)
+and again before (8), and the gradient is summed and split behind (14).
+
 Shoeybi et al. 2019, arXiv:1909.08053; Korthikanti et al. 2022, arXiv:2205.05198 (`split_norms`).
 """
 
@@ -37,12 +40,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, DTypeLike, Float, Int
 
 from manual_bp import checks
 from manual_bp.models.gpt import MLP, Block, Params, activation_of, head_of, norm_of
 from manual_bp.ops import activations, dense, embedding, gated_mlp, rope
-from manual_bp.parallel import axes, collectives, data, sequence, tensor
+from manual_bp.parallel import axes, collectives, data, fsdp, sequence, tensor
 from manual_bp.precision import accumulator
 from manual_bp.sharding import merge_axes, split_axis
 
@@ -168,13 +171,21 @@ def value_and_grad(
     sequence: str | None = None,
     order: str = "contiguous",
     split_norms: bool = False,
+    split_vocabulary: bool = True,
+    layout: Any = None,
+    dtype: DTypeLike | None = None,
+    dcost: Float[Array, ""] | float = 1.0,
 ) -> tuple[Float[Array, ""], Params]:
     """The mean cross-entropy over the batches `(ids, targets)` of all devices, and its gradient.
 
     It is that of `models.gpt.value_and_grad` on one device for all of them. With order="balanced" both are in
-    the order of `sequence.balanced`.
+    the order of `sequence.balanced`. Without `split_vocabulary` each device along `model` has all rows of the
+    table and all logits, so that their number need not divide. `layout` is that of one block, in parts over
+    `data`. `dtype` is that of the activations, None for the params'; `dcost` the cotangent of the mean.
     """
     ids, targets = batch
+    _check_model(data, model, split_norms, split_vocabulary, layout)
+    rows = model if split_vocabulary else None
     is_rotary = params.positions is None
     static: dict[str, Any] = {
         "heads": heads, "activation": activation, "eps": eps, "rope_base": rope_base if is_rotary else None,
@@ -185,58 +196,72 @@ def value_and_grad(
     axes.check("parallel.gpt", data, "data")
     times = _times(ids.shape[1], o)
 
-    x, res_embedding = tensor.embedding.fwd(params.embedding, ids, axis=model)
+    x, res_embedding = tensor.embedding.fwd(params.embedding, ids, axis=rows)
     x = _own_times(x, o)
     if params.positions is not None:
         p, _ = embedding.fwd(params.positions, times)
         x = x + jnp.broadcast_to(p[None], x.shape)
+    x = x.astype(x.dtype if dtype is None else dtype)
+
+    def whole(block: Block) -> Block:
+        return block if layout is None else fsdp.gather(block, layout, axis=data)
 
     def layer(x: X, block: Block) -> tuple[X, Residuals]:
-        return fwd(block, x, **static)
+        return fwd(whole(block), x, **static)
 
     x, res_blocks = lax.scan(layer, x, params.blocks)
     h, res_norm = norm_of(params.norm).fwd(params.norm, x, eps=eps)
-    h = _entered(h, o)
+    h = _entered(h, o) if split_vocabulary else h
     head = head_of(params)
     logits, _ = dense.fwd(head, h)
-    losses, res_loss = tensor.softmax_cross_entropy.fwd(
-        logits, targets, axis=model, ignore_label=ignore_label
-    )
+    losses, res_loss = tensor.softmax_cross_entropy.fwd(logits, targets, axis=rows, ignore_label=ignore_label)
 
     shards = axes.names(data) + axes.names(sequence)
     counted = jnp.ones_like(targets, bool) if ignore_label is None else targets != ignore_label
-    sums = jnp.stack([jnp.sum(losses), jnp.sum(counted, dtype=losses.dtype)])
+    wide = accumulator(losses.dtype)
+    sums = jnp.stack([jnp.sum(losses, dtype=wide), jnp.sum(counted, dtype=wide)])
     total, count = collectives.all_reduce.fwd(sums, axis=shards)[0]  # the mean's 1/N is one for all shards
     count = jnp.maximum(count, 1)
-    dlosses = jnp.broadcast_to(1 / count, losses.shape)
 
-    dlogits = tensor.softmax_cross_entropy.bwd(res_loss, dlosses, axis=model, ignore_label=ignore_label)
+    dlogits = tensor.softmax_cross_entropy.bwd(
+        res_loss, jnp.ones_like(losses), axis=rows, ignore_label=ignore_label
+    )
+    share = dcost / count  # here, as in bfloat16 all gradients would have the rounding of this one number
+    dlogits = (share * dlogits.astype(wide)).astype(dlogits.dtype)
     d_head, dh = dense.bwd(head, h, dlogits)
-    d_norm, dx = norm_of(params.norm).bwd(params.norm, res_norm, _unentered(dh, o), eps=eps)
+    dh = _unentered(dh, o) if split_vocabulary else dh
+    d_norm, dx = norm_of(params.norm).bwd(params.norm, res_norm, dh, eps=eps)
 
     def layer_bwd(dy: X, given: tuple[Block, Residuals]) -> tuple[X, Block]:
-        d_block, dx = bwd(*given, dy, **static)
-        return dx, d_block
+        block, res = given
+        d_block, dx = bwd(whole(block), res, dy, **static)
+        return dx, d_block if layout is None else fsdp.scatter(d_block, layout, axis=data)
 
     dx, d_blocks = lax.scan(layer_bwd, dx, (params.blocks, res_blocks), reverse=True)
+    dx = dx.astype(params.embedding.table.dtype)
     d_positions = None
     if params.positions is not None:
         d_positions = embedding.bwd(params.positions, times, jnp.sum(dx, 0))
-    d_embedding = tensor.embedding.bwd(params.embedding, res_embedding, _all_times(dx, o), axis=model)
+    d_embedding = tensor.embedding.bwd(params.embedding, res_embedding, _all_times(dx, o), axis=rows)
     if params.head is None:  # the table feeds the first layer and the logits
         d_embedding, d_head = embedding.Params(d_embedding.table + d_head.w.T), None
     grads = Params(d_embedding, d_positions, d_blocks, d_norm, d_head)
-    return total / count, _summed(grads, shards, o)
+    if layout is None:
+        return total / count, _summed(grads, shards, o)
+    rest = _summed(grads._replace(blocks=None), shards, o)  # those of the blocks are summed over `data`
+    return total / count, rest._replace(blocks=_summed(d_blocks, axes.names(sequence), o))
 
 
-def specs(params: Params, *, heads: int, model: str | None = None, size: int = 1) -> Any:
+def specs(
+    params: Params, *, heads: int, model: str | None = None, size: int = 1, split_vocabulary: bool = True
+) -> Any:
     """How the params lie on the mesh, over the axis `model` of a size; raise where they do not divide."""
     blocks = params.blocks
     lengths = {
         "heads": heads,
         "key_heads": blocks.k.w.shape[-1] * heads // blocks.q.w.shape[-1],
         "hidden": blocks.mlp.up.w.shape[-1],
-        "vocabulary": params.embedding.table.shape[0],
+        "vocabulary": params.embedding.table.shape[0] if split_vocabulary else size,
     }
     for name, length in lengths.items():
         if length % size:
@@ -260,8 +285,8 @@ def specs(params: Params, *, heads: int, model: str | None = None, size: int = 1
         whole(blocks.norm1), column(blocks.q), column(blocks.k), column(blocks.v), row(blocks.out),
         whole(blocks.norm2), mlp,
     )  # fmt: skip
-    table: Any = P(model)
-    last: Any = P(None, model)
+    table: Any = P(model) if split_vocabulary else P()
+    last: Any = P(None, model) if split_vocabulary else P()
     head = None if params.head is None else dense.Params(last, None)
     return Params(embedding.Params(table), whole(params.positions), of_blocks, whole(params.norm), head)
 
@@ -332,7 +357,7 @@ def _left_bwd(
     return d_params._replace(b=db), da
 
 
-def _summed(grads: Params, shards: tuple[str, ...], o: _Options) -> Params:
+def _summed(grads: Any, shards: tuple[str, ...], o: _Options) -> Any:
     """The gradient summed over shards, and with split norms over `model` where each has a share."""
     if not o.split_norms or o.model is None:
         return data.all_reduce(grads, axis=shards)
@@ -377,6 +402,18 @@ def _activation(params: Block, o: _Options) -> activations.Activation:
     name = activation_of(params.mlp, o.activation)
     checks.choice("parallel.gpt", "activation", name, activations.MEMBERS)
     return activations.MEMBERS[name]
+
+
+def _check_model(
+    data: str | None, model: str | None, split_norms: bool, split_vocabulary: bool, layout: Any
+) -> None:
+    op = "parallel.gpt"
+    if layout is not None and (data is None or model is not None):
+        raise ValueError(f"{op}: data was {data!r} and model {model!r}; with a layout the blocks are in "
+                         "parts over data, expected its name and no model")  # fmt: skip
+    if model is not None and split_norms and not split_vocabulary:
+        raise ValueError(f"{op}: split_vocabulary was False; expected True with split_norms, whose head "
+                         "sums its cotangents over model")  # fmt: skip
 
 
 def _check(params: Block, x: X, o: _Options) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.common import study
+from experiments.common import processes, study, team
 from experiments.common.errors import UserError
-from experiments.parallel import STUDY, wire
+from experiments.parallel import STUDY, measure, wire
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,3 +126,46 @@ def test_one_that_is_killed_ends_the_others(tmp_path):
     assert started.returncode == 2
     assert said.splitlines()[-1].startswith("error: process 2 of 4 was killed by SIGKILL: ")
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+@pytest.mark.slow
+def test_two_that_are_started_by_hand(tmp_path):
+    where = ["--coordinator", f"127.0.0.1:{processes.free_port()}", "--processes", "2"]
+    what = ["--model", "mlp", "--kinds", "data", "--out", str(tmp_path / "out")]
+    both = [
+        subprocess.Popen(
+            command(*where, "--process-id", str(i), *what),
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for i in (1, 0)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert said[0] == ("", "")
+    figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert figures["devices"] == 2
+    assert figures["kinds"]["data"]["error"] <= 1e-12
+
+
+def test_where_processes_meet():
+    def place(*args):
+        return measure.place(study.parse(STUDY, args))
+
+    assert place("--processes", "2") is None
+    assert place("--coordinator", "here:1", "--processes", "2", "--process-id", "1") == ("here:1", 2, 1)
+    with pytest.raises(UserError, match="--coordinator needs --processes and --process-id too"):
+        place("--coordinator", "here:1")
+
+
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [
+        ({"SLURM_JOB_ID": "1", "SLURM_NTASKS": "2"}, None),
+        (dict.fromkeys(team.CLUSTERS["SLURM"], "1"), None),
+        (dict.fromkeys(team.CLUSTERS["SLURM"], "2"), "SLURM"),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, None),
+        (dict.fromkeys(team.CLUSTERS["Kubernetes"], "0"), "Kubernetes"),
+    ],
+)
+def test_a_cluster_is_known_by_its_variables(variables, found):
+    assert team.cluster(variables) == found

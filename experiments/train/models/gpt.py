@@ -14,8 +14,9 @@ from experiments.common import decoder
 from experiments.common.errors import UserError
 from experiments.common.options import Between, Count, OneOf, Rate
 from experiments.data import text
-from experiments.train import corpus, models
+from experiments.train import corpus, decoder_splits, models
 from experiments.train.recipe import Model, Recipe, Work
+from experiments.train.splits import COMMON
 from manual_bp import generation
 from manual_bp.models import gpt
 from manual_bp.precision import accumulator, wide
@@ -100,6 +101,11 @@ class Settings(corpus.Settings):
     epochs: Count = 4
     """Rounds of so many steps."""
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The decoder over a mesh has no dropout, and keeps what it keeps."""
+        return ("data",) if self.dropout or self.keep != "matmuls" else ("data", "fsdp", "tensor")
+
 
 def load(settings: Settings) -> corpus.Dataset:
     """The text of the settings in its parts, as the tokens they ask for."""
@@ -169,6 +175,7 @@ def recipe(settings: Settings, dataset: corpus.Dataset) -> Recipe:
         sample=sample,
         stacked=frozenset({"blocks"}),
         decayed=decayed,
+        splits={**COMMON, "fsdp": decoder_splits.layers, "tensor": decoder_splits.tensor},
         work=Work("tokens", settings.batch_size * window, flops),
         probe=settings.batch_size,
         **corpus.told(dataset),

@@ -14,13 +14,15 @@ import pytest
 from experiments.common import processes
 from tests.experiments.train.test_job import ROOT, command, environment, figures, run_job
 
-EXACT = shlex.split("--widths 64 8 10 --dtype float64 --round-steps 25 --schedule constant")
+EXACT = shlex.split(
+    "--widths 64 8 10 --optimizer momentum --dtype float64 --round-steps 25 --schedule constant"
+)
 
 
 def started(folder, *arguments, variables=None):
     return subprocess.Popen(
         command("--out", folder, *EXACT, *arguments),
-        cwd=ROOT, env={**environment(), **(variables or {})}, text=True,
+        cwd=ROOT, env={**environment(), "XLA_FLAGS": os.environ["XLA_FLAGS"], **(variables or {})}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 

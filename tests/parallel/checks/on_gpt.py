@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec as P
 
 import jax_ref
 from manual_bp.models import gpt as one_device
-from manual_bp.parallel import gpt, sequence
+from manual_bp.parallel import fsdp, gpt, sequence
 from tests.parallel.meshes import compiled, copies, mesh, on, put, sent
 
 HEADS, WIDTH, HIDDEN, VOCABULARY = 4, 8, 12, 20
@@ -119,6 +119,74 @@ def test_it_is_the_decoder_of_one_device(form, sizes, static):
     if sizes == {"data": 2, "model": 2}:
         numbers = sum(leaf.addressable_shards[0].data.size for leaf in jax.tree.leaves(found[1]))
         assert_four_sums_a_block(sent(run), 2, numbers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+def test_a_table_that_each_device_has(form):
+    params, examples = drawn(form), batch()
+    of = gpt.specs(params, heads=HEADS, model="model", size=2, split_vocabulary=False)
+
+    def step(params, examples):
+        return gpt.value_and_grad(
+            params, examples, heads=HEADS, ignore_label=IGNORED, model="model", split_vocabulary=False
+        )
+
+    devices = mesh(model=2)
+    found = on(devices, step, (of, P()), (P(), of))(put(params, of, devices), examples)
+    close(found, oracle(params, examples))
+
+
+def in_parts(params, **static):
+    """The gradient over four devices that have examples, and of each block's params a part."""
+    layout = fsdp.layout(jax.tree.map(lambda x: x[0], params.blocks), 4)
+    of = jax.tree.map(lambda _: P(), params)._replace(blocks=fsdp.specs(layout, "data", stacked=True))
+    devices, examples = mesh(data=4), batch(examples=4)
+
+    def step(params, examples):
+        return gpt.value_and_grad(params, examples, heads=HEADS, data="data", layout=layout, **static)
+
+    run = on(devices, step, (of, (P("data"), P("data"))), (P(), of))
+    args = put(params, of, devices), put(examples, (P("data"), P("data")), devices)
+    return compiled(run, *args), args, examples
+
+
+@pytest.mark.parametrize("form", ["llama", pytest.param("gpt2", marks=pytest.mark.slow)])
+def test_blocks_in_parts_are_gathered_a_layer_at_a_time(form):
+    params = drawn(form)
+    run, args, examples = in_parts(params, ignore_label=IGNORED)
+    close(run(*args), oracle(params, examples))
+    of_layers = [c.kind for c in sent(run) if c.times == 2]
+    assert of_layers.count("all-gather") == 2, "once forward and once backward"
+    assert of_layers.count("reduce-scatter") == 1
+
+
+@pytest.mark.slow
+def test_in_bfloat16_and_with_a_cotangent():
+    """No further from the gradient than one device is, of which the activations are rounded too."""
+    params = jax.tree.map(lambda x: x.astype(jnp.float32), drawn("llama"))
+    options: dict[str, Any] = {"ignore_label": IGNORED, "dcost": 8.0}
+    run, args, examples = in_parts(params, dtype="bfloat16", **options)
+    found = run(*args)
+    exact, rounded = (
+        one_device.value_and_grad(params, examples, heads=HEADS, dtype=dtype, **options)
+        for dtype in (None, "bfloat16")
+    )
+
+    def distance(grads):
+        off = [np.linalg.norm(a - b) for a, b in zip(*map(jax.tree.leaves, (grads, exact)), strict=True)]
+        return np.linalg.norm(off)
+
+    assert found[0].dtype == rounded[0].dtype
+    assert jax.tree.map(lambda x: x.dtype, found[1]) == jax.tree.map(lambda x: x.dtype, params)
+    assert distance(found) < 2 * distance(rounded)
+
+
+def test_options_that_exclude_each_other():
+    params, examples = drawn("gpt2"), batch()
+    layout = fsdp.layout(jax.tree.map(lambda x: x[0], params.blocks), 4)
+    with pytest.raises(ValueError, match=r"parallel.gpt: data was None and model None; with a layout the"):
+        gpt.value_and_grad(params, examples, heads=HEADS, layout=layout)
 
 
 @pytest.mark.slow

@@ -7,7 +7,8 @@ import pytest
 
 from tests.experiments.train.test_job import figures, run_job
 
-EXACT = "--dtype float64 --round-steps 25 --epochs 2 --schedule constant"
+EXACT = "--dtype float64 --optimizer momentum --round-steps 25 --epochs 2 --schedule constant"
+"""Of an optimiser that sees how large a gradient is, as Adam's does not."""
 TEXT = "the quick brown fox jumps\nover the lazy dog; né? " * 25
 
 MODELS = {
@@ -45,6 +46,7 @@ CASES = [
         for split in ("data", "fsdp")
         if (model, split) != ("mlp", "fsdp")
     ),
+    *(pytest.param(model, "tensor", marks=pytest.mark.slow) for model in ("gpt", "llama")),
 ]
 
 

@@ -1,12 +1,13 @@
-"""The processes of a run: how they meet, what they agree on, and how they part.
+"""The processes of a command: how they meet, what they agree on, and how they part.
 
-A run is one process, or several that `jax.distributed` connects. Each has its devices and computes the same
-program; what only one of them should do, printing and writing above all, the first does. A decision that
+A command is one process, or several that `jax.distributed` connects. Each has its devices and computes the
+same program; what only one of them should do, printing and writing above all, the first does. A decision that
 changes what is computed must be the same in all of them, as the others would wait in a collective for ever
 for one that went another way: it is made of what all have, or `agreed` upon.
 """
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -49,6 +50,24 @@ def cluster(environ: Mapping[str, str]) -> str | None:
         if all(variable in environ for variable in variables) and environ.get("SLURM_NTASKS") != "1":
             return name
     return None
+
+
+def check(coordinator: str, count: int | None, number: int | None) -> None:
+    """Raise `UserError` for --coordinator, --processes and --process-id by which no process meets another."""
+    if not coordinator:
+        if number is not None:
+            raise UserError("--process-id needs --coordinator, where the processes meet.")
+        return
+    host, _, port = coordinator.rpartition(":")
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
+        raise UserError(f"--coordinator was {shown(coordinator)}; expected HOST:PORT of the first process.")
+    if count is None or number is None:
+        raise UserError("--coordinator needs --processes and --process-id too.")
+    if number >= count:
+        raise UserError(
+            f"--process-id was {number}; expected less than the {count} of --processes, as they are counted "
+            "from 0."
+        )
 
 
 def join(place: Place, devices: list[int] | None = None) -> None:
