@@ -21,6 +21,9 @@ HAND = "hand"
 
 Function = Callable[..., Any]
 
+Jitted = Any
+"""What `jax.jit` returns."""
+
 
 class Row(NamedTuple):
     """One gradient.
@@ -32,8 +35,8 @@ class Row(NamedTuple):
     size: str
     devices: int
     args: tuple[Any, ...]
-    hand: Function
-    opponents: dict[str, Function]
+    hand: Jitted
+    opponents: dict[str, Jitted]
     plain: Function
     measured: tuple[str, ...]
     goals: dict[tuple[str, str], float]
@@ -51,12 +54,12 @@ def mesh_of(devices: int) -> Mesh:
     return Mesh(np.array(jax.devices()[:devices]), (AXIS,), axis_types=(AxisType.Auto,))
 
 
-def on(mesh: Mesh, function: Function, specs: tuple[Any, ...], out: Any) -> Function:
+def on(mesh: Mesh, function: Function, specs: tuple[Any, ...], out: Any) -> Jitted:
     """A function of what is on a device, jitted for arguments on a mesh."""
     return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=out))
 
 
-def partitioned(mesh: Mesh, function: Function, specs: tuple[Any, ...], out: Any) -> Function:
+def partitioned(mesh: Mesh, function: Function, specs: tuple[Any, ...], out: Any) -> Jitted:
     """A function of whole arrays, jitted, to whose arguments it is said how they lie: XLA splits it."""
 
     def laid(tree: Any) -> Any:

@@ -67,7 +67,7 @@ def draw(figures: study.Figures) -> Figure:
     ax = figure.subplots()
     for what, colour in COLOURS.items():
         places = [i for i, r in enumerate(found) if r.what == what]
-        ax.barh(places, [found[i].ratio for i in places], 0.7, color=colour, label=what)
+        ax.barh(places, [found[i].ratio or 0 for i in places], 0.7, color=colour, label=what)
     goals = [(i, r.goal) for i, r in enumerate(found) if r.goal is not None]
     ax.plot([g for _, g in goals], [i for i, _ in goals], "k|", markersize=9, mew=2, label="goal")
     ax.axvline(1, color="#999999", lw=0.8)

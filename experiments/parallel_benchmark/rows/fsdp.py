@@ -17,7 +17,7 @@ from experiments.parallel_benchmark.row import (
     BYTES,
     MEMORY,
     TIME,
-    Function,
+    Jitted,
     Row,
     mesh_of,
     on,
@@ -105,7 +105,7 @@ class _Sides:
         self.specs = (fsdp.specs(self.layout, AXIS, stacked=True), P(AXIS), P(AXIS))
         self.out = (P(), self.specs[0])
 
-    def by_hand(self) -> Function:
+    def by_hand(self) -> Jitted:
         n, options = self.n, {"layer": gpt, "layout": self.layout, "axis": AXIS, **self.of.static}
 
         def side(params: Any, x: Any, targets: Any) -> Any:
@@ -116,7 +116,7 @@ class _Sides:
 
         return on(self.mesh, side, self.specs, self.out)
 
-    def by_user(self, gather: Callable[[Any], Any], policy: Any = None) -> Function:
+    def by_user(self, gather: Callable[[Any], Any], policy: Any = None) -> Jitted:
         """jax.grad, with a checkpoint of each layer where there is a policy."""
         n, block = self.n, self.of.layer()
 

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 from experiments.parallel.stack import Stack
 from experiments.parallel_benchmark import problem, user
-from experiments.parallel_benchmark.row import AXIS, BYTES, MEMORY, TIME, Function, Row, mesh_of, on, put
+from experiments.parallel_benchmark.row import AXIS, BYTES, MEMORY, TIME, Jitted, Row, mesh_of, on, put
 from manual_bp.bridge import differentiable
 from manual_bp.ops import squared_error
 from manual_bp.parallel import gpt, pipeline
@@ -55,7 +55,7 @@ def _make(dtype: Any, seed: int, small: bool, recompute: bool, goals: dict[tuple
         )
         return cost, d.params
 
-    def gpipe(layer: Callable[[Any, Any], Any]) -> Function:
+    def gpipe(layer: Callable[[Any, Any], Any]) -> Jitted:
         return on(mesh, partial(_gpipe, layer, n), specs, out)
 
     same = partial(differentiable(gpt), **of.static)

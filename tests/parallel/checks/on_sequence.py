@@ -37,7 +37,7 @@ def oracle(q, k, v, do, **static):
 
 
 def assert_what_travels(program, args):
-    """k and v forward and again backward, and their cotangents, which are not sent before anything is added."""
+    """k and v forward and again backward, and their cotangents, not before anything is added."""
     found = sent(program)
     assert {c.kind for c in found} == {"collective-permute"}
     assert sum(c.times for c in found) == 3 + 3 + 3
