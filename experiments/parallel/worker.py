@@ -43,11 +43,11 @@ def figures(model: str, kinds: list[str], seed: int) -> dict[str, Any]:
     expected = jax.tree.map(np.asarray, oracle(problem.params, problem.x, problem.targets))
     found: dict[str, Any] = {}
     for name, kind in made.items():
-        args = [_put(a, s, mesh) for a, s in zip(kind.args, kind.specs, strict=True)]
+        args = [put(a, s, mesh) for a, s in zip(kind.args, kind.specs, strict=True)]
         program = kind.sides(mesh)["hand"].lower(*args).compile()
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices(name)  # nobody waits in a collective for one that compiles
-        worst = _error(program(*args), expected)
+        worst = error_of(program(*args), expected)
         found[name] = {"error": worst, "sides": {"hand": _figures(program, n)}}
     errors = np.array([found[name]["error"] for name in found])
     everybody = multihost_utils.process_allgather(errors) if jax.process_count() > 1 else errors[None]
@@ -81,7 +81,7 @@ def _figures(program: Any, devices: int) -> dict[str, Any]:
     }
 
 
-def _put(tree: Any, specs: Any, mesh: Mesh) -> Any:
+def put(tree: Any, specs: Any, mesh: Mesh) -> Any:
     """A tree on a mesh of which this process has some devices."""
 
     def put(x: Any, spec: P) -> Any:
@@ -95,7 +95,7 @@ def _is_spec(x: Any) -> bool:
     return isinstance(x, P)
 
 
-def _error(found: Any, expected: Any) -> float:
+def error_of(found: Any, expected: Any) -> float:
     """The largest distance of a leaf on this process's devices, each by its own norm.
 
     The gradient of the keys' biases is zero, and what is computed is not: small leaves count by a share of

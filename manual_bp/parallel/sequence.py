@@ -14,7 +14,7 @@ Backward they travel again, and the cotangents with them, as dk_j and dv_j are s
 devices:
 
     dq_i  = sum_r (dq of the keys of r),    p_ij = e^(a_ij - m_i) / l_i with the m and l of all keys    (4)
-    dk_j += what the device adds at which they are;  after n steps they are home    (5)
+    dk_j += what the device adds at which they are;  after n - 1 of them home, where their own waits    (5)
 
 With `causal`, a device adds nothing for later keys, and so the last one has n times the work of the first if
 each has times in a row ("contiguous"). "balanced" gives device s the parts s and 2 n - 1 - s of 2 n: then at
@@ -133,7 +133,7 @@ def _ring_attention_bwd(
 
     def stop(carry: Any, step: Int[Array, ""]) -> tuple[Any, None]:
         kv, d_kv, dq = carry
-        kv, d_kv = _shifted(kv, d_kv, axis)
+        kv, _ = collectives.shift.fwd(kv, axis=axis)
 
         def added(queries: slice, keys: slice) -> Callable[[Any], Any]:
             def add(state: Any) -> Any:
@@ -144,13 +144,15 @@ def _ring_attention_bwd(
             return add
 
         d_kv, dq = _where_allowed(added, (d_kv, dq), step, q.shape[1], axis, causal, order)
+        kv, d_kv = lax.optimization_barrier((kv, d_kv))  # d_kv is sent behind kv on every device
+        d_kv, _ = collectives.shift.fwd(d_kv, axis=axis)  # (5): where kv will be next, at last home
         return (kv, d_kv, dq), None
 
     dq, dk, dv = of_block(slice(None), k, v, causal=causal)
-    start = varying_as(axes.vary((jnp.stack([k, v]), jnp.stack([dk, dv]), dq), axis), (res, do))
+    own = jnp.stack([dk, dv])
+    start = varying_as(axes.vary((jnp.stack([k, v]), jnp.zeros_like(own), dq), axis), (res, do))
     (_, d_kv, dq), _ = lax.scan(stop, start, jnp.arange(1, axes.size(axis), dtype=jnp.int32))
-    d_kv, _ = collectives.shift.fwd(d_kv, axis=axis)  # (5): the last step home
-    dk, dv = d_kv.astype(k.dtype)
+    dk, dv = (own + d_kv).astype(k.dtype)  # what is added here has not travelled
     return dq.astype(q.dtype), dk, dv
 
 
@@ -221,13 +223,6 @@ def _where_allowed(
         return lax.cond(before, added(everything, everything), lambda state: state, state)
     half = _half("ring_attention", count)
     return lax.cond(before, added(everything, slice(half)), added(slice(half, None), everything), state)
-
-
-def _shifted(kv: Array, d_kv: Array, axis: str | None) -> tuple[Array, Array]:
-    """Both a device further, one after the other: a compiler might begin with another on each device."""
-    kv, _ = collectives.shift.fwd(kv, axis=axis)
-    kv, d_kv = lax.optimization_barrier((kv, d_kv))
-    return kv, collectives.shift.fwd(d_kv, axis=axis)[0]
 
 
 def _check(q: Array, k: Array, causal: Any, order: Any, axis: str | None) -> None:

@@ -1,0 +1,18 @@
+"""The rows by name."""
+
+from experiments.parallel_benchmark.row import Make
+from experiments.parallel_benchmark.rows import fsdp, int8, pipeline, ring, tensor
+
+DEVICES = 4
+"""The most that a row needs."""
+
+ROWS: dict[str, Make] = {
+    "tensor": tensor.make,
+    "ring": ring.make,
+    "fsdp": fsdp.make,
+    "fsdp-many-tokens": fsdp.make_of_many_tokens,
+    "fsdp-small-layers": fsdp.make_of_small_layers,
+    "pipeline": pipeline.make,
+    "pipeline-recompute": pipeline.make_recomputing,
+    "int8": int8.make,
+}
