@@ -71,8 +71,8 @@ def test_a_mistake_is_caught_and_named(name):
 def test_a_mistake_is_caught_in_few_digits(name, dtype):
     """All but those of digits that are no fewer than the dtype's own, which are right.
 
-    Probabilities in bfloat16 are near the bound in float16: in one of six draws they miss it at the verifier's
-    own points alone.
+    Probabilities in bfloat16 are near the bound in float16: one of six draws misses it but for the
+    verifier's own points.
     """
     assert report_on(name, dtype).ok is (dtype in MISTAKES[name].none_in)
 
