@@ -33,18 +33,14 @@ UNNAMED: set[str] = {
 """Mistakes that are found, and not called what they are: `gradient`, "no simple change makes it right"."""
 
 
-BY_SIZE = {"attention: the probabilities in bfloat16"}
-"""Imprecise in float16: at small sizes only at the verifier's own points, else at the example too."""
-
-
 def arguments(name, dtype, seed=0, realistic=False):
     return oracle.cast(ORIGINALS[name].args(np.random.default_rng(seed), realistic), dtype)
 
 
-def report_on(name, dtype, realistic=False, skip=VERDICT):
+def report_on(name, dtype, skip=VERDICT):
     planted = MISTAKES[name]
     reference = ORIGINALS[planted.original].reference
-    args = arguments(planted.original, dtype, realistic=realistic)
+    args = arguments(planted.original, dtype)
     return verify.check(planted.fwd, planted.bwd, *args, reference=reference, skip=skip)
 
 
@@ -73,9 +69,12 @@ def test_a_mistake_is_caught_and_named(name):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_caught_in_few_digits(name, dtype):
-    """All but those of digits that are no fewer than the dtype's own, which are right."""
-    realistic = name in BY_SIZE and dtype == "float16"
-    assert report_on(name, dtype, realistic).ok is (dtype in MISTAKES[name].none_in)
+    """All but those of digits that are no fewer than the dtype's own, which are right.
+
+    Probabilities in bfloat16 are near the bound in float16: one of six draws misses it but for the
+    verifier's own points.
+    """
+    assert report_on(name, dtype).ok is (dtype in MISTAKES[name].none_in)
 
 
 @pytest.mark.slow
