@@ -19,7 +19,8 @@ def table(figures: study.Figures) -> Table:
         box=box.SIMPLE_HEAD,
         show_edge=False,
         caption="Of one device, in float32: bytes that it sends in a step; memory of params with "
-        "gradient and state of Adam; memory of what the blocks save. -: something does not divide by the devices.",
+        "gradient and state of Adam; memory of what the blocks save. -: something does not divide by the "
+        "devices.",
     )
     for kind, found in figures["kinds"].items():
         for i, (n, needs) in enumerate(zip(figures["devices"], found, strict=True)):
