@@ -8,6 +8,7 @@ blocks, with the mean of squares as its cost, and has something else over the de
     tensor      heads, hidden features      sums forward and backward in each block
     sequence    time                        k and v round the ring, twice, and their cotangents
     pipeline    blocks                      x to the next stage, dx to the one before
+    private     examples                    one sum of clipped gradients; noise is drawn once and not sent
 
 Each is held against the gradient of one device in float64. What a program sends is read from its text as XLA
 has compiled it, with bytes as the best known algorithms need them: an all-reduce of b bytes by n devices is

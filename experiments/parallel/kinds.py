@@ -16,9 +16,12 @@ from jaxtyping import Array
 
 from experiments.parallel.problem import Problem
 from experiments.parallel.stack import Stack
+from jax_ref import private as reference
+from jax_ref.models import mlp as plain_mlp
 from manual_bp import losses
+from manual_bp.models import mlp
 from manual_bp.ops import squared_error
-from manual_bp.parallel import axes, collectives, data, fsdp, pipeline
+from manual_bp.parallel import axes, collectives, data, fsdp, pipeline, private
 from manual_bp.sharding import made_to_vary
 
 AXIS = "devices"
@@ -27,15 +30,22 @@ Side = Callable[[Any, Array, Array], tuple[Array, Any]]
 
 LOSS = "squared_error"
 
+MAX_NORM = 22.0
+"""Of the gradient of an example, where it is clipped."""
+
 
 class Kind(NamedTuple):
-    """How the arguments lie, and the three sides; `args` are `(params, x, targets)` as those take them."""
+    """How the arguments lie, and the three sides; `args` are `(params, x, targets)` as those take them.
+
+    `plain` is the gradient of one device where it is another than that of the problem's cost.
+    """
 
     specs: tuple[Any, P, P]
     args: tuple[Any, Array, Array]
     hand: Side
     jax_grad: Side
     automatic: Side | None
+    plain: Side | None = None
 
     def sides(self, mesh: Mesh) -> dict[str, Any]:
         """Each side as a jitted function of arrays on the mesh."""
@@ -172,11 +182,40 @@ def _pipeline(problem: Problem, n: int) -> Kind:
     return Kind((specs, P(), P()), args, hand, _by_jax(gpipe, sums=True), None)
 
 
+def _private(problem: Problem, n: int) -> Kind:
+    """Of a perceptron of two layers, as norms of examples are those of dense layers; one key for the noise.
+
+    Some gradients are longer than the norm, and some are not.
+    """
+    width = problem.x.shape[-1]
+    params = mlp.init(jax.random.key(len(problem.x)), [width, 3 * width, width], dtype=problem.x.dtype)
+    key = jax.random.key(n)
+    static: dict[str, Any] = {"activation": "tanh", "loss": LOSS}
+    noise: dict[str, Any] = {"max_norm": MAX_NORM, "noise_multiplier": 1.0}
+
+    def hand(params: Any, x: Array, targets: Array) -> tuple[Array, Any]:
+        return private.value_and_grad(mlp, params, (x, targets), key, axis=AXIS, **noise, **static)
+
+    def by_jax(params: Any, x: Array, targets: Array) -> tuple[Array, Any]:
+        own = axes.vary(params, AXIS)
+        batch = (x, targets)
+        losses, sums = reference.clipped(plain_mlp.loss, own, batch, max_norm=MAX_NORM, **static)
+        cost, sums = lax.psum((jnp.mean(losses) / n, sums), AXIS)
+        return cost, reference.with_noise(sums, key, n * len(x), **noise)
+
+    def plain(params: Any, x: Array, targets: Array) -> tuple[Array, Any]:
+        return reference.value_and_grad(plain_mlp.loss, params, (x, targets), key, **noise, **static)
+
+    args = (params, problem.x, problem.targets)
+    return Kind((P(), P(AXIS), P(AXIS)), args, hand, by_jax, plain, plain)
+
+
 KINDS: dict[str, Callable[[Problem, int], Kind]] = {
     "data": _data,
     "fsdp": _fsdp,
     "tensor": _tensor,
     "sequence": _sequence,
     "pipeline": _pipeline,
+    "private": _private,
 }
 """By name: the kind of a problem over so many devices."""

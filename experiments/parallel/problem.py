@@ -63,7 +63,16 @@ def _gpt(seed: int, devices: int) -> Problem:
 
 
 MODELS = {
-    "mlp": Model(_mlp, {"data": None, "fsdp": None, "tensor": ("hidden features", HIDDEN), "pipeline": None}),
+    "mlp": Model(
+        _mlp,
+        {
+            "data": None,
+            "fsdp": None,
+            "tensor": ("hidden features", HIDDEN),
+            "pipeline": None,
+            "private": None,
+        },
+    ),
     "gpt": Model(
         _gpt, {"data": None, "fsdp": None, "tensor": ("heads", HEADS), "sequence": None, "pipeline": None}
     ),

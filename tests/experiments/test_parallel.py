@@ -32,7 +32,8 @@ ROOT = Path(__file__).parents[2]
         ),
         (
             "--model mlp --kinds sequence",
-            "--kinds sequence needs another model than mlp, which allows data, fsdp, tensor, pipeline.",
+            "--kinds sequence needs another model than mlp, which allows data, fsdp, tensor, pipeline, "
+            "private.",
         ),
         ("--kinds tensr", "--kinds was 'tensr'; did you mean 'tensor'?"),
         ("--processes 0", "--processes was 0; expected at least 1"),
@@ -98,7 +99,7 @@ def test_every_kind_in_processes_of_their_own(args, tmp_path):
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
     named = {"data", "fsdp", "tensor", "pipeline"}
-    assert set(figures["kinds"]) == (named if "mlp" in args else named | {"sequence"})
+    assert set(figures["kinds"]) == (named | {"private"} if "mlp" in args else named | {"sequence"})
     for kind in figures["kinds"].values():
         assert kind["error"] <= 1e-12
         assert kind["sides"]["hand"]["bytes"] > 0

@@ -1,7 +1,7 @@
 """The rows by name."""
 
 from experiments.parallel_benchmark.row import Make
-from experiments.parallel_benchmark.rows import fsdp, int8, pipeline, ring, tensor
+from experiments.parallel_benchmark.rows import fsdp, int8, pipeline, private, ring, tensor
 
 DEVICES = 4
 """The most that a row needs."""
@@ -15,4 +15,5 @@ ROWS: dict[str, Make] = {
     "pipeline": pipeline.make,
     "pipeline-recompute": pipeline.make_recomputing,
     "int8": int8.make,
+    "private": private.make,
 }
