@@ -39,8 +39,8 @@ option `keep` says; the rest is made again in its backward:
 
 (for K = H and F = 4 C; a gated mlp has F features more.) `residual_bytes` counts them without a run. Of 6
 layers with C = 384 they are 303, 189 and 19 MB at B T = 8 x 256 in float32, where a step has 371, 253 and 102
-MB of temporary memory. With `inputs` it took 1.15 times as long as with `matmuls`, the fastest of three steps
-each on a busy machine of two cores.
+MB of temporary memory. With `inputs` a block's products but the last are done twice: up to a third more
+arithmetic in a step.
 
 Activations are of the dtype `dtype`, than which the params may be wider.
 
