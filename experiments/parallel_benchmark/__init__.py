@@ -27,4 +27,5 @@ STUDY = Study(
     show.draw,
     show.sentence,
     small="--rows int8 tensor --small --rounds 1",
+    long=True,
 )
