@@ -10,10 +10,10 @@ ROWS: dict[str, Make] = {
     "tensor": tensor.make,
     "ring": ring.make,
     "fsdp": fsdp.make,
-    "fsdp-many-tokens": fsdp.make_of_many_tokens,
-    "fsdp-small-layers": fsdp.make_of_small_layers,
+    "fsdp.many_tokens": fsdp.make_of_many_tokens,
+    "fsdp.small_layers": fsdp.make_of_small_layers,
     "pipeline": pipeline.make,
-    "pipeline-recompute": pipeline.make_recomputing,
+    "pipeline.recompute": pipeline.make_recomputing,
     "int8": int8.make,
     "private": private.make,
 }
