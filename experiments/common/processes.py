@@ -7,6 +7,7 @@ that it is gone, however it went, by the pipe that is their standard input: see 
 """
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -125,6 +126,12 @@ def _led(running: list[subprocess.Popen[bytes]], errors: list[Path]) -> int:
 def _badly(i: int, codes: list[int | None], errors: list[Path]) -> UserError:
     ended = "did not end" if codes[i] is None else _ended(codes[i] or 0)
     return UserError(f"process {i} of {len(codes)} {ended}: {_last_lines(errors[i])}")
+
+
+def on_cpu(*flags: str) -> dict[str, str]:
+    """The environment for processes on the CPU, whose number of devices these flags of XLA may say."""
+    others = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ.get("XLA_FLAGS", ""))
+    return {**os.environ, "XLA_FLAGS": " ".join((*flags, others)), "JAX_PLATFORMS": "cpu"}
 
 
 def free_port() -> int:

@@ -13,13 +13,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from experiments.devices_forecast import formulas
 from experiments.parallel import decoder, wire
-from experiments.parallel.kinds import AXIS, KINDS, Kind
+from experiments.parallel.kinds import AXIS, KINDS, Kind, mesh_of
 from experiments.parallel.problem import Problem
 from experiments.parallel.stack import Stack
 from experiments.parallel.worker import put
@@ -37,7 +36,7 @@ def model() -> formulas.Model:
 
 def both(name: str, n: int) -> dict[str, tuple[float, float]]:
     """Of a kind by quantity: what is read, and what is said."""
-    mesh = Mesh(np.array(jax.devices()[:n]), (AXIS,), axis_types=(AxisType.Auto,))
+    mesh = mesh_of(n)
     problem = _problem()
     kind = KINDS[name](problem, n)
     needs = formulas.KINDS[name](model(), n)

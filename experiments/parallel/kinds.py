@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
@@ -27,6 +28,13 @@ from manual_bp.sharding import made_to_vary
 AXIS = "devices"
 
 Side = Callable[[Any, Array, Array], tuple[Array, Any]]
+
+
+def mesh_of(devices: int) -> Mesh:
+    """The first devices of all processes, along `AXIS`."""
+    assert jax.device_count() >= devices, "the process was started with fewer"
+    return Mesh(np.array(jax.devices()[:devices]), (AXIS,), axis_types=(AxisType.Auto,))
+
 
 LOSS = "squared_error"
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import re
 import sys
 from typing import Annotated, Any
 
@@ -67,13 +66,12 @@ def _launched(settings: Settings, given: dict[str, Any]) -> Any:
     if settings.port:
         processes.demand_port(settings.port)
     given = {**given, "coordinator": f"127.0.0.1:{settings.port or processes.free_port()}"}
-    flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ.get("XLA_FLAGS", ""))
     first, *_ = processes.run(
         [
             [sys.executable, "-m", "experiments.parallel.worker", json.dumps({**given, "number": i})]
             for i in range(settings.processes)
         ],
-        env={**os.environ, "XLA_FLAGS": f"{SOON} {flags}", "JAX_PLATFORMS": "cpu"},
+        env=processes.on_cpu(SOON),
         limit=settings.time_limit,
     )
     return json.loads(first.splitlines()[-1])

@@ -10,12 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from experiments.common import processes, team
 from experiments.parallel import wire
-from experiments.parallel.kinds import AXIS, KINDS, Kind
+from experiments.parallel.kinds import KINDS, Kind, mesh_of
 from experiments.parallel.problem import MODELS
 
 SMALL = 1e-3
@@ -36,7 +36,7 @@ def figures(model: str, kinds: list[str], seed: int) -> dict[str, Any]:
     The other sides are compiled, not run, and by the first process alone.
     """
     n = jax.device_count()
-    mesh = Mesh(np.array(jax.devices()), (AXIS,), axis_types=(AxisType.Auto,))
+    mesh = mesh_of(n)
     problem = MODELS[model].make(seed, n)
     made = {name: KINDS[name](problem, n) for name in kinds}
     expected = _of_one_device(jax.value_and_grad(problem.cost), problem.params, problem.x, problem.targets)
@@ -44,8 +44,7 @@ def figures(model: str, kinds: list[str], seed: int) -> dict[str, Any]:
     for name, kind in made.items():
         args = [put(a, s, mesh) for a, s in zip(kind.args, kind.specs, strict=True)]
         program = kind.sides(mesh)["hand"].lower(*args).compile()
-        if jax.process_count() > 1:
-            multihost_utils.sync_global_devices(name)  # nobody waits in a collective for one that compiles
+        team.together(name)
         right = expected if kind.plain is None else _of_one_device(kind.plain, *kind.args)
         worst = error_of(program(*args), right)
         found[name] = {"error": worst, "sides": {"hand": _figures(program, n)}}
@@ -53,7 +52,7 @@ def figures(model: str, kinds: list[str], seed: int) -> dict[str, Any]:
     everybody = multihost_utils.process_allgather(errors) if jax.process_count() > 1 else errors[None]
     for name, error in zip(found, np.max(everybody, 0), strict=True):
         found[name]["error"] = float(error)
-    if jax.process_index() == 0:
+    if team.is_first():
         for name, kind in made.items():
             found[name]["sides"] |= _others(kind, mesh, n)
     return found

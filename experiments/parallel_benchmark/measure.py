@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import os
-import re
 import sys
 from typing import Annotated
 
@@ -30,14 +28,9 @@ def measure(settings: Settings) -> study.Figures:
     """The rows, of a process with as many devices as they need."""
     names = settings.rows or tuple(ROWS)
     given = {"rows": names, "small": settings.small, "rounds": settings.rounds, "seed": settings.seed}
-    flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ.get("XLA_FLAGS", ""))
     (printed,) = processes.run(
         [[sys.executable, "-m", "experiments.parallel_benchmark.worker", json.dumps(given)]],
-        env={
-            **os.environ,
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={DEVICES} {flags}",
-            "JAX_PLATFORMS": "cpu",
-        },
+        env=processes.on_cpu(f"--xla_force_host_platform_device_count={DEVICES}"),
         limit=settings.time_limit,
     )
     return {"rows": json.loads(printed.splitlines()[-1])}

@@ -6,13 +6,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from experiments.common import timing
 from experiments.parallel import wire, worker
-
-AXIS = "devices"
 
 BYTES, MEMORY, TIME = "bytes", "memory", "time"
 """What is measured: sent by a device, temporary on it, and seconds."""
@@ -46,12 +44,6 @@ class Row(NamedTuple):
 
 Make = Callable[[Any, int, bool], Row]
 """`make(dtype, seed, small)`."""
-
-
-def mesh_of(devices: int) -> Mesh:
-    """The first devices here, along `AXIS`."""
-    assert jax.device_count() >= devices, "the process was started with fewer"
-    return Mesh(np.array(jax.devices()[:devices]), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def on(mesh: Mesh, function: Function, specs: tuple[Any, ...], out: Any) -> Jitted:

@@ -10,8 +10,9 @@ from jax import lax
 from jax.sharding import PartitionSpec as P
 
 from experiments.common import study
+from experiments.parallel.kinds import AXIS, mesh_of
 from experiments.parallel_benchmark import STUDY, show
-from experiments.parallel_benchmark.row import AXIS, BYTES, TIME, Compiled, Row, mesh_of, on, put
+from experiments.parallel_benchmark.row import BYTES, TIME, Compiled, Row, on, put
 
 
 def row_of(hand, opponent):

@@ -11,19 +11,9 @@ import jax
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
+from experiments.parallel.kinds import AXIS, mesh_of
 from experiments.parallel_benchmark import problem, user
-from experiments.parallel_benchmark.row import (
-    AXIS,
-    BYTES,
-    MEMORY,
-    TIME,
-    Jitted,
-    Row,
-    mesh_of,
-    on,
-    partitioned,
-    put,
-)
+from experiments.parallel_benchmark.row import BYTES, MEMORY, TIME, Jitted, Row, on, partitioned, put
 from manual_bp import losses
 from manual_bp.parallel import collectives, fsdp, gpt
 

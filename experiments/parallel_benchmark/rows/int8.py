@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
-from experiments.parallel_benchmark.row import AXIS, BYTES, Row, mesh_of, on, put
+from experiments.parallel.kinds import AXIS, mesh_of
+from experiments.parallel_benchmark.row import BYTES, Row, on, put
 from manual_bp.parallel import data
 
 NUMBERS, SMALL = 2**20, 2**10

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
+from experiments.parallel.kinds import AXIS, mesh_of
 from experiments.parallel.stack import Stack
 from experiments.parallel_benchmark import problem, user
-from experiments.parallel_benchmark.row import AXIS, BYTES, MEMORY, TIME, Jitted, Row, mesh_of, on, put
+from experiments.parallel_benchmark.row import BYTES, MEMORY, TIME, Jitted, Row, on, put
 from manual_bp.bridge import differentiable
 from manual_bp.ops import squared_error
 from manual_bp.parallel import gpt, pipeline

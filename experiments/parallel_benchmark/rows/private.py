@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
-from experiments.parallel_benchmark.row import AXIS, BYTES, MEMORY, Row, mesh_of, on, partitioned, put
+from experiments.parallel.kinds import AXIS, mesh_of
+from experiments.parallel_benchmark.row import BYTES, MEMORY, Row, on, partitioned, put
 from jax_ref import private as reference
 from jax_ref.models import mlp as plain
 from manual_bp.models import mlp

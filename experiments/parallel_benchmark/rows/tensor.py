@@ -9,9 +9,10 @@ from typing import Any
 from jax.sharding import PartitionSpec as P
 
 from experiments.parallel import decoder
+from experiments.parallel.kinds import AXIS, mesh_of
 from experiments.parallel.stack import Stack
 from experiments.parallel_benchmark import problem
-from experiments.parallel_benchmark.row import AXIS, BYTES, MEMORY, Row, mesh_of, on, partitioned, put
+from experiments.parallel_benchmark.row import BYTES, MEMORY, Row, on, partitioned, put
 from experiments.parallel_benchmark.user import by_jax
 from manual_bp import losses
 from manual_bp.parallel import gpt
