@@ -20,7 +20,7 @@ and either side may travel: q, do/l, m and w/l with dq, a sum over all keys, or 
 over all queries. Of a time that is 3 H D + 2 H numbers, l not among them, or 4 K D. The one of fewer bytes
 does: the queries, unless the keys have fewer heads or D is 2 or less.
 
-    a cotangent += what the device adds at which it is;  after n - 1 of them home, where its own waits      (7)
+    a cotangent += what the device adds at which it is;  after n - 1 home, where its own waits    (7)
 
 With `causal`, a device adds nothing for later keys, and so the last one has n times the work of the first if
 each has times in a row ("contiguous"). "balanced" gives device s the parts s and 2 n - 1 - s of 2 n: then at
