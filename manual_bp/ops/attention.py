@@ -19,9 +19,11 @@ Backward, with the tile's scores made again:
     ds_ts = c da_ts (1 - tanh^2)                                    (8)
     dq_t += sum_s ds_ts k_s,    dk_s += sum_t ds_ts q_t             (9)
 
-as sum_r p_tr do_t . v_r = do_t . o_t in (7). Only tiles that some query may attend to are visited, and only
-those that the diagonal, an end of the window or of the keys cuts compare positions; with a mask or segments
-all do. A query that may attend to nothing has o = 0 and no gradient.
+as sum_r p_tr do_t . v_r = do_t . o_t in (7). Where one tile has all keys, that sum is taken itself: of a
+query with one p of nearly 1 the difference keeps digits that do . o, rounded in another order, has lost. Only
+tiles that some query may attend to are visited, and only those that the diagonal, an end of the window or of
+the keys cuts compare positions; with a mask or segments all do. A query that may attend to nothing has o = 0
+and no gradient.
 
 Saved: the inputs, o, and of each query m and l: of a logsumexp m + log l the digits of l would be lost beside
 a large m.  Milakov & Gimelshein 2018, arXiv:1805.02867 (3, 4); Rabe & Staats 2021, arXiv:2112.05682; Dao et
@@ -65,12 +67,14 @@ class Residuals(NamedTuple):
 
 
 class OfQueries(NamedTuple):
-    """What the backward has of each query beside the inputs; `weight` is do . o."""
+    """What the backward has of each query beside the inputs; `weight` is do . o, or None where a tile has all
+    keys.
+    """
 
     do: Float[Array, "B T H D"]
     maximum: Float[Array, "B H T"]
     total: Float[Array, "B H T"]
-    weight: Float[Array, "B H T"]
+    weight: Float[Array, "B H T"] | None
 
 
 def fwd(
@@ -143,8 +147,10 @@ def bwd(
     """The cotangents of `q`, `k`, `v` and, where it was given, of `bias`."""
     x, o, m, total = res
     checks.cotangent("attention", "do", do, x.q)
-    weight = jnp.swapaxes(jnp.sum(wide(do) * wide(o), -1), 1, 2)  # do . o
     positions: dict[str, Any] = {"causal": causal, "window": window, "query_offset": query_offset}
+    weight = None
+    if _tiling(x, block, **positions).keys < x.k.shape[1]:
+        weight = jnp.swapaxes(jnp.sum(wide(do) * wide(o), -1), 1, 2)  # do . o
     of_queries = OfQueries(do, m, total, weight)
     return cotangents(x, of_queries, scale=scale, soft_cap=soft_cap, block=block, **positions)
 
@@ -167,14 +173,14 @@ def cotangents(
     c = attending.scale_of(q, scale)
     tiling, padded, score = _in_tiles(x, block, scale, soft_cap, positions)
     do = _pad(do, 1, tiling.queries)
-    m, weight = _pad(m, 2, tiling.queries), _pad(weight, 2, tiling.queries)
-    total = _pad(total, 2, tiling.queries, 1.0)
+    m, total = _pad(m, 2, tiling.queries), _pad(total, 2, tiling.queries, 1.0)
+    weight = None if weight is None else _pad(weight, 2, tiling.queries)
 
     def visit(is_cut: bool, state: tuple[Array, ...], tile: Array) -> tuple[tuple[Array, ...], None]:
         i, j = tile
         q_i, do_i = _queries(padded.q, i, tiling, k), _queries(do, i, tiling, k)
         k_j, v_j = _keys(padded.k, j, tiling), _keys(padded.v, j, tiling)
-        m_i, total_i, weight_i = (_rows(y, i, tiling, k) for y in (m, total, weight))
+        m_i, total_i = _rows(m, i, tiling, k), _rows(total, i, tiling, k)
         a, slope = score(i, j, is_cut=is_cut)
 
         def unmasked(y: Array) -> Array:
@@ -182,7 +188,13 @@ def cotangents(
 
         p = unmasked(jnp.exp(a - m_i) / total_i)  # (5)
         dv = _product("bkgts,bkgtd->bksd", p.astype(q.dtype), do_i)  # (6)
-        da = unmasked(p * (_product("bkgtd,bksd->bkgts", do_i, v_j) - weight_i))  # (7)
+        e = _product("bkgtd,bksd->bkgts", do_i, v_j)
+        if weight is None:
+            e -= jnp.sum(unmasked(p * e), -1, keepdims=True)
+            e -= jnp.sum(unmasked(p * e), -1, keepdims=True)  # what the first has left of it by rounding
+        else:
+            e -= _rows(weight, i, tiling, k)
+        da = unmasked(p * e)  # (7)
         ds = c * da if slope is None else unmasked(c * da * slope)  # (8)
         ds = ds.astype(q.dtype)
         dq = _product("bkgts,bksd->bkgtd", ds, k_j)  # (9)

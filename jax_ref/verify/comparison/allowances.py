@@ -1,8 +1,9 @@
 """Allowances for rounding, measured where a distance is more than the rounding of the result alone.
 
 From the cheapest to the dearest: what a unit in the last place of the arguments does, how far autodiff in the
-dtypes of the point is from the oracle itself, and what errors in every step of the reference do. What is
-asked for is no further than a float32-accumulating backward is, which rounds each of its steps once.
+dtypes of the point is from the oracle itself, what errors in every step of the reference do, and how far the
+oracle is from itself when it is compiled in another way. What is asked for is no further than a
+float32-accumulating backward is, which rounds each of its steps once.
 """
 
 from collections.abc import Callable
@@ -178,6 +179,19 @@ def _is_mistake(point: Point, c: Compared) -> bool:
     return near and wide and c.error > MISTAKE * large
 
 
+def _of_compilation(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:
+    """Twice as far as the oracle is from itself as another program: no errors in its steps show that.
+
+    A compiler that computes a value again in two places may round it in two ways, a product that is added to
+    something being rounded or not; then what cancels in every other program does not.
+    """
+    wide = {key: c for key, c in found.items() if c.dtype == np.float64 and not _is_mistake(point, c)}
+    if not wide or sides.reference.resolution.own:
+        return found
+    other = by_key(sides.otherwise(point))
+    return found | {key: _wider(c, 2 * c.away(other[key])) for key, c in wide.items()}
+
+
 def _of_steps_once(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:
     return rounding.allowed_for(sides.reference, point, rng, found, rounding.ONCE)
 
@@ -186,5 +200,5 @@ def _wider(c: Compared, by: float) -> Compared:
     return c._replace(bound=c.bound + by) if is_floating_dtype(c.dtype) else c
 
 
-MEASURES: tuple[Measure, ...] = (_of_arguments, _of_autodiff, _of_steps)
+MEASURES: tuple[Measure, ...] = (_of_arguments, _of_autodiff, _of_steps, _of_compilation)
 """The allowances, the cheapest first."""

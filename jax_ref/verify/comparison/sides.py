@@ -12,7 +12,7 @@ from jax_ref.verify.comparison import resolution
 from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.oracle import wide, x64_for
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.program.compiled import is_small, soon_compiled
+from jax_ref.verify.program.compiled import is_small, otherwise_compiled, soon_compiled
 from jax_ref.verify.program.raised import message, own_line
 from jax_ref.verify.structure import match
 from jax_ref.verify.subject import Subject
@@ -23,10 +23,11 @@ Gradient = tuple[PyTree, dict[str, Any]]
 
 
 class Programs(NamedTuple):
-    """A jitted function of `(args, d_output)`: as a user's own is, and soon compiled."""
+    """A jitted function of `(args, d_output)`: as a user's own is, soon compiled, and that in another way."""
 
     optimized: Callable[..., Any]
     soon: Callable[..., Any]
+    otherwise: Callable[..., Any]
 
     def __call__(self, args: tuple[PyTree, ...], d_output: PyTree) -> Any:
         """The soon compiled one at a small point in float64: in a narrow dtype the user's rounding counts."""
@@ -64,6 +65,11 @@ class Sides(NamedTuple):
             return self._both(point)[1]
         with wide():
             return self.by_autodiff(*widened((point.args, point.d_output)))
+
+    def otherwise(self, point: Point) -> Gradient:
+        """The oracle in float64, by another program."""
+        with wide():
+            return self.by_autodiff.otherwise(*widened((point.args, point.d_output)))
 
     def own(self, point: Point) -> Gradient:
         """Autodiff at a point, in the dtypes of the point."""
@@ -141,4 +147,4 @@ def _both(by_hand: Programs, by_autodiff: Programs) -> Programs:
 
 
 def _programs(function: Callable[..., Any]) -> Programs:
-    return Programs(jax.jit(function), soon_compiled(function))
+    return Programs(jax.jit(function), soon_compiled(function), otherwise_compiled(function))

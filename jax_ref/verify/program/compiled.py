@@ -12,7 +12,8 @@ from jax_ref.verify.trees import floats
 
 PLAIN = {"xla_backend_optimization_level": 0}
 CPU = PLAIN | {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
-"""Options of XLA; not every version has those of the second."""
+OTHER = CPU | {"xla_cpu_use_fusion_emitters": True}
+"""Options of XLA; not every version has those of the last two."""
 
 
 SMALL = 10_000
@@ -28,6 +29,11 @@ def seldom(function: Callable[..., Any]) -> Callable[..., Any]:
 def soon_compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`jax.jit` without optimisation, which runs slower."""
     return jax.jit(function, compiler_options=dict(_known()))
+
+
+def otherwise_compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`jax.jit` by the other of two ways to generate code, where this version of XLA has two."""
+    return jax.jit(function, compiler_options=dict(OTHER if _known() is CPU else {}))
 
 
 def is_small(args: PyTree) -> bool:
