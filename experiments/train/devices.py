@@ -31,9 +31,9 @@ class One:
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
 
-    def share(self, examples: int) -> int:
-        """How many examples of so many make a batch."""
-        return examples
+    def share(self, examples: int, microbatches: int) -> int:
+        """How many examples of so many make a batch: those that the parts divide among them."""
+        return examples // microbatches * microbatches
 
     def put(self, tree: Tree) -> Tree:
         """A tree of arrays where every program finds them."""
@@ -76,9 +76,10 @@ class Many:
         self.parts = 1 if self._split.params == P() else self._mesh.size
         self._gathered = self.jit(lambda x: x)
 
-    def share(self, examples: int) -> int:
-        """How many examples of so many make a batch: those that the devices divide among them."""
-        return examples // self._mesh.size * self._mesh.size
+    def share(self, examples: int, microbatches: int) -> int:
+        """How many examples of so many make a batch: those that devices and parts divide among them."""
+        equal = self._mesh.size * microbatches
+        return examples // equal * equal
 
     def put(self, tree: Tree) -> Tree:
         """A tree of arrays, all of it on each device; every process has the same."""

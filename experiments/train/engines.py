@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from experiments.train.recipe import Model, Recipe
+from manual_bp.microbatches import accumulated
 
 
 class Engine(NamedTuple):
@@ -54,6 +55,9 @@ def autodiff(recipe: Recipe) -> Engine:
 
 
 def _engine(recipe: Recipe, value_and_grad: Callable[..., Any], apply: Callable[..., Any]) -> Engine:
+    if recipe.microbatches > 1:
+        value_and_grad = accumulated(value_and_grad, recipe.microbatches)
+
     def with_state(params: Any, state: Any, batch: Any, **scaling: Any) -> Any:
         if recipe.state is not None:
             return value_and_grad(params, state, batch, **recipe.static, **scaling)

@@ -26,6 +26,7 @@ from experiments.train.checkpoint import Checkpoints
 from experiments.train.divergence import what_is_not_finite
 from experiments.train.history import History, Records
 from experiments.train.lockstep import Lockstep
+from experiments.train.recipe import Recipe
 from experiments.train.resume import resumed
 
 DEFAULT = "mlp"
@@ -83,9 +84,20 @@ def job(given: Any) -> int:
     with reserved(given) as make_folder:
         dataset = model.load(given)
         with memory.told("The run"):
-            both = Lockstep(given, model.recipe(given, dataset), dataset.train, dataset.test)
+            recipe = in_parts(model.recipe(given, dataset), given)
+            both = Lockstep(given, recipe, dataset.train, dataset.test)
         with interruption.deferred():  # a round in flight owns the buffers of the states
             return train(both, make_folder(), Console(quiet=not team.is_first()))
+
+
+def in_parts(recipe: Recipe, given: Any) -> Recipe:
+    """The recipe with the batches of the settings in parts."""
+    if given.microbatches > 1 and recipe.state is not None:
+        raise UserError(
+            f"--microbatches was {given.microbatches}; expected 1 for {given.model} with these settings: it "
+            "has a state that a whole batch changes."
+        )
+    return dataclasses.replace(recipe, microbatches=given.microbatches)
 
 
 @contextmanager

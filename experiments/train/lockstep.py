@@ -62,7 +62,8 @@ class Lockstep:
         self.checksum = zlib.crc32(
             b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves((arrays, factors)))
         )
-        probe = recipe.batch(arrays, np.arange(self.devices.share(min(recipe.probe, count))), key)
+        probed = self.devices.share(min(max(recipe.probe, settings.batch_size), count), recipe.microbatches)
+        probe = recipe.batch(arrays, np.arange(probed), key)
         put = self.devices.put
         self.key, self.train, self.test = put(key), put(arrays), put(recipe.arrays(test))
         self.probe = self.devices.put_batch(probe)

@@ -105,5 +105,7 @@ class Recipe:
     """The same in a sentence, said when the run ends."""
     splits: Mapping[str, Make] = dataclasses.field(default_factory=lambda: COMMON)
     """How it can be split over devices, by name; the state of a split model has examples in front."""
+    microbatches: int = 1
+    """Parts of a batch that are computed one after the other."""
     probe: int = 1024
     """Rows of the batch at which the gradients of the engines are compared, or all if there are fewer."""

@@ -1,6 +1,7 @@
 """Settings of the main job that every model has; those of one model alone are beside its recipe."""
 
 import dataclasses
+import math
 import os
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -74,6 +75,8 @@ class Training:
     file with an array for each param (layers.0.w, ...). 0 freezes a weight."""
     batch_size: Count = 32
     """Examples per step."""
+    microbatches: Count = 1
+    """Parts of a batch that are computed one after the other, in the memory of one."""
     epochs: Count = 30
     """Passes over the training data; with --round-steps, rounds of so many steps."""
     round_steps: Count | None = None
@@ -164,9 +167,10 @@ def check_devices(settings: Settings) -> None:
 
 
 def demand_shares(settings: Settings, devices: int) -> None:
-    """Raise `UserError` unless the devices share a batch equally."""
-    if settings.split != "tensor" and settings.batch_size % devices:
+    """Raise `UserError` unless the devices share a batch equally, and its parts do."""
+    sharers = {"devices": 1 if settings.split == "tensor" else devices, "microbatches": settings.microbatches}
+    if settings.batch_size % math.prod(sharers.values()):
+        each = " and the ".join(f"{n} {name}" for name, n in sharers.items() if n > 1)
         raise UserError(
-            f"--batch-size was {settings.batch_size}; expected a number that divides by the {devices} "
-            "devices."
+            f"--batch-size was {settings.batch_size}; expected a number that divides by the {each}."
         )

@@ -123,3 +123,10 @@ def test_parts_of_fields_tuples_and_stacks():
     assert jax.tree.structure(doubled) == jax.tree.structure(tree)
     for name, part in parts(doubled, {"blocks"}).items():
         assert all(map(np.array_equal, jax.tree.leaves(part), jax.tree.leaves(double(name, found[name]))))
+
+
+def test_a_model_with_a_state_has_no_batch_in_parts(tmp_path):
+    done = run_job("--out", tmp_path / "run", *asked("running_mean"), "--microbatches", "2")
+    assert done.returncode == 2
+    assert "--microbatches was 2; expected 1 for running_mean with these settings" in done.stderr
+    assert not (tmp_path / "run").exists()
