@@ -28,8 +28,9 @@ An axis that is None is one device: then this is the block of `models.gpt`, with
 in parts, in one of the orders of `sequence`; `data` has B. The sums over both that the cotangents of params
 lack, and where norms are split that over `model`, `value_and_grad` does once for all layers.
 
-With a `layout` of `fsdp` the params of the blocks are in parts over `data`: a layer's are gathered before (1)
-and again before (8), and the gradient is summed and split behind (14).
+With a `layout` the params are in parts over `data`, as `fsdp` has them: a block's are gathered before (1) and
+again before (8), and their gradient is summed and split behind (14). Table, positions, last norm and head are
+gathered once, and their gradient is split at the end.
 
 Shoeybi et al. 2019, arXiv:1909.08053; Korthikanti et al. 2022, arXiv:2205.05198 (`split_norms`).
 """
@@ -180,8 +181,9 @@ def value_and_grad(
 
     It is that of `models.gpt.value_and_grad` on one device for all of them. With order="balanced" both are in
     the order of `sequence.balanced`. Without `split_vocabulary` each device along `model` has all rows of the
-    table and all logits, so that their number need not divide. `layout` is that of one block, in parts over
-    `data`. `dtype` is that of the activations, None for the params'; `dcost` the cotangent of the mean.
+    table and all logits, so that their number need not divide. `layout` is what the function of that
+    name has for params in parts over `data`. `dtype` is that of the activations, None for the params';
+    `dcost` the cotangent of the mean.
     """
     ids, targets = batch
     _check_model(data, model, split_norms, split_vocabulary, layout)
@@ -196,23 +198,25 @@ def value_and_grad(
     axes.check("parallel.gpt", data, "data")
     times = _times(ids.shape[1], o)
 
-    x, res_embedding = tensor.embedding.fwd(params.embedding, ids, axis=rows)
+    over = None if layout is None else data
+    dims = _all_whole(params) if layout is None else layout
+    outer_dims = dims._replace(blocks=None)
+    outer = fsdp.gather(params._replace(blocks=None), outer_dims, axis=over)
+
+    x, res_embedding = tensor.embedding.fwd(outer.embedding, ids, axis=rows)
     x = _own_times(x, o)
-    if params.positions is not None:
-        p, _ = embedding.fwd(params.positions, times)
+    if outer.positions is not None:
+        p, _ = embedding.fwd(outer.positions, times)
         x = x + jnp.broadcast_to(p[None], x.shape)
     x = x.astype(x.dtype if dtype is None else dtype)
 
-    def whole(block: Block) -> Block:
-        return block if layout is None else fsdp.gather(block, layout, axis=data)
-
     def layer(x: X, block: Block) -> tuple[X, Residuals]:
-        return fwd(whole(block), x, **static)
+        return fwd(fsdp.gather(block, dims.blocks, axis=over), x, **static)
 
     x, res_blocks = lax.scan(layer, x, params.blocks)
-    h, res_norm = norm_of(params.norm).fwd(params.norm, x, eps=eps)
+    h, res_norm = norm_of(outer.norm).fwd(outer.norm, x, eps=eps)
     h = _entered(h, o) if split_vocabulary else h
-    head = head_of(params)
+    head = head_of(outer)
     logits, _ = dense.fwd(head, h)
     losses, res_loss = tensor.softmax_cross_entropy.fwd(logits, targets, axis=rows, ignore_label=ignore_label)
 
@@ -230,26 +234,25 @@ def value_and_grad(
     dlogits = (share * dlogits.astype(wide)).astype(dlogits.dtype)
     d_head, dh = dense.bwd(head, h, dlogits)
     dh = _unentered(dh, o) if split_vocabulary else dh
-    d_norm, dx = norm_of(params.norm).bwd(params.norm, res_norm, dh, eps=eps)
+    d_norm, dx = norm_of(outer.norm).bwd(outer.norm, res_norm, dh, eps=eps)
 
     def layer_bwd(dy: X, given: tuple[Block, Residuals]) -> tuple[X, Block]:
         block, res = given
-        d_block, dx = bwd(whole(block), res, dy, **static)
-        return dx, d_block if layout is None else fsdp.scatter(d_block, layout, axis=data)
+        d_block, dx = bwd(fsdp.gather(block, dims.blocks, axis=over), res, dy, **static)
+        return dx, fsdp.scatter(d_block, dims.blocks, axis=over)
 
     dx, d_blocks = lax.scan(layer_bwd, dx, (params.blocks, res_blocks), reverse=True)
-    dx = dx.astype(params.embedding.table.dtype)
+    dx = dx.astype(outer.embedding.table.dtype)
     d_positions = None
-    if params.positions is not None:
-        d_positions = embedding.bwd(params.positions, times, jnp.sum(dx, 0))
-    d_embedding = tensor.embedding.bwd(params.embedding, res_embedding, _all_times(dx, o), axis=rows)
-    if params.head is None:  # the table feeds the first layer and the logits
+    if outer.positions is not None:
+        d_positions = embedding.bwd(outer.positions, times, jnp.sum(dx, 0))
+    d_embedding = tensor.embedding.bwd(outer.embedding, res_embedding, _all_times(dx, o), axis=rows)
+    if outer.head is None:  # the table feeds the first layer and the logits
         d_embedding, d_head = embedding.Params(d_embedding.table + d_head.w.T), None
     grads = Params(d_embedding, d_positions, d_blocks, d_norm, d_head)
-    if layout is None:
-        return total / count, _summed(grads, shards, o)
-    rest = _summed(grads._replace(blocks=None), shards, o)  # those of the blocks are summed over `data`
-    return total / count, rest._replace(blocks=_summed(d_blocks, axes.names(sequence), o))
+    around = fsdp.scatter(grads._replace(blocks=None), outer_dims, axis=over)
+    missing = shards if over is None else axes.names(sequence)  # what is in parts is summed over `data`
+    return total / count, _summed(around._replace(blocks=d_blocks), missing, o)
 
 
 def specs(
@@ -289,6 +292,18 @@ def specs(
     last: Any = P(None, model) if split_vocabulary else P()
     head = None if params.head is None else dense.Params(last, None)
     return Params(embedding.Params(table), whole(params.positions), of_blocks, whole(params.norm), head)
+
+
+def layout(params: Params, size: int) -> Params:
+    """That of `fsdp`, for `params` in parts over so many devices; of the blocks it is that of one."""
+    of_block = jax.eval_shape(lambda blocks: jax.tree.map(lambda w: w[0], blocks), params.blocks)
+    return fsdp.layout(params._replace(blocks=of_block), size)
+
+
+def layout_specs(layout: Params, axis: str) -> Any:
+    """How params in parts lie on the mesh, for `jax.shard_map`."""
+    blocks = fsdp.specs(layout.blocks, axis, stacked=True)
+    return fsdp.specs(layout._replace(blocks=None), axis)._replace(blocks=blocks)
 
 
 def _attended(params: Block, h: X, o: _Options) -> tuple[Float[Array, "B T H D"], sequence.Residuals]:
@@ -379,6 +394,11 @@ def _summed(grads: Any, shards: tuple[str, ...], o: _Options) -> Any:
     return split._replace(blocks=of_blocks, norm=norm, positions=positions)
 
 
+def _all_whole(params: Params) -> Params:
+    """The layout of params of which no leaf is in parts."""
+    return jax.tree.map(lambda _: None, params)
+
+
 def _times(count: int, o: _Options) -> Int[Array, "T"]:
     """The times of the stream that this device has."""
     times = sequence.times(count, axis=o.sequence, order=o.order)
@@ -409,7 +429,7 @@ def _check_model(
 ) -> None:
     op = "parallel.gpt"
     if layout is not None and (data is None or model is not None):
-        raise ValueError(f"{op}: data was {data!r} and model {model!r}; with a layout the blocks are in "
+        raise ValueError(f"{op}: data was {data!r} and model {model!r}; with a layout the params are in "
                          "parts over data, expected its name and no model")  # fmt: skip
     if model is not None and split_norms and not split_vocabulary:
         raise ValueError(f"{op}: split_vocabulary was False; expected True with split_norms, whose head "
