@@ -7,10 +7,11 @@ each, of B examples of T tokens with C features, over n devices,
     data        2 (n-1)/n L P                           all                 of B/n examples
     fsdp        3 (n-1)/n L P                           1/n                 of B/n examples
     tensor      4 L 2 (n-1)/n B T C                     1/n of products     4 C + (4 C + F)/n of a token
-    sequence    2 (n-1)/n L P + 6 L (n-1)/n B T C       all                 of T/n tokens
+    sequence    2 (n-1)/n L P + 5 L (n-1)/n B T C       all                 of T/n tokens
     pipeline    2 (M + n - 1) B/M T C                   L/n blocks          of at most 2 n - 1 microbatches
 
-with w bytes a number, beside the cost, a number that all but tensor sum. Tests hold the bytes, and the
+with w bytes a number, beside the cost, a number that all but tensor sum. In sequence, 5 C are two numbers a
+head more, or at most 3 C with fewer heads of the keys. Tests hold the bytes, and the
 memory of params and activations, against the compiled programs on 2, 4 and 8 devices, exactly. What is
 beside these, as the gathered params of a layer or the buffers of a message, is temporary memory of XLA, and
 in no formula; nor are embedding and head, which are no blocks.

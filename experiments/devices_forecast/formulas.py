@@ -13,9 +13,6 @@ from fractions import Fraction
 from math import prod
 from typing import NamedTuple
 
-FORWARD, BACKWARD = 1, 2
-"""How often k and v travel round the ring: as they are, and with their cotangents."""
-
 SUMS = 4
 """Of a block over heads and hidden features: two forward, two backward."""
 
@@ -113,12 +110,14 @@ def tensor(m: Model, n: int) -> Needs | None:
 
 
 def sequence(m: Model, n: int) -> Needs | None:
-    """Time: k and v at n - 1 stops, forward, and with their cotangents backward; the gradient is summed."""
+    """Time: k and v at n - 1 stops; backward with their cotangents, or what is less, q, do and dq with two
+    numbers a query and head; the gradient is summed.
+    """
     if m.times % n:
         return None
     tokens = m.batch * m.times // n
     count = m.layers * m.of_layer
-    ring = (FORWARD + BACKWARD) * (n - 1) * 2 * tokens * m.keys
+    ring = (n - 1) * tokens * (2 * m.keys + min(4 * m.keys, 3 * m.width + 2 * m.heads))
     return Needs(all_reduce(count + 1, n) + m.layers * ring, Fraction(count), m.layers * tokens * of_token(m))
 
 

@@ -6,7 +6,7 @@ blocks, with the mean of squares as its cost, and has something else over the de
     data        examples                    one sum of all gradients
     fsdp        examples, and params        gather, gather again, scatter
     tensor      heads, hidden features      sums forward and backward in each block
-    sequence    time                        k and v round the ring, twice, and their cotangents
+    sequence    time                        k and v round the ring; then they or q and do, with cotangents
     pipeline    blocks                      x to the next stage, dx to the one before
     private     examples                    one sum of clipped gradients; noise is drawn once and not sent
 

@@ -64,6 +64,15 @@ class Residuals(NamedTuple):
     total: Float[Array, "B H T"]
 
 
+class OfQueries(NamedTuple):
+    """What the backward has of each query beside the inputs; `weight` is do . o."""
+
+    do: Float[Array, "B T H D"]
+    maximum: Float[Array, "B H T"]
+    total: Float[Array, "B H T"]
+    weight: Float[Array, "B H T"]
+
+
 def fwd(
     q: Float[Array, "B T H D"],
     k: Float[Array, "B S K D"],
@@ -133,12 +142,30 @@ def bwd(
 ) -> tuple[Array, ...]:
     """The cotangents of `q`, `k`, `v` and, where it was given, of `bias`."""
     x, o, m, total = res
+    checks.cotangent("attention", "do", do, x.q)
+    weight = jnp.swapaxes(jnp.sum(wide(do) * wide(o), -1), 1, 2)  # do . o
+    positions: dict[str, Any] = {"causal": causal, "window": window, "query_offset": query_offset}
+    of_queries = OfQueries(do, m, total, weight)
+    return cotangents(x, of_queries, scale=scale, soft_cap=soft_cap, block=block, **positions)
+
+
+def cotangents(
+    x: Inputs,
+    of_queries: OfQueries,
+    *,
+    causal: bool = False,
+    window: int | None = None,
+    query_offset: int = 0,
+    scale: float | None = None,
+    soft_cap: float | None = None,
+    block: int | tuple[int, int] | None = None,
+) -> tuple[Array, ...]:
+    """Those of `bwd`, by (5) to (9), which need no o: of queries whose keys are not all in `x`, too."""
     q, k, bias = x.q, x.k, x.bias
-    checks.cotangent("attention", "do", do, q)
+    do, m, total, weight = of_queries
     positions = {"causal": causal, "window": window, "query_offset": query_offset}
     c = attending.scale_of(q, scale)
     tiling, padded, score = _in_tiles(x, block, scale, soft_cap, positions)
-    weight = jnp.swapaxes(jnp.sum(wide(do) * wide(o), -1), 1, 2)  # do . o
     do = _pad(do, 1, tiling.queries)
     m, weight = _pad(m, 2, tiling.queries), _pad(weight, 2, tiling.queries)
     total = _pad(total, 2, tiling.queries, 1.0)
@@ -167,13 +194,13 @@ def bwd(
         return (d_q, d_k, d_v, *d_bias), None
 
     start = [jnp.zeros_like(y, accumulator(y.dtype)) for y in padded[:4] if y is not None]
-    dq, dk, dv, *dbias = _over_tiles(visit, varying_as(tuple(start), (x, do)), tiling)
-    cotangents = [dq[:, : q.shape[1]].astype(q.dtype)]
-    cotangents += [d[:, : k.shape[1]].astype(k.dtype) for d in (dk, dv)]
+    dq, dk, dv, *dbias = _over_tiles(visit, varying_as(tuple(start), (x, of_queries)), tiling)
+    found = [dq[:, : q.shape[1]].astype(q.dtype)]
+    found += [d[:, : k.shape[1]].astype(k.dtype) for d in (dk, dv)]
     if bias is not None:
         t, s = attending.in_four_axes(bias).shape[2:]
-        cotangents.append(jnp.reshape(dbias[0][:, :, :t, :s], bias.shape).astype(bias.dtype))
-    return tuple(cotangents)
+        found.append(jnp.reshape(dbias[0][:, :, :t, :s], bias.shape).astype(bias.dtype))
+    return tuple(found)
 
 
 def _in_tiles(

@@ -10,16 +10,22 @@ the scores and the sum of e^(a - m):
     m'   = max(m, m_r),    f = e^(m - m') l,    f_r = e^(m_r - m') l_r      (2)
     o'   = (f o + f_r o_r) / l',    l' = f + f_r                    (3)
 
-Backward they travel again, and the cotangents with them, as dk_j and dv_j are sums over the queries of all
-devices:
+Backward, with m and l of all keys and w_i = do_i . o_i:
 
-    dq_i  = sum_r (dq of the keys of r),    p_ij = e^(a_ij - m_i) / l_i with the m and l of all keys    (4)
-    dk_j += what the device adds at which they are;  after n - 1 of them home, where their own waits    (5)
+    e_ij  = e^(a_ij - m_i),    da_ij = e_ij (do_i/l_i . v_j - w_i/l_i)      (4)
+    dq_i  = sum_j ds_ij k_j,    ds_ij by da_ij as in `attention`    (5)
+    dv_j  = sum_i e_ij do_i/l_i,    dk_j = sum_i ds_ij q_i          (6)
+
+and either side may travel: q, do/l, m and w/l with dq, a sum over all keys, or k and v with dk and dv, sums
+over all queries. Of a time that is 3 H D + 2 H numbers, l not among them, or 4 K D. The one of fewer bytes
+does: the queries, unless the keys have fewer heads or D is 2 or less.
+
+    a cotangent += what the device adds at which it is;  after n - 1 home, where its own waits    (7)
 
 With `causal`, a device adds nothing for later keys, and so the last one has n times the work of the first if
 each has times in a row ("contiguous"). "balanced" gives device s the parts s and 2 n - 1 - s of 2 n: then at
-every stop but the first, which is its own, a device has either all its queries and the first half of the
-keys, or the second half of its queries and all keys, and everybody has the same to do. `balanced` puts time
+every stop but the first, which is its own, a device has either all queries there and the first half of the
+keys, or the second half of the queries and all keys, and everybody has the same to do. `balanced` puts time
 in that order, `times` tells a device where its own are.
 
 Saved: q, k, v, o, and m and l, the logsumexp m + log l in two parts.  Liu et al. 2023, arXiv:2310.01889;
@@ -29,15 +35,16 @@ Brandon et al. 2023, arXiv:2311.09431 (balance); the rest is `attention`'s.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from manual_bp import checks
 from manual_bp.ops import attention
 from manual_bp.parallel import axes, collectives
-from manual_bp.precision import wide
+from manual_bp.precision import accumulator, wide
 from manual_bp.sharding import varying_as
 
 ORDERS = ("contiguous", "balanced")
@@ -53,6 +60,16 @@ class Residuals(NamedTuple):
     o: Float[Array, "B T H D"]
     maximum: Float[Array, "B H T"]
     total: Float[Array, "B H T"]
+
+
+class _Queries(NamedTuple):
+    """What (4) to (6) have of queries: q and do/l, m and w/l."""
+
+    features: Float[Array, "2 B T H D"]
+    numbers: Float[Array, "2 B H T"]
+
+    def at(self, times: slice) -> "_Queries":
+        return _Queries(self.features[:, :, times], self.numbers[..., times])
 
 
 class _Pair(NamedTuple):
@@ -101,7 +118,8 @@ def _ring_attention_fwd(
 
             return add
 
-        return (kv, _where_allowed(added, state, step, q.shape[1], axis, causal, order)), None
+        are_keys_before = step <= axes.index(axis)  # they come from device s - step
+        return (kv, _where_allowed(added, state, are_keys_before, q.shape[1], causal, order)), None
 
     start = varying_as(axes.vary((jnp.stack([k, v]), state), axis), (q, k, v))
     (_, (o, m, l)), _ = lax.scan(stop, start, jnp.arange(1, axes.size(axis), dtype=jnp.int32))
@@ -122,37 +140,46 @@ def _ring_attention_bwd(
     """The cotangents of this device's `q`, `k` and `v`."""
     q, k, v = res[:3]
     checks.cotangent("ring_attention", "do", do, q)
+    queries, kv = _divided(res, do), jnp.stack([k, v])
+    keys_travel = _are_keys_fewer_bytes(q, k)
 
-    def of_block(queries: slice, k: Array, v: Array, *, causal: bool) -> tuple[Array, ...]:
-        """(4), and what is added to (5)."""
-        inputs = attention.Inputs(q[:, queries], k, v, None, None, None)
-        o, m, l = res.o[:, queries], res.maximum[:, :, queries], res.total[:, :, queries]
-        saved = attention.Residuals(inputs, o, m, l)
-        found = attention.bwd(saved, do[:, queries], causal=causal, scale=scale, soft_cap=soft_cap)
-        return tuple(map(wide, found))
+    def of_block(queries: _Queries, kv: Array, *, causal: bool) -> tuple[Array, Array]:
+        """(4), and what is added to (5) and (6)."""
+        (q, do), (m, weight) = queries
+        inputs = attention.Inputs(q, kv[0], kv[1], None, None, None)
+        of_queries = attention.OfQueries(do, m, jnp.ones_like(m), weight)
+        found = attention.cotangents(inputs, of_queries, causal=causal, scale=scale, soft_cap=soft_cap)
+        dq, dk, dv = map(wide, found)
+        return dq, jnp.stack([dk, dv])
 
     def stop(carry: Any, step: Int[Array, ""]) -> tuple[Any, None]:
-        kv, d_kv, dq = carry
-        kv, _ = collectives.shift.fwd(kv, axis=axis)
+        visitors, dq, d_kv = carry
+        visitors = _to_the_next(visitors, axis)  # those of device s - step
+        queries_, kv_ = (queries, visitors) if keys_travel else (visitors, kv)
 
-        def added(queries: slice, keys: slice) -> Callable[[Any], Any]:
+        def added(times: slice, keys: slice) -> Callable[[Any], Any]:
             def add(state: Any) -> Any:
-                d_kv, dq = state
-                dq_, dk, dv = of_block(queries, *kv[:, :, keys], causal=False)
-                return d_kv.at[:, :, keys].add(jnp.stack([dk, dv])), dq.at[:, queries].add(dq_)
+                dq, d_kv = state
+                dq_, d_kv_ = of_block(queries_.at(times), kv_[:, :, keys], causal=False)
+                return dq.at[:, times].add(dq_), d_kv.at[:, :, keys].add(d_kv_)
 
             return add
 
-        d_kv, dq = _where_allowed(added, (d_kv, dq), step, q.shape[1], axis, causal, order)
-        kv, d_kv = lax.optimization_barrier((kv, d_kv))  # d_kv is sent behind kv on every device
-        d_kv, _ = collectives.shift.fwd(d_kv, axis=axis)  # (5): where kv will be next, at last home
-        return (kv, d_kv, dq), None
+        are_keys_before = step <= axes.index(axis) if keys_travel else step > axes.index(axis)
+        dq, d_kv = _where_allowed(added, (dq, d_kv), are_keys_before, q.shape[1], causal, order)
+        if keys_travel:
+            d_kv = _after(visitors, d_kv, axis)  # (7)
+        else:
+            dq = _after(visitors, dq, axis)  # (7)
+        return (visitors, dq, d_kv), None
 
-    dq, dk, dv = of_block(slice(None), k, v, causal=causal)
-    own = jnp.stack([dk, dv])
-    start = varying_as(axes.vary((jnp.stack([k, v]), jnp.zeros_like(own), dq), axis), (res, do))
-    (_, d_kv, dq), _ = lax.scan(stop, start, jnp.arange(1, axes.size(axis), dtype=jnp.int32))
-    dk, dv = (own + d_kv).astype(k.dtype)  # what is added here has not travelled
+    own_q, own_kv = of_block(queries, kv, causal=causal)
+    leaving = jnp.zeros_like(own_kv if keys_travel else own_q)  # what is added here does not travel
+    start = (kv, own_q, leaving) if keys_travel else (queries, leaving, own_kv)
+    start = varying_as(axes.vary(start, axis), (res, do))
+    (_, dq, d_kv), _ = lax.scan(stop, start, jnp.arange(1, axes.size(axis), dtype=jnp.int32))
+    dq, d_kv = (dq, own_kv + d_kv) if keys_travel else (own_q + dq, d_kv)
+    dk, dv = d_kv.astype(k.dtype)
     return dq.astype(q.dtype), dk, dv
 
 
@@ -196,6 +223,36 @@ def _half(op: str, count: int) -> int:
     return count // 2
 
 
+def _divided(res: Residuals, do: Float[Array, "B T H D"]) -> _Queries:
+    """What (4) to (6) need of queries: l, by which it is divided, is then in nothing else."""
+    by_time = jnp.swapaxes(res.total, 1, 2)
+    of_output = jnp.sum(wide(do) * wide(res.o), -1) / by_time
+    do = (wide(do) / by_time[..., None]).astype(do.dtype)
+    return _Queries(jnp.stack([res.q, do]), jnp.stack([res.maximum, jnp.swapaxes(of_output, 1, 2)]))
+
+
+def _are_keys_fewer_bytes(q: Float[Array, "B T H D"], k: Float[Array, "B T K D"]) -> bool:
+    """Whether k, v, dk and dv are no more than q, do, dq, m and w/l; the cotangents travel in float32."""
+    (heads, width), one, of_sum = q.shape[2:], q.dtype.itemsize, accumulator(q.dtype).itemsize
+    of_keys = k.shape[2] * width * (2 * one + 2 * of_sum)
+    return of_keys <= heads * (width * (2 * one + of_sum) + 2 * of_sum)
+
+
+def _to_the_next(tree: Any, axis: str | None) -> Any:
+    """What the device before has; its arrays are sent in one order on all devices."""
+    first, *rest = jax.tree.leaves(tree)
+    sent = [collectives.shift.fwd(first, axis=axis)[0]]
+    for x in rest:
+        sent.append(_after(sent, x, axis))
+    return jax.tree.unflatten(jax.tree.structure(tree), sent)
+
+
+def _after(before: Any, x: Array, axis: str | None) -> Array:
+    """What the device before has, once `before` is there on every device."""
+    _, x = lax.optimization_barrier((before, x))
+    return collectives.shift.fwd(x, axis=axis)[0]
+
+
 def _merged(one: tuple[Array, Array, Array], other: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
     """o, m and l of the keys of two together."""
     m = jnp.maximum(one[1], other[1])
@@ -208,21 +265,20 @@ def _merged(one: tuple[Array, Array, Array], other: tuple[Array, Array, Array]) 
 def _where_allowed(
     added: Callable[[slice, slice], Callable[[Any], Any]],
     state: Any,
-    step: Int[Array, ""],
+    are_keys_before: Bool[Array, ""],
     count: int,
-    axis: str | None,
     causal: bool,
     order: str,
 ) -> Any:
-    """The state with what queries and keys of this stop add: the keys come from device s - step."""
+    """The state with what queries of a device and keys of another add, all of which come before or after."""
     everything = slice(None)
     if not causal:
         return added(everything, everything)(state)
-    before = step <= axes.index(axis)  # those of a device before this one, not of one behind it
     if order == "contiguous":
-        return lax.cond(before, added(everything, everything), lambda state: state, state)
+        return lax.cond(are_keys_before, added(everything, everything), lambda state: state, state)
     half = _half("ring_attention", count)
-    return lax.cond(before, added(everything, slice(half)), added(slice(half, None), everything), state)
+    early, late = added(everything, slice(half)), added(slice(half, None), everything)
+    return lax.cond(are_keys_before, early, late, state)
 
 
 def _check(q: Array, k: Array, causal: Any, order: Any, axis: str | None) -> None:

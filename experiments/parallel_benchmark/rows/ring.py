@@ -1,4 +1,4 @@
-"""Time over the devices: ring attention that saves the logsumexp, and sends k and v again in the backward.
+"""Time over the devices: ring attention that saves the logsumexp, and in whose backward the queries travel.
 
 jax.grad keeps k and v of every stop, and what it needs of the scores unless it is told to make them again.
 """

@@ -36,7 +36,7 @@ def oracle(q, k, v, do, **static):
     return o, *vjp(do)
 
 
-def assert_what_travels(program, args):
+def assert_keys_travel(program, args):
     """k and v forward and again backward, and their cotangents, not before anything is added."""
     found = sent(program)
     assert {c.kind for c in found} == {"collective-permute"}
@@ -44,19 +44,52 @@ def assert_what_travels(program, args):
     assert sum(c.bytes * c.times for c in found) == 9 * 2 * args[1].nbytes // 4
 
 
-def test_it_is_attention_on_one_device():
+def assert_queries_travel(program, args):
+    """k and v forward; backward q and do, two numbers a query and head, and dq, once something is added."""
+    q, k = (x.nbytes // 4 for x in args[:2])
+    found = sent(program)
+    assert {c.kind for c in found} == {"collective-permute"}
+    assert sum(c.times for c in found) == 3 + 3 + 3 + 3
+    assert sum(c.bytes * c.times for c in found) == 3 * (2 * k + 3 * q + 2 * q // args[0].shape[3])
+
+
+def in_balanced_order(n, args, **static):
+    """The program, and what it finds in the order of time."""
+    program = ring(n, args, causal=True, order="balanced", **static)
+    found = program(*(sequence.balanced(x, n) for x in args))
+    return program, tuple(sequence.in_time(x, n) for x in found)
+
+
+def test_fewer_heads_of_the_keys_travel():
     args = drawn(4 * 3)
     program = ring(4, args, causal=True)
     close(program(*args), oracle(*args, causal=True), 1e-12)
-    assert_what_travels(program, args)
+    assert_keys_travel(program, args)
 
 
-def test_in_balanced_order():
+def test_queries_travel_where_keys_have_as_many_heads():
     args = drawn(4 * 6, heads=1, key_heads=1)
-    program = ring(4, args, causal=True, order="balanced")
-    found = program(*(sequence.balanced(x, 4) for x in args))
-    close(tuple(sequence.in_time(x, 4) for x in found), oracle(*args, causal=True), 1e-12)
-    assert_what_travels(program, args)
+    program, found = in_balanced_order(4, args)
+    close(found, oracle(*args, causal=True), 1e-12)
+    assert_queries_travel(program, args)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("static", [{}, {"causal": True, "soft_cap": 2.0}])
+def test_queries_travel_in_the_order_of_time(static):
+    args = drawn(4 * 3, key_heads=4)
+    program = ring(4, args, **static)
+    close(program(*args), oracle(*args, **static), 1e-12)
+    assert_queries_travel(program, args)
+
+
+@pytest.mark.slow
+def test_heads_of_two_features_are_fewer_bytes_as_keys():
+    """Of which q, do and dq with two numbers a query are as many as k, v and their cotangents."""
+    args = drawn(4 * 6, key_heads=4, dim=2)
+    program, found = in_balanced_order(4, args)
+    close(found, oracle(*args, causal=True), 1e-12)
+    assert_keys_travel(program, args)
 
 
 @pytest.mark.slow
@@ -77,11 +110,11 @@ def test_more_of_the_same(n, each, static, check_vma):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "each"), [(4, 2), (3, 6), (1, 2)])
-def test_more_in_balanced_order(n, each):
-    args = drawn(n * each)
-    found = ring(n, args, causal=True, order="balanced")(*(sequence.balanced(x, n) for x in args))
-    close(tuple(sequence.in_time(x, n) for x in found), oracle(*args, causal=True), 1e-12)
+@pytest.mark.parametrize(("n", "each", "key_heads"), [(4, 2, 2), (3, 6, 2), (3, 2, 4), (2, 6, 4), (1, 2, 4)])
+def test_more_in_balanced_order(n, each, key_heads):
+    args = drawn(n * each, key_heads=key_heads)
+    _, found = in_balanced_order(n, args)
+    close(found, oracle(*args, causal=True), 1e-12)
 
 
 @pytest.mark.slow
@@ -93,8 +126,9 @@ def test_without_an_axis_it_is_one_device():
 
 
 @pytest.mark.slow
-def test_bfloat16_is_no_further_off_than_one_device():
-    args = drawn(16, dtype=jnp.bfloat16)
+@pytest.mark.parametrize("key_heads", [2, 4])
+def test_bfloat16_is_no_further_off_than_one_device(key_heads):
+    args = drawn(16, key_heads=key_heads, dtype=jnp.bfloat16)
     exact = oracle(*(x.astype(np.float64) for x in args), causal=True)
     of_ring = ring(4, args, causal=True)(*args)
     for found, own, right in zip(of_ring, oracle(*args, causal=True), exact, strict=True):
