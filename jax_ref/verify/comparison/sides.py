@@ -1,7 +1,8 @@
 """The two sides of a comparison, compiled: the hand-written gradient, and autodiff of the reference."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ from jax_ref.verify.comparison import resolution
 from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.oracle import wide, x64_for
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.program.compiled import is_small, soon_compiled
+from jax_ref.verify.program.compiled import Program, Seldom, is_small
 from jax_ref.verify.program.raised import message, own_line
 from jax_ref.verify.structure import match
 from jax_ref.verify.subject import Subject
@@ -25,13 +26,17 @@ Gradient = tuple[PyTree, dict[str, Any]]
 class Programs(NamedTuple):
     """A jitted function of `(args, d_output)`: as a user's own is, and soon compiled."""
 
-    optimized: Callable[..., Any]
-    soon: Callable[..., Any]
+    optimized: Program
+    soon: Seldom
 
     def __call__(self, args: tuple[PyTree, ...], d_output: PyTree) -> Any:
-        """The soon compiled one at a small point in float64: in a narrow dtype the user's rounding counts."""
+        """The result for arguments of these shapes and dtypes."""
+        return self.at(args, d_output)(args, d_output)
+
+    def at(self, args: tuple[PyTree, ...], d_output: PyTree) -> Program:
+        """The soon compiled one in float64: in a narrow dtype the user's rounding counts."""
         wide = all(x.dtype == np.float64 for x in floats((args, d_output)))
-        return (self.soon if wide and is_small((args, d_output)) else self.optimized)(args, d_output)
+        return self.soon.at((args, d_output)) if wide else self.optimized
 
 
 class Sides(NamedTuple):
@@ -69,6 +74,30 @@ class Sides(NamedTuple):
         """Autodiff at a point, in the dtypes of the point."""
         with x64_for((point.args, point.d_output)):
             return self.by_autodiff(point.args, point.d_output)
+
+    def ahead(self, workers: Executor, point: Point) -> None:
+        """Let the workers compile what `manual` and `exact` run at points of such shapes and dtypes."""
+        for context, program, given in self._programs(point):
+            with context:
+                program.ahead(workers, *given)
+
+    def is_new(self, point: Point) -> bool:
+        """Whether something of that is not compiled yet."""
+        for context, program, given in self._programs(point):
+            with context:
+                if program.is_new(*given):
+                    return True
+        return False
+
+    def _programs(self, point: Point) -> Iterator[tuple[Any, Program, tuple[Any, Any]]]:
+        """Those of `manual` and `exact`, each with its context and arguments."""
+        given, joined = (point.args, point.d_output), self._joined(point)
+        if not (joined and self.finest(point) == np.float64):
+            yield x64_for(given), self.by_hand.at(*given), given
+        if self.reference.resolution.own:
+            yield x64_for(given), self.by_autodiff.at(*given), given
+        else:
+            yield wide(), (self.both if joined else self.by_autodiff).at(*widened(given)), widened(given)
 
     def digits(self, point: Point) -> np.dtype | None:
         """The coarsest dtype that the hand-written side has for arguments in float64; None if it has none."""
@@ -135,10 +164,9 @@ def _by_autodiff(reference: Reference, what: str) -> Programs:
 
 @functools.lru_cache(maxsize=32)
 def _both(by_hand: Programs, by_autodiff: Programs) -> Programs:
-    return _programs(
-        lambda args, d_output: (by_hand.optimized(args, d_output), by_autodiff.optimized(args, d_output))
-    )
+    hand, autodiff = by_hand.optimized.jitted, by_autodiff.optimized.jitted
+    return _programs(lambda args, d_output: (hand(args, d_output), autodiff(args, d_output)))
 
 
 def _programs(function: Callable[..., Any]) -> Programs:
-    return Programs(jax.jit(function), soon_compiled(function))
+    return Programs(Program(function), Seldom(function))
