@@ -36,15 +36,15 @@ ALONE = 2**17
 
 
 def layout(params: Any, size: int) -> Any:
-    """The dimension of each leaf that is split over `size` devices, the longest that divides; None if none.
+    """The dimension of each leaf that is split over `size` devices, the first that divides; None if none.
 
-    `params` are whole, arrays or their shapes, and those of one layer. The tree is hashable if theirs is.
+    Parts of a first dimension are joined without being moved. `params` are whole, arrays or their shapes, and
+    those of one layer. The tree is hashable if theirs is.
     """
     checks.counts("fsdp.layout", size=size)
 
     def dim(leaf: Any) -> int | None:
-        able = [d for d, length in enumerate(leaf.shape) if length and length % size == 0]
-        return max(able, key=lambda d: leaf.shape[d], default=None)
+        return next((d for d, length in enumerate(leaf.shape) if length and length % size == 0), None)
 
     return jax.tree.map(dim, params)
 

@@ -22,7 +22,10 @@ heads of D features, K heads of the keys, F hidden features, V vocabulary; s num
 
 `fwd` and `bwd` are a block, `value_and_grad` the model. Four sums a block over `model`: (5), (7), (10), (14).
 With `split_norms` the stream between them is in parts of time over `model` too, and so are norms and skips:
-of as many bytes, and 1/n of the memory. Then (2) is made again in the backward, in place of being kept.
+of as many bytes, and 1/n of the memory.
+
+Saved: x, x', q, k, v, o and the hidden features, as by `models.gpt` with keep="matmuls". The norms, (2) and
+(6) are made again in the backward.
 
 An axis that is None is one device: then this is the block of `models.gpt`, without dropout. `sequence` has T
 in parts, in one of the orders of `sequence`; `data` has B. The sums over both that the cotangents of params
@@ -54,13 +57,11 @@ X = Float[Array, "B T C"]
 
 
 class Residuals(NamedTuple):
-    """What the steps of a block saved; `n` and `m` are what the norms put out."""
+    """The results of a block's products, and what its norms are made again of."""
 
-    norm1: Any
-    n: X
+    x: X
     attention: sequence.Residuals
-    norm2: Any
-    m: X
+    x1: X
     hidden: tuple[Float[Array, "B T F"], ...]
 
 
@@ -110,11 +111,11 @@ def fwd(
     """
     o = _Options(heads, activation, eps, rope_base, model, sequence, order, split_norms)
     _check(params, x, o)
-    n, res_norm1 = norm_of(params.norm1).fwd(params.norm1, x, eps=eps)  # (1)
+    n, _ = norm_of(params.norm1).fwd(params.norm1, x, eps=eps)  # (1)
     h = _entered(n, o)  # (2)
     attended, res_attention = _attended(params, h, o)
     x1 = x + _left(params.out, merge_axes(attended, 2), o)  # (5)
-    m, res_norm2 = norm_of(params.norm2).fwd(params.norm2, x1, eps=eps)
+    m, _ = norm_of(params.norm2).fwd(params.norm2, x1, eps=eps)
     g = _entered(m, o)  # (6)
     f = _activation(params, o)
     if isinstance(params.mlp, gated_mlp.Params):
@@ -124,7 +125,7 @@ def fwd(
         hidden = (dense.fwd(params.mlp.up, g)[0],)
         a = f.fwd(hidden[0])[0]
     y = x1 + _left(params.mlp.down, a, o)  # (7)
-    return y, Residuals(res_norm1, n, res_attention, res_norm2, m, hidden)
+    return y, Residuals(x, res_attention, x1, hidden)
 
 
 def bwd(
@@ -143,17 +144,19 @@ def bwd(
 ) -> tuple[Block, X]:
     """The cotangents of a block's params, which are shares of the sums that are still missing, and of `x`."""
     o = _Options(heads, activation, eps, rope_base, model, sequence, order, split_norms)
-    d_mlp, dg = _mlp_bwd(params, res, dy, o)  # (8), (9)
-    d_norm2, dx1 = norm_of(params.norm2).bwd(params.norm2, res.norm2, _unentered(dg, o), eps=eps)
+    m, res_norm2 = norm_of(params.norm2).fwd(params.norm2, res.x1, eps=eps)
+    d_mlp, dg = _mlp_bwd(params, m, res.hidden, dy, o)  # (8), (9)
+    d_norm2, dx1 = norm_of(params.norm2).bwd(params.norm2, res_norm2, _unentered(dg, o), eps=eps)
     dx1 = dy + dx1  # (10): x' feeds the mlp and the stream
     d_out, d_attended = _left_bwd(params.out, merge_axes(res.attention.o, 2), dx1, o)  # (11)
     dq, dk, dv = _attended_bwd(res, d_attended, o)
-    h = _entered(res.n, o)
+    n, res_norm1 = norm_of(params.norm1).fwd(params.norm1, res.x, eps=eps)
+    h = _entered(n, o)
     d_v, dh_v = dense.bwd(params.v, h, merge_axes(dv, 2))
     d_k, dh_k = dense.bwd(params.k, h, merge_axes(dk, 2))
     d_q, dh_q = dense.bwd(params.q, h, merge_axes(dq, 2))
     dn = _unentered(dh_q + dh_k + dh_v, o)  # (13): h feeds the queries, the keys and the values
-    d_norm1, dx = norm_of(params.norm1).bwd(params.norm1, res.norm1, dn, eps=eps)
+    d_norm1, dx = norm_of(params.norm1).bwd(params.norm1, res_norm1, dn, eps=eps)
     dx = dx1 + dx  # (14): x feeds the attention and the stream
     return Block(d_norm1, d_q, d_k, d_v, d_out, d_norm2, d_mlp), dx
 
@@ -329,12 +332,14 @@ def _attended_bwd(res: Residuals, d: Float[Array, "B T C"], o: _Options) -> tupl
     return dq, dk, dv
 
 
-def _mlp_bwd(params: Block, res: Residuals, dy: X, o: _Options) -> tuple[Any, X]:
+def _mlp_bwd(
+    params: Block, m: X, hidden: tuple[Float[Array, "B T F"], ...], dy: X, o: _Options
+) -> tuple[Any, X]:
     """(8) and (9)."""
-    f, g = _activation(params, o), _entered(res.m, o)
-    a, saved = f.fwd(res.hidden[0])
+    f, g = _activation(params, o), _entered(m, o)
+    a, saved = f.fwd(hidden[0])
     if isinstance(params.mlp, gated_mlp.Params):
-        u = res.hidden[1]
+        u = hidden[1]
         d_down, da = _left_bwd(params.mlp.down, a * u, dy, o)
         d_up, dg_up = dense.bwd(params.mlp.up, g, a * da)
         d_gate, dg_gate = dense.bwd(params.mlp.gate, g, f.bwd(saved, u * da))
