@@ -32,7 +32,7 @@ from manual_bp.bridge import Op
 from manual_bp.parallel import axes, collectives
 
 ALONE = 2**17
-"""Bytes of a whole leaf from which on it is a message of its own."""
+"""Bytes of a whole leaf from which on it is a message of its own: sending them is more than beginning to."""
 
 
 def layout(params: Any, size: int) -> Any:
