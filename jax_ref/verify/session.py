@@ -38,7 +38,7 @@ class Session:
     unjudged: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
-    workers: Executor = field(default_factory=lambda: ThreadPoolExecutor(WORKERS, "verify"))
+    workers: Executor = field(default_factory=lambda: ThreadPoolExecutor(WORKERS))
     """What compiles ahead."""
     left: list[str] = field(default_factory=list)
     """What the time was over for."""

@@ -26,7 +26,7 @@ def submit(session: Session, args: tuple[PyTree, ...], output: PyTree) -> None:
     if session.options.does("transforms"):
         with x64_for((args, first.d_output)):
             stacked = jax.tree.map(lambda x: stack(x, x), (args, first.d_output))
-            session.sides.by_hand_mapped.at(*stacked).ahead(session.workers, *stacked)
+            session.sides.mapped(stacked).ahead(session.workers, *stacked)
 
 
 def _submit(session: Session, point: Point) -> None:
