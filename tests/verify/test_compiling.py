@@ -23,9 +23,9 @@ def compilations():
     """The names of the events of compiling, as they come, in all threads."""
     seen: list[str] = []
 
-    def listener(name, seconds, **_):
-        if name.endswith("backend_compile_duration"):
-            seen.append(name)
+    def listener(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        if event.endswith("backend_compile_duration"):
+            seen.append(event)
 
     jax.monitoring.register_event_duration_secs_listener(listener)
     yield seen
