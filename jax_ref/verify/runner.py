@@ -41,14 +41,17 @@ def run_checks(
         clock=clock or Clock(options.time_limit),
     )
     session.notes.extend(resolution.notes(session.sides.reference.resolution))
-    for number, example in enumerate(examples):
-        args = _spread(session, example)
-        output = _structure(session, args)
-        if output is not None:
-            with ahead.compiled(session, args, output):
+    try:
+        for number, example in enumerate(examples):
+            args = _spread(session, example)
+            output = _structure(session, args)
+            if output is not None:
+                ahead.submit(session, args, output)
                 climbed = _values(session, args, output)
                 if number == 0 and climbed:
                     _behaviour(session, climbed)
+    finally:
+        session.workers.shutdown(wait=False, cancel_futures=True)
     _absent(session, examples[0])
     if session.left:
         left = ", ".join(dict.fromkeys(session.left))

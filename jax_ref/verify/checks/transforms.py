@@ -97,7 +97,7 @@ def _eagerly(session: Session, seen: Seen, on_device: Any, allowed: Callable[...
 def _mapped(
     session: Session, several: Sequence[Seen], stacked: Any, allowed: Callable[..., float]
 ) -> list[Finding]:
-    findings, mapped = [], session.sides.by_hand_mapped(*stacked)[1]
+    findings, mapped = [], session.sides.mapped(stacked)(*stacked)[1]
     for i, seen in enumerate(several):
         row = {path: np.asarray(values)[i] for path, values in mapped.items()}
         single = session.sides.manual(seen.point)[1]

@@ -55,10 +55,10 @@ def evaluate(session: Session, point: Point) -> Evaluation:
 
     before, finer = looked_at(point, np.float64), looked_at(wider, np.float32) if wider else {}
     tied = _ties(session, point, before | finer)
-    runs = NearbyRuns(sides, point, rng)
+    runs = NearbyRuns(sides, point, rng, session.workers)
     found, finer = _at_ties(before, tied), _at_ties(finer, tied)
     if wider and finer.keys() == found.keys():
-        around = NearbyRuns(sides, wider, rng)
+        around = NearbyRuns(sides, wider, rng, session.workers, runs)
         finer = allowances.added(around, finer)
         if any(c.wrong for c in finer.values()):  # its own digits tell better what it is instead
             finest = allowances.added(around, _at_ties(looked_at(wider, np.float64), tied))

@@ -33,6 +33,8 @@ def added(runs: NearbyRuns, found: Found) -> Found:
         doubtful = {key: c for key, c in found.items() if c.wrong}
         if not doubtful:
             break
+        if measure != MEASURES[0] and not all(_is_mistake(runs, c) for c in doubtful.values()):
+            runs.ahead()
         found = found | measure(runs, doubtful)
     return found
 
@@ -157,7 +159,7 @@ def _is_mistake(runs: NearbyRuns, c: Compared) -> bool:
     """Whether it is off by more than rounding in float64 may come to near an example's own values."""
     near = runs.point.given or runs.point.name == "moved"
     large = max(tolerance.size(c.exact), tolerance.size(d_output_and_largest(runs.point)[0]))
-    return near and runs.wide and c.error > MISTAKE * large
+    return near and not runs.errors.narrow and c.error > MISTAKE * large
 
 
 def _of_steps_once(runs: NearbyRuns, found: Found) -> Found:

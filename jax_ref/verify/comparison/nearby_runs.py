@@ -1,6 +1,7 @@
 """The runs that rounding at a point is measured by, each made once for all that is compared there."""
 
 import functools
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,6 @@ from jax_ref.verify.comparison.rounding import Errors
 from jax_ref.verify.comparison.sides import Sides
 from jax_ref.verify.points import inputs
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.trees import floats
 
 NEIGHBOURS = 3
 """Points one unit in the last place away, at which autodiff's own error is measured too."""
@@ -24,14 +24,28 @@ Leaves = dict[Key, Any]
 class NearbyRuns:
     """Both sides at a point and around it, run where they are first asked for."""
 
-    def __init__(self, sides: Sides, point: Point, rng: np.random.Generator):
-        self.sides, self.point, self.rng = sides, point, rng
+    def __init__(
+        self,
+        sides: Sides,
+        point: Point,
+        rng: np.random.Generator,
+        workers: Executor | None = None,
+        coarser: "NearbyRuns | None" = None,
+    ):
+        self.sides, self.point, self.rng, self.workers, self.coarser = sides, point, rng, workers, coarser
         self.errors = Errors(sides.reference, point, rng)
 
-    @property
-    def wide(self) -> bool:
-        """Whether all of the point is in float64."""
-        return all(x.dtype == np.float64 for x in floats((self.point.args, self.point.d_output)))
+    def ahead(self) -> None:
+        """Let the workers, if there are any, compile what the dearer ones run.
+
+        So too for `coarser`, the point in fewer digits: what rounds in more of them rounds there as well.
+        """
+        if self.workers:
+            self.errors.ahead(self.workers)
+            if self.errors.narrow:
+                self.sides.own_ahead(self.workers, self.point)
+        if self.coarser:
+            self.coarser.ahead()
 
     @functools.cached_property
     def oracle_moved(self) -> list[tuple[Leaves, Leaves]]:
@@ -50,7 +64,7 @@ class NearbyRuns:
 
         In float64 they are one and the same.
         """
-        if self.wide:
+        if not self.errors.narrow:
             exact = by_key(self.sides.exact(self.point))
             return [(exact, exact)]
         return [(by_key(self.sides.own(p)), by_key(self.sides.exact(p))) for p in (self.point, *self._near())]

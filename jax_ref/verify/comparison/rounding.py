@@ -8,6 +8,7 @@ and Computers in Simulation 35, 233-261.)
 """
 
 import functools
+from concurrent.futures import Executor
 from typing import Any
 
 import jax
@@ -51,6 +52,23 @@ class Errors:
         self.reference, self.point, self.rng = reference, point, rng
         self.in_own_dtypes = functools.cache(self._in_own_dtypes)
 
+    def ahead(self, workers: Executor) -> None:
+        """Let the workers compile what is run for `allowed_for`."""
+        if self.reference.resolution.own:
+            return
+        given, seed = (self.point.args, self.point.d_output), np.int64(0)
+        if self.narrow:
+            with x64_for(given):
+                _with_own_errors(self.reference).ahead(workers, *given, MARGIN / 2, seed)
+        else:
+            with wide():
+                _with_errors(self.reference).ahead(workers, *widened(given), self.size, seed)
+
+    @property
+    def narrow(self) -> bool:
+        """Whether something of the point has fewer digits than float64."""
+        return any(leaf.dtype != np.float64 for leaf in floats((self.point.args, self.point.d_output)))
+
     @functools.cached_property
     def in_float64(self) -> list[dict[Key, Any]]:
         """With errors of one size in float64."""
@@ -81,8 +99,7 @@ def allowed_for(errors: Errors, found: dict[Key, Compared], margin: float = MARG
     """
     if errors.reference.resolution.own:
         return found
-    narrow = any(leaf.dtype != np.float64 for leaf in floats((errors.point.args, errors.point.d_output)))
-    measure = _in_own_dtypes if narrow else _in_float64
+    measure = _in_own_dtypes if errors.narrow else _in_float64
     try:
         far = measure(errors, found, margin)
     except Exception:  # a program with parts that cannot be run one by one

@@ -6,8 +6,9 @@ from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import DTypeLike, PyTree
 
 from jax_ref.verify.comparison import resolution
 from jax_ref.verify.comparison.reference import Reference
@@ -23,6 +24,10 @@ Gradient = tuple[PyTree, dict[str, Any]]
 """The output, and the cotangents of the floating leaves by path."""
 
 
+SHAPES = np.float32
+"""The digits from which on a program is soon compiled that is run for its shapes, as of another batch."""
+
+
 class Programs(NamedTuple):
     """A jitted function of `(args, d_output)`: as a user's own is, and soon compiled."""
 
@@ -33,9 +38,10 @@ class Programs(NamedTuple):
         """The result for arguments of these shapes and dtypes."""
         return self.at(args, d_output)(args, d_output)
 
-    def at(self, args: tuple[PyTree, ...], d_output: PyTree) -> Program:
-        """The soon compiled one in float64: in a narrow dtype the user's rounding counts."""
-        wide = all(x.dtype == np.float64 for x in floats((args, d_output)))
+    def at(self, args: tuple[PyTree, ...], d_output: PyTree, digits: DTypeLike = np.float64) -> Program:
+        """The soon compiled one where all have so many digits: with fewer the user's rounding counts."""
+        least = jnp.finfo(digits).bits
+        wide = all(jnp.finfo(x.dtype).bits >= least for x in floats((args, d_output)))
         return self.soon.at((args, d_output)) if wide else self.optimized
 
 
@@ -57,7 +63,11 @@ class Sides(NamedTuple):
         if self.finest(point) == np.float64 and self._joined(point):
             return self._both(point)[0]
         with x64_for((point.args, point.d_output)):
-            return self.by_hand(point.args, point.d_output)
+            return self._by_hand_at(point)(point.args, point.d_output)
+
+    def mapped(self, stacked: tuple[Any, Any]) -> Program:
+        """The program of the hand-written side for several points at once, stacked."""
+        return self.by_hand_mapped.at(*stacked, SHAPES)
 
     def exact(self, point: Point) -> Gradient:
         """The oracle: in float64, but in the point's own dtypes where it draws random numbers."""
@@ -81,6 +91,12 @@ class Sides(NamedTuple):
             with context:
                 program.ahead(workers, *given)
 
+    def own_ahead(self, workers: Executor, point: Point) -> None:
+        """The same of what `own` runs."""
+        given = point.args, point.d_output
+        with x64_for(given):
+            self.by_autodiff.at(*given).ahead(workers, *given)
+
     def is_new(self, point: Point) -> bool:
         """Whether something of that is not compiled yet."""
         for context, program, given in self._programs(point):
@@ -93,7 +109,7 @@ class Sides(NamedTuple):
         """Those of `manual` and `exact`, each with its context and arguments."""
         given, joined = (point.args, point.d_output), self._joined(point)
         if not (joined and self.finest(point) == np.float64):
-            yield x64_for(given), self.by_hand.at(*given), given
+            yield x64_for(given), self._by_hand_at(point), given
         if self.reference.resolution.own:
             yield x64_for(given), self.by_autodiff.at(*given), given
         else:
@@ -108,6 +124,10 @@ class Sides(NamedTuple):
         """The dtype of the floating leaves of a point, if it is one."""
         dtypes = {np.dtype(leaf.dtype) for leaf in floats((point.args, point.d_output))}
         return dtypes.pop() if len(dtypes) == 1 else None
+
+    def _by_hand_at(self, point: Point) -> Program:
+        digits = SHAPES if point.resized else np.float64
+        return self.by_hand.at(point.args, point.d_output, digits)
 
     def _joined(self, point: Point) -> bool:
         """Whether the program of both is run: it runs longer, which counts where the point is large."""

@@ -68,6 +68,10 @@ class Seldom:
         """The function's result."""
         return self.at(args)(*args)
 
+    def ahead(self, workers: Executor, *args: PyTree) -> None:
+        """The same of the one that such arguments are given to."""
+        self.at(args).ahead(workers, *args)
+
     def at(self, args: PyTree) -> Program:
         """The one that is the sooner done."""
         return self.plain if is_small(args) else self.less
