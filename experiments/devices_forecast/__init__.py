@@ -6,7 +6,7 @@ each, of B examples of T tokens with C features, over n devices,
     kind        bytes / w                               params, state       activations
     data        2 (n-1)/n L P                           all                 of B/n examples
     fsdp        3 (n-1)/n L P                           1/n                 of B/n examples
-    tensor      4 L 2 (n-1)/n B T C                     1/n of products     4 C + (4 C + F)/n of a token
+    tensor      4 L 2 (n-1)/n B T C                     1/n of products     2 C + (4 C + F)/n of a token
     sequence    2 (n-1)/n L P + 5 L (n-1)/n B T C       all                 of T/n tokens
     pipeline    2 (M + n - 1) B/M T C                   L/n blocks          of at most 2 n - 1 microbatches
 

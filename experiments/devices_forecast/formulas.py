@@ -72,10 +72,9 @@ def all_gather(count: int, n: int) -> Fraction:
 def of_token(m: Model, n: int = 1) -> Fraction:
     """What a block saves of a token, with heads and hidden features over n devices.
 
-    Inputs and outputs of two norms, their mean and scale; q, k, v, o, and of each head a maximum and a sum;
-    the hidden features.
+    Inputs of two norms; q, k, v, o, and of each head a maximum and a sum; the hidden features.
     """
-    return 4 * m.width + 4 + Fraction(2 * m.width + 2 * m.keys + 2 * m.heads + m.hidden, n)
+    return 2 * m.width + Fraction(2 * m.width + 2 * m.keys + 2 * m.heads + m.hidden, n)
 
 
 def data(m: Model, n: int) -> Needs | None:

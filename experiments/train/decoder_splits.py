@@ -27,17 +27,15 @@ def tensor(recipe: Any, shapes: Any, n: int) -> Split:
 
 
 def layers(recipe: Any, shapes: Any, n: int) -> Split:
-    """A part of each block's params on each device, gathered for one layer at a time; the rest whole."""
-    of_block = jax.eval_shape(lambda blocks: jax.tree.map(lambda x: x[0], blocks), shapes.blocks)
-    layout = fsdp.layout(of_block, n)
-    stacked = jax.tree.map(lambda dim: dim + 1, layout)
-    everything = jax.tree.map(lambda _: None, shapes)._replace(blocks=stacked)
+    """A part of each param on each device; those of the blocks are gathered for one layer at a time."""
+    layout = gpt.layout(shapes, n)
+    everything = layout._replace(blocks=jax.tree.map(lambda dim: dim + 1, layout.blocks))
 
     def whole(params: Any) -> Any:
         return fsdp.gather(params, everything, axis=AXIS)
 
     pair = _pair({"data": AXIS, "layout": layout})
-    return Split(fsdp.specs(everything, AXIS), P(AXIS), pair, reference_of(recipe, whole))
+    return Split(gpt.layout_specs(layout, AXIS), P(AXIS), pair, reference_of(recipe, whole))
 
 
 def _pair(options: dict[str, Any]) -> Pair:

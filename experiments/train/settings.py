@@ -131,6 +131,11 @@ class Settings(Output, Devices, Training, Network, Data):  # dataclasses count f
         return ("data", "fsdp")
 
     @property
+    def in_the_way(self) -> tuple[str, ...]:
+        """The options for whose values it cannot be split as it could with others."""
+        return ()
+
+    @property
     def unit(self) -> str:
         """What `epochs` counts."""
         return "epoch" if self.round_steps is None else "round"
@@ -162,7 +167,9 @@ def check_devices(settings: Settings) -> None:
     split = settings.split or ("data" if (settings.processes or 1) > 1 else None)
     if split is not None and split not in settings.splits:
         can = f"it can be {', '.join(settings.splits)}" if settings.splits else "it cannot be split at all"
-        raise UserError(f"--split {split} is not for {settings.model} with these options: {can}.")
+        given = [f"--{name} {getattr(settings, name)}" for name in settings.in_the_way]
+        model = settings.model + (f" with {' and '.join(given)}" if given else "")
+        raise UserError(f"--split {split} is not for {model}: {can}.")
     demand_shares(settings, settings.processes or 1)
 
 

@@ -13,13 +13,11 @@ from jaxtyping import PyTree
 from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.oracle import wide, x64_for
-from jax_ref.verify.points.point import EXAMPLE, Point
+from jax_ref.verify.points.point import BATCH, EXAMPLE, Point
 from jax_ref.verify.program.raised import told
 from jax_ref.verify.session import Session
 from jax_ref.verify.structure import match
 from jax_ref.verify.trees import is_floating, widened
-
-BATCH = "a batch of "
 
 
 def seen_at(session: Session, point: Point, evaluate: Callable[[Session, Point], Seen]) -> Seen | None:
@@ -34,7 +32,7 @@ def seen_at(session: Session, point: Point, evaluate: Callable[[Session, Point],
     except Exception as error:  # the user's code may raise anything
         _raised(session, point, error)
         return None
-    if point.name.startswith(BATCH):
+    if point.resized:
         session.findings.extend(_misshapen(session, point, seen))
     return seen
 
@@ -100,7 +98,7 @@ def _raised(session: Session, point: Point, error: Exception) -> None:
     if other:
         session.findings.extend(f._replace(text=f"{f.text} ({point.name})", example=args) for f in other)
     elif of_backward:
-        batch = point.name.startswith(BATCH)
+        batch = point.resized
         where = f"raises {'for' if batch else 'at'} {point.name}"
         _found(session, Finding("batch" if batch else "raises", "", f"{where}: {told(of_backward)}", args))
     else:

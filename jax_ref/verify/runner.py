@@ -1,15 +1,18 @@
 """The sequence of the checks on one subject and its examples."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify import attempts
-from jax_ref.verify.checks import devices, linearity, reference, tangents, transforms, values
+from jax_ref.verify.checks import ahead, devices, linearity, reference, tangents, transforms, values
 from jax_ref.verify.clock import Clock
 from jax_ref.verify.comparison import allowances, resolution, sides
 from jax_ref.verify.comparison.compare import Seen
+from jax_ref.verify.comparison.nearby_runs import NearbyRuns
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.options import LEVELS, QUICK, Options
 from jax_ref.verify.oracle import x64_for
@@ -38,13 +41,17 @@ def run_checks(
         clock=clock or Clock(options.time_limit),
     )
     session.notes.extend(resolution.notes(session.sides.reference.resolution))
-    for number, example in enumerate(examples):
-        args = _spread(session, example)
-        output = _structure(session, args)
-        if output is not None:
-            climbed = _values(session, args, output)
-            if number == 0 and climbed:
-                _behaviour(session, climbed)
+    try:
+        for number, example in enumerate(examples):
+            args = _spread(session, example)
+            output = _structure(session, args)
+            if output is not None:
+                ahead.submit(session, args, output)
+                climbed = _values(session, args, output)
+                if number == 0 and climbed:
+                    _behaviour(session, climbed)
+    finally:
+        session.workers.shutdown(wait=False, cancel_futures=True)
     _absent(session, examples[0])
     if session.left:
         left = ", ".join(dict.fromkeys(session.left))
@@ -206,6 +213,7 @@ def _first(findings: list[Finding], found: list[Finding]) -> None:
 def _behaviour(session: Session, climbed: list[Seen]) -> None:
     """Check the pair under transforms, and the derivative of the reference against its values."""
     not_linear = {f.path for f in session.not_linear}
+    around = functools.cache(lambda seen: NearbyRuns(session.sides, seen.point, session.rng))
 
     def allowed(seen: Seen, path: str, distance: float) -> float:
         """Four times the bound; what is wrong anyhow may differ as it likes."""
@@ -213,7 +221,7 @@ def _behaviour(session: Session, climbed: list[Seen]) -> None:
         if c is None or seen.verdict(path) == "wrong" or path in not_linear:
             return float("inf")
         if distance > 4 * c.bound:
-            c = allowances.of_transforms(session.sides, seen.point, session.rng, path, c)
+            c = allowances.of_transforms(around(seen), path, c)
         return 4 * c.bound
 
     first = climbed[0].point

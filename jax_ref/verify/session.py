@@ -1,6 +1,7 @@
 """The state of one check: subject, options, both sides compiled, and what was seen and found so far."""
 
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +12,9 @@ from jax_ref.verify.comparison.sides import Sides
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.options import Options
 from jax_ref.verify.subject import Subject
+
+WORKERS = 2
+"""Threads that compile: XLA compiles a program in one, and few machines have fewer than two cores."""
 
 
 @dataclass
@@ -34,6 +38,8 @@ class Session:
     unjudged: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
+    workers: Executor = field(default_factory=lambda: ThreadPoolExecutor(WORKERS))
+    """What compiles ahead."""
     left: list[str] = field(default_factory=list)
     """What the time was over for."""
     transforms: list[str] = field(default_factory=list)

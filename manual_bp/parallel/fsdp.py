@@ -5,9 +5,11 @@ r"""Fully sharded data parallelism: each device has a part of every param, and s
     dw^s = (sum_r dw_r)^s,    dw_r by device r's examples           (3)
 
 The whole of w is on a device only while a layer computes: gathered (1) in its forward, let go, and gathered
-again in its backward, where its gradient is summed and split in one collective (3). The split leaves of a
-layer are one flat message each way; a leaf that does not divide is whole on all devices, and its gradient
-summed (all such leaves of a layer together).
+again in its backward, where its gradient is summed and split in one collective (3). The small ones of the
+split leaves are one flat message each way, as what a message costs is most of theirs. A large leaf is one of
+its own: it is not copied into another, and is whole no longer than it is needed, while others are in parts. A
+leaf that does not divide is whole on all devices, and its gradient summed (all such leaves of a layer
+together).
 
 `layers` runs a stack of them under a scan, as XLA merges a second gather with the first where the loop is
 unrolled, and so keeps w.
@@ -29,17 +31,20 @@ from manual_bp import checks
 from manual_bp.bridge import Op
 from manual_bp.parallel import axes, collectives
 
+ALONE = 2**17
+"""Bytes of a whole leaf from which on it is a message of its own: sending them is more than beginning to."""
+
 
 def layout(params: Any, size: int) -> Any:
-    """The dimension of each leaf that is split over `size` devices, the longest that divides; None if none.
+    """The dimension of each leaf that is split over `size` devices, the first that divides; None if none.
 
-    `params` are whole, arrays or their shapes, and those of one layer. The tree is hashable if theirs is.
+    Parts of a first dimension are joined without being moved. `params` are whole, arrays or their shapes, and
+    those of one layer. The tree is hashable if theirs is.
     """
     checks.counts("fsdp.layout", size=size)
 
     def dim(leaf: Any) -> int | None:
-        able = [d for d, length in enumerate(leaf.shape) if length and length % size == 0]
-        return max(able, key=lambda d: leaf.shape[d], default=None)
+        return next((d for d, length in enumerate(leaf.shape) if length and length % size == 0), None)
 
     return jax.tree.map(dim, params)
 
@@ -61,11 +66,15 @@ def gather(params: Any, layout: Any, *, axis: str | None) -> Any:
     if axis is None:
         return params
     whole: list[Any] = list(axes.vary(leaves, axis))
-    for where in _messages(leaves, dims):
-        flat = jnp.concatenate([leaves[i].ravel() for i in where])
+    large, small = _messages(leaves, dims, axes.size(axis))
+    for i, dim in large:
+        whole[i], _ = collectives.all_gather.fwd(leaves[i], axis=axis, dim=dim)  # (1)
+    for together in small:
+        flat = jnp.concatenate([leaves[i].ravel() for i, _ in together])
         rows, _ = collectives.all_gather.fwd(flat[None], axis=axis)  # (1)
-        for i, part in zip(where, _cut(rows, [leaves[i].shape for i in where]), strict=True):
-            whole[i] = _joined(part, dims[i])
+        parts = _cut(rows, [leaves[i].shape for i, _ in together])
+        for (i, dim), part in zip(together, parts, strict=True):
+            whole[i] = _joined(part, dim)
     return jax.tree.unflatten(structure, whole)
 
 
@@ -83,11 +92,15 @@ def scatter(grads: Any, layout: Any, *, axis: str | None) -> Any:
     rest = [i for i, dim in enumerate(dims) if dim is None]
     for i, x in zip(rest, lax.psum([leaves[i] for i in rest], axis) if rest else [], strict=True):
         parts[i] = x
-    for where in _messages(leaves, dims):
-        split = [_split(op, i, leaves[i], dims[i], n, axis) for i in where]
+    _check_parts(op, leaves, dims, n, axis)
+    large, small = _messages(leaves, dims, 1)
+    for i, dim in large:
+        parts[i], _ = collectives.reduce_scatter.fwd(leaves[i], axis=axis, dim=dim)  # (3)
+    for together in small:
+        split = [_split(leaves[i], dim, n) for i, dim in together]
         flat = jnp.concatenate([x.reshape(n, -1) for x in split], 1)
         row, _ = collectives.reduce_scatter.fwd(flat, axis=axis)  # (3)
-        for i, part in zip(where, _cut(row, [x.shape[1:] for x in split]), strict=True):
+        for (i, _), part in zip(together, _cut(row, [x.shape[1:] for x in split]), strict=True):
             parts[i] = part[0]
     return jax.tree.unflatten(structure, parts)
 
@@ -146,13 +159,22 @@ def _dims(op: str, name: str, structure: Any, layout: Any) -> list[int | None]:
         ) from None
 
 
-def _messages(leaves: list[Any], dims: list[int | None]) -> list[list[int]]:
-    """The positions of the split leaves, those of one dtype together."""
-    by_dtype: dict[Any, list[int]] = {}
+Leaf = tuple[int, int]
+"""The position of a split leaf, and its dimension that is split."""
+
+
+def _messages(leaves: list[Any], dims: list[int | None], parts: int) -> tuple[list[Leaf], list[list[Leaf]]]:
+    """The split leaves that go alone, and those that go together, of one dtype; each is one of `parts`."""
+    large: list[Leaf] = []
+    small: dict[Any, list[Leaf]] = {}
     for i, (leaf, dim) in enumerate(zip(leaves, dims, strict=True)):
-        if dim is not None:
-            by_dtype.setdefault(leaf.dtype, []).append(i)
-    return list(by_dtype.values())
+        if dim is None:
+            continue
+        if parts * leaf.nbytes >= ALONE:
+            large.append((i, dim))
+        else:
+            small.setdefault(leaf.dtype, []).append((i, dim))
+    return large, list(small.values())
 
 
 def _cut(rows: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
@@ -165,21 +187,23 @@ def _cut(rows: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
     return found
 
 
-def _joined(parts: Array, dim: int | None) -> Array:
+def _joined(parts: Array, dim: int) -> Array:
     """Parts (n, *part) put together along a dimension."""
-    assert dim is not None, "only what is split is in a message"
     shape = list(parts.shape[1:])
     shape[dim] *= len(parts)
     return jnp.moveaxis(parts, 0, dim).reshape(shape)
 
 
-def _split(op: str, i: int, x: Array, dim: int | None, n: int, axis: str) -> Array:
+def _split(x: Array, dim: int, n: int) -> Array:
     """The parts (n, *part) of an array along a dimension."""
-    assert dim is not None, "only what is split is in a message"
-    if dim >= x.ndim or x.shape[dim] % n:
-        raise ValueError(
-            f"{op}: leaf {i} of grads has shape {x.shape}; expected its dimension {dim} to divide by {n}, "
-            f"the size of mesh axis {axis!r}"
-        )
     shape = (*x.shape[:dim], n, x.shape[dim] // n, *x.shape[dim + 1 :])
     return jnp.moveaxis(x.reshape(shape), dim, 0)
+
+
+def _check_parts(op: str, leaves: list[Any], dims: list[int | None], n: int, axis: str) -> None:
+    for i, (x, dim) in enumerate(zip(leaves, dims, strict=True)):
+        if dim is not None and (dim >= x.ndim or x.shape[dim] % n):
+            raise ValueError(
+                f"{op}: leaf {i} of grads has shape {x.shape}; expected its dimension {dim} to divide by "
+                f"{n}, the size of mesh axis {axis!r}"
+            )

@@ -22,14 +22,18 @@ heads of D features, K heads of the keys, F hidden features, V vocabulary; s num
 
 `fwd` and `bwd` are a block, `value_and_grad` the model. Four sums a block over `model`: (5), (7), (10), (14).
 With `split_norms` the stream between them is in parts of time over `model` too, and so are norms and skips:
-of as many bytes, and 1/n of the memory. Then (2) is made again in the backward, in place of being kept.
+of as many bytes, and 1/n of the memory.
+
+Saved: x, x', q, k, v, o and the hidden features, as by `models.gpt` with keep="matmuls". The norms, (2) and
+(6) are made again in the backward.
 
 An axis that is None is one device: then this is the block of `models.gpt`, without dropout. `sequence` has T
 in parts, in one of the orders of `sequence`; `data` has B. The sums over both that the cotangents of params
 lack, and where norms are split that over `model`, `value_and_grad` does once for all layers.
 
-With a `layout` of `fsdp` the params of the blocks are in parts over `data`: a layer's are gathered before (1)
-and again before (8), and the gradient is summed and split behind (14).
+With a `layout` the params are in parts over `data`, as `fsdp` has them: a block's are gathered before (1) and
+again before (8), and their gradient is summed and split behind (14). Table, positions, last norm and head are
+gathered once, and their gradient is split at the end.
 
 Shoeybi et al. 2019, arXiv:1909.08053; Korthikanti et al. 2022, arXiv:2205.05198 (`split_norms`).
 """
@@ -53,13 +57,11 @@ X = Float[Array, "B T C"]
 
 
 class Residuals(NamedTuple):
-    """What the steps of a block saved; `n` and `m` are what the norms put out."""
+    """The results of a block's products, and what its norms are made again of."""
 
-    norm1: Any
-    n: X
+    x: X
     attention: sequence.Residuals
-    norm2: Any
-    m: X
+    x1: X
     hidden: tuple[Float[Array, "B T F"], ...]
 
 
@@ -109,11 +111,11 @@ def fwd(
     """
     o = _Options(heads, activation, eps, rope_base, model, sequence, order, split_norms)
     _check(params, x, o)
-    n, res_norm1 = norm_of(params.norm1).fwd(params.norm1, x, eps=eps)  # (1)
+    n, _ = norm_of(params.norm1).fwd(params.norm1, x, eps=eps)  # (1)
     h = _entered(n, o)  # (2)
     attended, res_attention = _attended(params, h, o)
     x1 = x + _left(params.out, merge_axes(attended, 2), o)  # (5)
-    m, res_norm2 = norm_of(params.norm2).fwd(params.norm2, x1, eps=eps)
+    m, _ = norm_of(params.norm2).fwd(params.norm2, x1, eps=eps)
     g = _entered(m, o)  # (6)
     f = _activation(params, o)
     if isinstance(params.mlp, gated_mlp.Params):
@@ -123,7 +125,7 @@ def fwd(
         hidden = (dense.fwd(params.mlp.up, g)[0],)
         a = f.fwd(hidden[0])[0]
     y = x1 + _left(params.mlp.down, a, o)  # (7)
-    return y, Residuals(res_norm1, n, res_attention, res_norm2, m, hidden)
+    return y, Residuals(x, res_attention, x1, hidden)
 
 
 def bwd(
@@ -142,17 +144,19 @@ def bwd(
 ) -> tuple[Block, X]:
     """The cotangents of a block's params, which are shares of the sums that are still missing, and of `x`."""
     o = _Options(heads, activation, eps, rope_base, model, sequence, order, split_norms)
-    d_mlp, dg = _mlp_bwd(params, res, dy, o)  # (8), (9)
-    d_norm2, dx1 = norm_of(params.norm2).bwd(params.norm2, res.norm2, _unentered(dg, o), eps=eps)
+    m, res_norm2 = norm_of(params.norm2).fwd(params.norm2, res.x1, eps=eps)
+    d_mlp, dg = _mlp_bwd(params, m, res.hidden, dy, o)  # (8), (9)
+    d_norm2, dx1 = norm_of(params.norm2).bwd(params.norm2, res_norm2, _unentered(dg, o), eps=eps)
     dx1 = dy + dx1  # (10): x' feeds the mlp and the stream
     d_out, d_attended = _left_bwd(params.out, merge_axes(res.attention.o, 2), dx1, o)  # (11)
     dq, dk, dv = _attended_bwd(res, d_attended, o)
-    h = _entered(res.n, o)
+    n, res_norm1 = norm_of(params.norm1).fwd(params.norm1, res.x, eps=eps)
+    h = _entered(n, o)
     d_v, dh_v = dense.bwd(params.v, h, merge_axes(dv, 2))
     d_k, dh_k = dense.bwd(params.k, h, merge_axes(dk, 2))
     d_q, dh_q = dense.bwd(params.q, h, merge_axes(dq, 2))
     dn = _unentered(dh_q + dh_k + dh_v, o)  # (13): h feeds the queries, the keys and the values
-    d_norm1, dx = norm_of(params.norm1).bwd(params.norm1, res.norm1, dn, eps=eps)
+    d_norm1, dx = norm_of(params.norm1).bwd(params.norm1, res_norm1, dn, eps=eps)
     dx = dx1 + dx  # (14): x feeds the attention and the stream
     return Block(d_norm1, d_q, d_k, d_v, d_out, d_norm2, d_mlp), dx
 
@@ -180,8 +184,9 @@ def value_and_grad(
 
     It is that of `models.gpt.value_and_grad` on one device for all of them. With order="balanced" both are in
     the order of `sequence.balanced`. Without `split_vocabulary` each device along `model` has all rows of the
-    table and all logits, so that their number need not divide. `layout` is that of one block, in parts over
-    `data`. `dtype` is that of the activations, None for the params'; `dcost` the cotangent of the mean.
+    table and all logits, so that their number need not divide. `layout` is what the function of that
+    name has for params in parts over `data`. `dtype` is that of the activations, None for the params';
+    `dcost` the cotangent of the mean.
     """
     ids, targets = batch
     _check_model(data, model, split_norms, split_vocabulary, layout)
@@ -196,23 +201,25 @@ def value_and_grad(
     axes.check("parallel.gpt", data, "data")
     times = _times(ids.shape[1], o)
 
-    x, res_embedding = tensor.embedding.fwd(params.embedding, ids, axis=rows)
+    over = None if layout is None else data
+    dims = _all_whole(params) if layout is None else layout
+    outer_dims = dims._replace(blocks=None)
+    outer = fsdp.gather(params._replace(blocks=None), outer_dims, axis=over)
+
+    x, res_embedding = tensor.embedding.fwd(outer.embedding, ids, axis=rows)
     x = _own_times(x, o)
-    if params.positions is not None:
-        p, _ = embedding.fwd(params.positions, times)
+    if outer.positions is not None:
+        p, _ = embedding.fwd(outer.positions, times)
         x = x + jnp.broadcast_to(p[None], x.shape)
     x = x.astype(x.dtype if dtype is None else dtype)
 
-    def whole(block: Block) -> Block:
-        return block if layout is None else fsdp.gather(block, layout, axis=data)
-
     def layer(x: X, block: Block) -> tuple[X, Residuals]:
-        return fwd(whole(block), x, **static)
+        return fwd(fsdp.gather(block, dims.blocks, axis=over), x, **static)
 
     x, res_blocks = lax.scan(layer, x, params.blocks)
-    h, res_norm = norm_of(params.norm).fwd(params.norm, x, eps=eps)
+    h, res_norm = norm_of(outer.norm).fwd(outer.norm, x, eps=eps)
     h = _entered(h, o) if split_vocabulary else h
-    head = head_of(params)
+    head = head_of(outer)
     logits, _ = dense.fwd(head, h)
     losses, res_loss = tensor.softmax_cross_entropy.fwd(logits, targets, axis=rows, ignore_label=ignore_label)
 
@@ -230,26 +237,25 @@ def value_and_grad(
     dlogits = (share * dlogits.astype(wide)).astype(dlogits.dtype)
     d_head, dh = dense.bwd(head, h, dlogits)
     dh = _unentered(dh, o) if split_vocabulary else dh
-    d_norm, dx = norm_of(params.norm).bwd(params.norm, res_norm, dh, eps=eps)
+    d_norm, dx = norm_of(outer.norm).bwd(outer.norm, res_norm, dh, eps=eps)
 
     def layer_bwd(dy: X, given: tuple[Block, Residuals]) -> tuple[X, Block]:
         block, res = given
-        d_block, dx = bwd(whole(block), res, dy, **static)
-        return dx, d_block if layout is None else fsdp.scatter(d_block, layout, axis=data)
+        d_block, dx = bwd(fsdp.gather(block, dims.blocks, axis=over), res, dy, **static)
+        return dx, fsdp.scatter(d_block, dims.blocks, axis=over)
 
     dx, d_blocks = lax.scan(layer_bwd, dx, (params.blocks, res_blocks), reverse=True)
-    dx = dx.astype(params.embedding.table.dtype)
+    dx = dx.astype(outer.embedding.table.dtype)
     d_positions = None
-    if params.positions is not None:
-        d_positions = embedding.bwd(params.positions, times, jnp.sum(dx, 0))
-    d_embedding = tensor.embedding.bwd(params.embedding, res_embedding, _all_times(dx, o), axis=rows)
-    if params.head is None:  # the table feeds the first layer and the logits
+    if outer.positions is not None:
+        d_positions = embedding.bwd(outer.positions, times, jnp.sum(dx, 0))
+    d_embedding = tensor.embedding.bwd(outer.embedding, res_embedding, _all_times(dx, o), axis=rows)
+    if outer.head is None:  # the table feeds the first layer and the logits
         d_embedding, d_head = embedding.Params(d_embedding.table + d_head.w.T), None
     grads = Params(d_embedding, d_positions, d_blocks, d_norm, d_head)
-    if layout is None:
-        return total / count, _summed(grads, shards, o)
-    rest = _summed(grads._replace(blocks=None), shards, o)  # those of the blocks are summed over `data`
-    return total / count, rest._replace(blocks=_summed(d_blocks, axes.names(sequence), o))
+    around = fsdp.scatter(grads._replace(blocks=None), outer_dims, axis=over)
+    missing = shards if over is None else axes.names(sequence)  # what is in parts is summed over `data`
+    return total / count, _summed(around._replace(blocks=d_blocks), missing, o)
 
 
 def specs(
@@ -291,6 +297,18 @@ def specs(
     return Params(embedding.Params(table), whole(params.positions), of_blocks, whole(params.norm), head)
 
 
+def layout(params: Params, size: int) -> Params:
+    """That of `fsdp`, for `params` in parts over so many devices; of the blocks it is that of one."""
+    of_block = jax.eval_shape(lambda blocks: jax.tree.map(lambda w: w[0], blocks), params.blocks)
+    return fsdp.layout(params._replace(blocks=of_block), size)
+
+
+def layout_specs(layout: Params, axis: str) -> Any:
+    """How params in parts lie on the mesh, for `jax.shard_map`."""
+    blocks = fsdp.specs(layout.blocks, axis, stacked=True)
+    return fsdp.specs(layout._replace(blocks=None), axis)._replace(blocks=blocks)
+
+
 def _attended(params: Block, h: X, o: _Options) -> tuple[Float[Array, "B T H D"], sequence.Residuals]:
     """(3) and (4)."""
     heads = o.heads // axes.size(o.model)
@@ -314,12 +332,14 @@ def _attended_bwd(res: Residuals, d: Float[Array, "B T C"], o: _Options) -> tupl
     return dq, dk, dv
 
 
-def _mlp_bwd(params: Block, res: Residuals, dy: X, o: _Options) -> tuple[Any, X]:
+def _mlp_bwd(
+    params: Block, m: X, hidden: tuple[Float[Array, "B T F"], ...], dy: X, o: _Options
+) -> tuple[Any, X]:
     """(8) and (9)."""
-    f, g = _activation(params, o), _entered(res.m, o)
-    a, saved = f.fwd(res.hidden[0])
+    f, g = _activation(params, o), _entered(m, o)
+    a, saved = f.fwd(hidden[0])
     if isinstance(params.mlp, gated_mlp.Params):
-        u = res.hidden[1]
+        u = hidden[1]
         d_down, da = _left_bwd(params.mlp.down, a * u, dy, o)
         d_up, dg_up = dense.bwd(params.mlp.up, g, a * da)
         d_gate, dg_gate = dense.bwd(params.mlp.gate, g, f.bwd(saved, u * da))
@@ -379,6 +399,11 @@ def _summed(grads: Any, shards: tuple[str, ...], o: _Options) -> Any:
     return split._replace(blocks=of_blocks, norm=norm, positions=positions)
 
 
+def _all_whole(params: Params) -> Params:
+    """The layout of params of which no leaf is in parts."""
+    return jax.tree.map(lambda _: None, params)
+
+
 def _times(count: int, o: _Options) -> Int[Array, "T"]:
     """The times of the stream that this device has."""
     times = sequence.times(count, axis=o.sequence, order=o.order)
@@ -409,7 +434,7 @@ def _check_model(
 ) -> None:
     op = "parallel.gpt"
     if layout is not None and (data is None or model is not None):
-        raise ValueError(f"{op}: data was {data!r} and model {model!r}; with a layout the blocks are in "
+        raise ValueError(f"{op}: data was {data!r} and model {model!r}; with a layout the params are in "
                          "parts over data, expected its name and no model")  # fmt: skip
     if model is not None and split_norms and not split_vocabulary:
         raise ValueError(f"{op}: split_vocabulary was False; expected True with split_norms, whose head "

@@ -67,7 +67,12 @@ class Settings(common.Settings):
     @property
     def splits(self) -> tuple[str, ...]:
         """None with a batch norm, whose statistics are of all examples."""
-        return super().splits if self.norm == "none" else ()
+        return () if self.in_the_way else super().splits
+
+    @property
+    def in_the_way(self) -> tuple[str, ...]:
+        """The norm, if it is one."""
+        return () if self.norm == "none" else ("norm",)
 
 
 def load(settings: Settings) -> Dataset:

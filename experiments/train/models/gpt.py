@@ -104,7 +104,12 @@ class Settings(corpus.Settings):
     @property
     def splits(self) -> tuple[str, ...]:
         """The decoder over a mesh has no dropout, and keeps what it keeps."""
-        return ("data",) if self.dropout or self.keep != "matmuls" else ("data", "fsdp", "tensor")
+        return ("data",) if self.in_the_way else ("data", "fsdp", "tensor")
+
+    @property
+    def in_the_way(self) -> tuple[str, ...]:
+        """What it has not."""
+        return tuple(name for name, of in (("dropout", 0), ("keep", "matmuls")) if getattr(self, name) != of)
 
 
 def load(settings: Settings) -> corpus.Dataset:

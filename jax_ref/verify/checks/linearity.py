@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from jax_ref.verify.comparison import allowances, tolerance
 from jax_ref.verify.comparison.compare import Compared, Seen
+from jax_ref.verify.comparison.nearby_runs import NearbyRuns
 from jax_ref.verify.comparison.sides import Sides
 from jax_ref.verify.findings import IMPRECISE, Finding
 from jax_ref.verify.trees import float64, floats
@@ -30,7 +31,8 @@ ROOM = 0.01
 def violations(sides: Sides, seen: Seen, rng: np.random.Generator) -> list[Finding]:
     """What is not linear at a point where both sides were compared, each leaf once."""
     findings: dict[str, Finding] = {}
-    point, found = seen.point, {path: _with_its_error(seen, path) for path in seen.cotangents}
+    point, runs = seen.point, NearbyRuns(sides, seen.point, rng)
+    found = {path: _with_its_error(seen, path) for path in seen.cotangents}
 
     def drawn() -> PyTree:
         return _map(
@@ -46,7 +48,7 @@ def violations(sides: Sides, seen: Seen, rng: np.random.Generator) -> list[Findi
         def over(c: Compared) -> bool:
             return off > times * max(_allowed(c, result[path]) for result in results)
 
-        return over(found[path]) and over(allowances.of_arguments(sides, point, rng, path, found[path]))
+        return over(found[path]) and over(allowances.of_arguments(runs, path, found[path]))
 
     first, second = drawn(), drawn()
     base, other = cotangents(first), cotangents(second)

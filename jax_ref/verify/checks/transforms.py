@@ -37,7 +37,7 @@ def violations(
 
     with x64_for((point.args, point.d_output)):
         on_device = jax.tree.map(jnp.asarray, (point.args, point.d_output))
-        stacked = jax.tree.map(_stack, *[(s.point.args, s.point.d_output) for s in several])
+        stacked = jax.tree.map(stack, *[(s.point.args, s.point.d_output) for s in several])
         tried("called twice", "at a second call", lambda: _repeated(session, point), lambda: sides.own(point))
         if not findings:
             tried(
@@ -97,7 +97,7 @@ def _eagerly(session: Session, seen: Seen, on_device: Any, allowed: Callable[...
 def _mapped(
     session: Session, several: Sequence[Seen], stacked: Any, allowed: Callable[..., float]
 ) -> list[Finding]:
-    findings, mapped = [], session.sides.by_hand_mapped(*stacked)[1]
+    findings, mapped = [], session.sides.mapped(stacked)(*stacked)[1]
     for i, seen in enumerate(several):
         row = {path: np.asarray(values)[i] for path, values in mapped.items()}
         single = session.sides.manual(seen.point)[1]
@@ -140,6 +140,6 @@ def _traces_the_same(session: Session, point: Point) -> bool:
     return str(one) == str(other) and all(_same(a, b) for a, b in constants)
 
 
-def _stack(*leaves: Any) -> Any:
+def stack(*leaves: Any) -> Any:
     """One array of several; NumPy's where it can, as it compiles nothing."""
     return np.stack(leaves) if isinstance(leaves[0], np.ndarray) else jnp.stack(leaves)

@@ -14,6 +14,7 @@ from jaxtyping import DTypeLike
 
 from jax_ref.verify.comparison import allowances, kinks, shrinking, smoothness, ties, tolerance
 from jax_ref.verify.comparison.compare import Compared, Key, Seen, compare
+from jax_ref.verify.comparison.nearby_runs import NearbyRuns
 from jax_ref.verify.comparison.sides import Sides
 from jax_ref.verify.findings import Finding
 from jax_ref.verify.points.ladder import AT_KINKS
@@ -47,29 +48,31 @@ class Evaluation(NamedTuple):
 def evaluate(session: Session, point: Point) -> Evaluation:
     """Compare both sides at a point; a cotangent counts as right at kinks, unless autodiff's is asked for."""
     sides, rng = session.sides, session.rng
-    wider, rounded = _wider_point(session, point), frozenset()
+    wider, rounded = wider_point(session, point), frozenset()
 
     def looked_at(point: Point, digits: DTypeLike) -> Found:
         return _without_overflow(point, compare(sides, point, digits))
 
     before, finer = looked_at(point, np.float64), looked_at(wider, np.float32) if wider else {}
     tied = _ties(session, point, before | finer)
+    runs = NearbyRuns(sides, point, rng, session.workers)
     found, finer = _at_ties(before, tied), _at_ties(finer, tied)
     if wider and finer.keys() == found.keys():
-        finer = allowances.added(sides, wider, rng, finer)
+        around = NearbyRuns(sides, wider, rng, session.workers, runs)
+        finer = allowances.added(around, finer)
         if any(c.wrong for c in finer.values()):  # its own digits tell better what it is instead
-            finest = allowances.added(sides, wider, rng, _at_ties(looked_at(wider, np.float64), tied))
+            finest = allowances.added(around, _at_ties(looked_at(wider, np.float64), tied))
             finer |= {key: finest[key] for key, c in finer.items() if c.wrong}
         finer, excused, undecided = _at_kinks(session, wider, finer)
         found = _as_right(found, excused)
         right = {key: c for key, c in found.items() if not finer[key].wrong}
-        found = found | allowances.for_digits(sides, point, rng, right)
+        found = found | allowances.for_digits(runs, right)
     else:
         wider, short = None, _as_short(sides, found)
-        found, excused, undecided = _at_kinks(session, point, allowances.added(sides, point, rng, found))
+        found, excused, undecided = _at_kinks(session, point, allowances.added(runs, found))
         rounded = shrinking.rounded(sides, point, rng, found)
         short = {key: c for key, c in _as_right(short, excused).items() if not found[key].wrong}
-        short = allowances.for_digits(sides, point, rng, short)
+        short = allowances.for_digits(runs, short)
         found, rounded = found | short, rounded | {key for key, c in short.items() if c.wrong}
     found, finer = (_as_asked(each, session.options.rtol) for each in (found, finer))
     outputs, seen = (_seen(part, point, found, wider, finer, rounded) for part in ("output", "cotangent"))
@@ -121,7 +124,7 @@ def _seen(
     return Seen(point, of_part(found), again, frozenset(key.path for key in rounded if key.part == part))
 
 
-def _wider_point(session: Session, point: Point) -> Point | None:
+def wider_point(session: Session, point: Point) -> Point | None:
     """The same in the finest dtype that both sides have, if it is finer than the coarsest of the point."""
     resolution = session.sides.reference.resolution
     coarsest = max(float(jnp.finfo(x.dtype).eps) for x in floats((point.args, point.d_output)))

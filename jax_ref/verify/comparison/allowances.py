@@ -13,17 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_ref.verify.comparison import rounding, tolerance
-from jax_ref.verify.comparison.compare import Compared, Key, by_key, d_output_and_largest
-from jax_ref.verify.comparison.sides import Sides
-from jax_ref.verify.points import inputs
+from jax_ref.verify.comparison.compare import Compared, Key, d_output_and_largest
+from jax_ref.verify.comparison.nearby_runs import FURTHER, NearbyRuns
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.trees import float64, floats, is_floating, is_floating_dtype
-
-NEIGHBOURS = 3
-"""Points one unit in the last place away, at which autodiff's own error is measured too."""
-
-FURTHER = 8
-"""Units in the last place of a second step, by which what is smooth moves as many times as far."""
 
 JUMP = 1e-6
 """The least move of an entry, as a share of the largest, that may be a tie that is broken."""
@@ -32,52 +25,53 @@ MISTAKE = 1e-3
 """The share of a norm, or of the cotangent's of the output, that float64 does not lose by rounding."""
 
 Found = dict[Key, Compared]
-Measure = Callable[[Sides, Point, np.random.Generator, Found], Found]
+Measure = Callable[[NearbyRuns, Found], Found]
 
 
-def added(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:
+def added(runs: NearbyRuns, found: Found) -> Found:
     """What was found, with allowances until nothing is wrong, or there are no more."""
     for measure in MEASURES:
         doubtful = {key: c for key, c in found.items() if c.wrong}
         if not doubtful:
             break
-        found = found | measure(sides, point, rng, doubtful)
+        if measure != MEASURES[0] and not all(_is_mistake(runs, c) for c in doubtful.values()):
+            runs.ahead()
+        found = found | measure(runs, doubtful)
     return found
 
 
-def all_added(sides: Sides, point: Point, rng: np.random.Generator, path: str, c: Compared) -> Compared:
+def all_added(runs: NearbyRuns, path: str, c: Compared) -> Compared:
     """One cotangent with all allowances, whether it is wrong or not."""
     key = Key("cotangent", path)
     for measure in MEASURES:
-        c = measure(sides, point, rng, {key: c})[key]
+        c = measure(runs, {key: c})[key]
     return c
 
 
-def of_arguments(sides: Sides, point: Point, rng: np.random.Generator, path: str, c: Compared) -> Compared:
+def of_arguments(runs: NearbyRuns, path: str, c: Compared) -> Compared:
     """One cotangent with the cheapest allowance, whether it is wrong or not."""
     key = Key("cotangent", path)
-    return _of_arguments(sides, point, rng, {key: c})[key]
+    return _of_arguments(runs, {key: c})[key]
 
 
-def of_transforms(sides: Sides, point: Point, rng: np.random.Generator, path: str, c: Compared) -> Compared:
+def of_transforms(runs: NearbyRuns, path: str, c: Compared) -> Compared:
     """One cotangent with all allowances, and what a unit in the last place does to the hand-written side."""
-    near = [sides.manual(p)[1][path] for p in _near(point, rng)]
-    moved = max(tolerance.distance(x, c.actual) for x in near)
-    return _wider(all_added(sides, point, rng, path, c), moved)
+    moved = max(tolerance.distance(x, c.actual) for x in runs.by_hand(path))
+    return _wider(all_added(runs, path, c), moved)
 
 
-def for_digits(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:
+def for_digits(runs: NearbyRuns, found: Found) -> Found:
     """Allowances for what is right in a finer dtype, so that only its digits are asked about.
 
     What is shorter than float32 is allowed the largest of them, not their sum: a unit in the last place of so
     few digits is no small change of the arguments, and several of them are much of the norm.
     """
     few = {key: c._replace(bound=_of_result(c)) for key, c in short(found).items() if c.finite}
-    found = added(sides, point, rng, {key: c for key, c in found.items() if key not in few}) | few
+    found = added(runs, {key: c for key, c in found.items() if key not in few}) | few
     for measure in (_of_autodiff, _of_steps_once):
         doubtful = {key: c for key, c in few.items() if found[key].wrong}
         if doubtful:
-            allowed = measure(sides, point, rng, {key: c._replace(bound=0.0) for key, c in doubtful.items()})
+            allowed = measure(runs, {key: c._replace(bound=0.0) for key, c in doubtful.items()})
             found |= {key: c._replace(bound=max(c.bound, found[key].bound)) for key, c in allowed.items()}
     return found
 
@@ -92,19 +86,11 @@ def _of_result(c: Compared) -> float:
     return c.bound - (tolerance.ULPS - 1) * float(jnp.finfo(c.dtype).eps) * tolerance.size(c.exact)
 
 
-def _near(point: Point, rng: np.random.Generator) -> list[Point]:
-    return [point._replace(args=inputs.nearby(point.args, rng)) for _ in range(NEIGHBOURS)]
-
-
-def _of_arguments(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:
+def _of_arguments(runs: NearbyRuns, found: Found) -> Found:
     """Twice as far as the oracle moves with the arguments, as does every computation that rounds.
 
     A tie that is broken is no rounding: there it moves as far with one unit as with several.
     """
-    moves = []
-    for seed in rng.integers(2**31, size=NEIGHBOURS):
-        args = (inputs.nearby(point.args, np.random.default_rng(seed), units) for units in (1, FURTHER))
-        moves.append([by_key(sides.exact(point._replace(args=a))) for a in args])
 
     def smooth(c: Compared, one: Any, several: Any) -> float:
         near = np.where(c.corrected, c.exact, float64(one))
@@ -115,12 +101,12 @@ def _of_arguments(sides: Sides, point: Point, rng: np.random.Generator, found: F
         return tolerance.distance(np.where(jumps, c.exact, near), c.exact)
 
     return {
-        key: _wider(c, 2 * max(smooth(c, one[key], several[key]) for one, several in moves))
+        key: _wider(c, 2 * max(smooth(c, one[key], several[key]) for one, several in runs.oracle_moved))
         for key, c in found.items()
     }
 
 
-def _of_autodiff(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:
+def _of_autodiff(runs: NearbyRuns, found: Found) -> Found:
     """Twice as far as autodiff in the dtypes of the point is from the oracle, there and nearby.
 
     Where autodiff is not finite it says nothing of how far a finite result may be. A result that is not
@@ -128,11 +114,10 @@ def _of_autodiff(sides: Sides, point: Point, rng: np.random.Generator, found: Fo
     """
     if all(c.dtype == np.float64 for c in found.values()):
         return found
-    near = [point, *_near(point, rng)]
-    pairs = [(by_key(sides.own(p)), by_key(sides.exact(p))) for p in near]
+    pairs = runs.by_autodiff
     own, exact = pairs[0]
     neither = {key: ~np.isfinite(c.actual) & ~np.isfinite(float64(own[key])) for key, c in found.items()}
-    outside = _is_outside(point, own, exact) or any(
+    outside = _is_outside(runs.point, own, exact) or any(
         np.any(both & np.isfinite(found[key].exact)) for key, both in neither.items() if key.part == "output"
     )
     measured = {}
@@ -162,38 +147,36 @@ def _stray(c: Compared, own: Any, exact: Any) -> float:
     return tolerance.distance(own, np.where(c.corrected, own, exact))
 
 
-def _of_steps(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:
+def _of_steps(runs: NearbyRuns, found: Found) -> Found:
     """What rounding of the steps may do, several times over: another program rounds elsewhere.
 
     To measure it compiles a program for each shape. What no rounding does is wrong without that.
     """
-    doubtful = {key: c for key, c in found.items() if not _is_mistake(point, c)}
-    return found | rounding.allowed_for(sides.reference, point, rng, doubtful) if doubtful else found
+    doubtful = {key: c for key, c in found.items() if not _is_mistake(runs, c)}
+    return found | rounding.allowed_for(runs.errors, doubtful) if doubtful else found
 
 
-def _is_mistake(point: Point, c: Compared) -> bool:
+def _is_mistake(runs: NearbyRuns, c: Compared) -> bool:
     """Whether it is off by more than rounding in float64 may come to near an example's own values."""
-    near = point.given or point.name == "moved"
-    wide = all(x.dtype == np.float64 for x in floats((point.args, point.d_output)))
-    large = max(tolerance.size(c.exact), tolerance.size(d_output_and_largest(point)[0]))
-    return near and wide and c.error > MISTAKE * large
+    near = runs.point.given or runs.point.name == "moved"
+    large = max(tolerance.size(c.exact), tolerance.size(d_output_and_largest(runs.point)[0]))
+    return near and not runs.errors.narrow and c.error > MISTAKE * large
 
 
-def _of_compilation(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:
+def _of_compilation(runs: NearbyRuns, found: Found) -> Found:
     """Twice as far as the oracle is from itself as another program: no errors in its steps show that.
 
     A compiler that computes a value again in two places may round it in two ways, a product that is added to
     something being rounded or not; then what cancels in every other program does not.
     """
-    wide = {key: c for key, c in found.items() if c.dtype == np.float64 and not _is_mistake(point, c)}
-    if not wide or sides.reference.resolution.own:
+    wide = {key: c for key, c in found.items() if c.dtype == np.float64 and not _is_mistake(runs, c)}
+    if not wide or runs.sides.reference.resolution.own:
         return found
-    other = by_key(sides.otherwise(point))
-    return found | {key: _wider(c, 2 * c.away(other[key])) for key, c in wide.items()}
+    return found | {key: _wider(c, 2 * c.away(runs.oracle_otherwise[key])) for key, c in wide.items()}
 
 
-def _of_steps_once(sides: Sides, point: Point, rng: np.random.Generator, found: Found) -> Found:
-    return rounding.allowed_for(sides.reference, point, rng, found, rounding.ONCE)
+def _of_steps_once(runs: NearbyRuns, found: Found) -> Found:
+    return rounding.allowed_for(runs.errors, found, rounding.ONCE)
 
 
 def _wider(c: Compared, by: float) -> Compared:

@@ -8,6 +8,7 @@ and Computers in Simulation 35, 233-261.)
 """
 
 import functools
+from concurrent.futures import Executor
 from typing import Any
 
 import jax
@@ -44,23 +45,63 @@ EXACT = frozenset(_EXACT.split())
 """Primitives that do not round; an error in them would break ties."""
 
 
-def allowed_for(
-    reference: Reference,
-    point: Point,
-    rng: np.random.Generator,
-    found: dict[Key, Compared],
-    margin: float = MARGIN,
-) -> dict[Key, Compared]:
-    """What was found, with bounds widened by what rounding may do at this point.
+class Errors:
+    """The leaves of the oracle at a point with errors in its steps, a few draws of them, each run once."""
+
+    def __init__(self, reference: Reference, point: Point, rng: np.random.Generator):
+        self.reference, self.point, self.rng = reference, point, rng
+        self.in_own_dtypes = functools.cache(self._in_own_dtypes)
+
+    def ahead(self, workers: Executor) -> None:
+        """Let the workers compile what is run for `allowed_for`."""
+        if self.reference.resolution.own:
+            return
+        given, seed = (self.point.args, self.point.d_output), np.int64(0)
+        if self.narrow:
+            with x64_for(given):
+                _with_own_errors(self.reference).ahead(workers, *given, MARGIN / 2, seed)
+        else:
+            with wide():
+                _with_errors(self.reference).ahead(workers, *widened(given), self.size, seed)
+
+    @property
+    def narrow(self) -> bool:
+        """Whether something of the point has fewer digits than float64."""
+        return any(leaf.dtype != np.float64 for leaf in floats((self.point.args, self.point.d_output)))
+
+    @functools.cached_property
+    def in_float64(self) -> list[dict[Key, Any]]:
+        """With errors of one size in float64."""
+        with wide():
+            args, d_output = widened((self.point.args, self.point.d_output))
+            run = _with_errors(self.reference)
+            return [by_key(run(args, d_output, self.size, seed)) for seed in self._seeds()]
+
+    @property
+    def size(self) -> float:
+        """That of the errors in float64."""
+        return self.reference.resolution.eps**SIZE
+
+    def _in_own_dtypes(self, units: float) -> list[dict[Key, Any]]:
+        """With errors of so many units of each step's own dtype."""
+        with x64_for((self.point.args, self.point.d_output)):
+            run = _with_own_errors(self.reference)
+            return [by_key(run(self.point.args, self.point.d_output, units, seed)) for seed in self._seeds()]
+
+    def _seeds(self) -> np.ndarray:
+        return self.rng.integers(2**31, size=TRIES)
+
+
+def allowed_for(errors: Errors, found: dict[Key, Compared], margin: float = MARGIN) -> dict[Key, Compared]:
+    """What was found, with bounds widened by what rounding may do at the point of the errors.
 
     With errors, a reference that draws random numbers in float64 would draw others: there nothing is allowed.
     """
-    if reference.resolution.own:
+    if errors.reference.resolution.own:
         return found
-    narrow = any(leaf.dtype != np.float64 for leaf in floats((point.args, point.d_output)))
-    measure = _in_own_dtypes if narrow else _in_float64
+    measure = _in_own_dtypes if errors.narrow else _in_float64
     try:
-        far = measure(reference, point, rng, found, margin)
+        far = measure(errors, found, margin)
     except Exception:  # a program with parts that cannot be run one by one
         return found
     return {
@@ -69,43 +110,25 @@ def allowed_for(
     }
 
 
-def _in_float64(
-    reference: Reference, point: Point, rng: np.random.Generator, found: dict[Key, Compared], margin: float
-) -> dict[Key, float]:
+def _in_float64(errors: Errors, found: dict[Key, Compared], margin: float) -> dict[Key, float]:
     """As much of how far each leaf strayed as rounding is smaller than the errors."""
-    step = reference.resolution.eps**SIZE
-    strayed = _strayed(reference, point, rng, step, found)
     return {
-        key: margin * strayed[key] * float(jnp.finfo(c.dtype).eps) / 2 / step
+        key: margin * max(c.away(s[key]) for s in errors.in_float64) * _unit(c) / 2 / errors.size
         for key, c in found.items()
         if is_floating_dtype(c.dtype)
     }
 
 
-def _in_own_dtypes(
-    reference: Reference, point: Point, rng: np.random.Generator, found: dict[Key, Compared], margin: float
-) -> dict[Key, float]:
+def _unit(c: Compared) -> float:
+    return float(jnp.finfo(c.dtype).eps)
+
+
+def _in_own_dtypes(errors: Errors, found: dict[Key, Compared], margin: float) -> dict[Key, float]:
     """How far each leaf strays with errors as large as the rounding of each step's own dtype, times `margin`.
 
     So what a step has in more digits than the leaf, or in fewer, has its own rounding.
     """
-    with x64_for((point.args, point.d_output)):
-        seeds = rng.integers(2**31, size=TRIES)
-        strayed = [
-            by_key(_with_own_errors(reference)(point.args, point.d_output, margin / 2, seed))
-            for seed in seeds
-        ]
-    return {key: max(c.away(s[key]) for s in strayed) for key, c in found.items()}
-
-
-def _strayed(
-    reference: Reference, point: Point, rng: np.random.Generator, step: float, found: dict[Key, Compared]
-) -> dict[Key, float]:
-    """How far each leaf strays in float64 with errors of `step`, at the most of a few draws of them."""
-    with wide():
-        args, d_output = widened((point.args, point.d_output))
-        seeds = rng.integers(2**31, size=TRIES)
-        strayed = [by_key(_with_errors(reference)(args, d_output, step, seed)) for seed in seeds]
+    strayed = errors.in_own_dtypes(margin / 2)
     return {key: max(c.away(s[key]) for s in strayed) for key, c in found.items()}
 
 
@@ -114,8 +137,7 @@ def _with_errors(reference: Reference) -> Any:
     def with_errors(args: tuple[PyTree, ...], d_output: PyTree, size: jax.Array, seed: jax.Array) -> Any:
         plain = opened(reference.differentiated, args, d_output)
         sizes = [v.aval.size for step in plain.steps if _rounds(step) for v in step.equation.outvars]
-        # all at once: to compile a random number generator for every step takes far longer than the rest
-        errors = 1 + size * jax.random.uniform(jax.random.key(seed), (sum(sizes),), jnp.float64, -1, 1)
+        errors = 1 + size * _uniform(seed, sum(sizes)).astype(jnp.float64)
         starts = iter(np.cumsum([0, *sizes]).tolist())
 
         def rounded(step: Step, inputs: list[Any], outputs: list[Any]) -> list[Any]:
@@ -132,7 +154,7 @@ def _with_own_errors(reference: Reference) -> Any:
         plain = opened(reference.differentiated, args, d_output)
         rounds = [step for step in plain.steps if _rounds(step) or _shortens(step)]
         sizes = [v.aval.size for step in rounds for v in step.equation.outvars]
-        errors = units * jax.random.uniform(jax.random.key(seed), (sum(sizes),), jnp.float32, -1, 1)
+        errors = units * _uniform(seed, sum(sizes))
         starts = iter(np.cumsum([0, *sizes]).tolist())
 
         def off(x: Any, start: int) -> Any:
@@ -148,6 +170,14 @@ def _with_own_errors(reference: Reference) -> Any:
         return run(plain, jax.tree.leaves((args, d_output)), rounded)
 
     return seldom(with_errors)
+
+
+def _uniform(seed: jax.Array, count: int) -> jax.Array:
+    """Errors for all of the steps at once: a random number generator for each would be compiled far longer.
+
+    Of the backend's own generator, which takes a quarter of the time of JAX's, by far the most of a run.
+    """
+    return jax.random.uniform(jax.random.key(seed, impl="rbg"), (count,), jnp.float32, -1, 1)
 
 
 def _shortens(step: Step) -> bool:

@@ -1,18 +1,20 @@
 """The two sides of a comparison, compiled: the hand-written gradient, and autodiff of the reference."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import DTypeLike, PyTree
 
 from jax_ref.verify.comparison import resolution
 from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.oracle import wide, x64_for
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.program.compiled import is_small, otherwise_compiled, soon_compiled
+from jax_ref.verify.program.compiled import Program, Seldom, is_small, otherwise
 from jax_ref.verify.program.raised import message, own_line
 from jax_ref.verify.structure import match
 from jax_ref.verify.subject import Subject
@@ -22,17 +24,26 @@ Gradient = tuple[PyTree, dict[str, Any]]
 """The output, and the cotangents of the floating leaves by path."""
 
 
-class Programs(NamedTuple):
-    """A jitted function of `(args, d_output)`: as a user's own is, soon compiled, and that in another way."""
+SHAPES = np.float32
+"""The digits from which on a program is soon compiled that is run for its shapes, as of another batch."""
 
-    optimized: Callable[..., Any]
-    soon: Callable[..., Any]
-    otherwise: Callable[..., Any]
+
+class Programs(NamedTuple):
+    """A jitted function of `(args, d_output)`: as a user's own is, soon compiled, and in yet another way."""
+
+    optimized: Program
+    soon: Seldom
+    otherwise: Program
 
     def __call__(self, args: tuple[PyTree, ...], d_output: PyTree) -> Any:
-        """The soon compiled one at a small point in float64: in a narrow dtype the user's rounding counts."""
-        wide = all(x.dtype == np.float64 for x in floats((args, d_output)))
-        return (self.soon if wide and is_small((args, d_output)) else self.optimized)(args, d_output)
+        """The result for arguments of these shapes and dtypes."""
+        return self.at(args, d_output)(args, d_output)
+
+    def at(self, args: tuple[PyTree, ...], d_output: PyTree, digits: DTypeLike = np.float64) -> Program:
+        """The soon compiled one where all have so many digits: with fewer the user's rounding counts."""
+        least = jnp.finfo(digits).bits
+        wide = all(jnp.finfo(x.dtype).bits >= least for x in floats((args, d_output)))
+        return self.soon.at((args, d_output)) if wide else self.optimized
 
 
 class Sides(NamedTuple):
@@ -53,7 +64,11 @@ class Sides(NamedTuple):
         if self.finest(point) == np.float64 and self._joined(point):
             return self._both(point)[0]
         with x64_for((point.args, point.d_output)):
-            return self.by_hand(point.args, point.d_output)
+            return self._by_hand_at(point)(point.args, point.d_output)
+
+    def mapped(self, stacked: tuple[Any, Any]) -> Program:
+        """The program of the hand-written side for several points at once, stacked."""
+        return self.by_hand_mapped.at(*stacked, SHAPES)
 
     def exact(self, point: Point) -> Gradient:
         """The oracle: in float64, but in the point's own dtypes where it draws random numbers."""
@@ -76,6 +91,36 @@ class Sides(NamedTuple):
         with x64_for((point.args, point.d_output)):
             return self.by_autodiff(point.args, point.d_output)
 
+    def ahead(self, workers: Executor, point: Point) -> None:
+        """Let the workers compile what `manual` and `exact` run at points of such shapes and dtypes."""
+        for context, program, given in self._programs(point):
+            with context:
+                program.ahead(workers, *given)
+
+    def own_ahead(self, workers: Executor, point: Point) -> None:
+        """The same of what `own` runs."""
+        given = point.args, point.d_output
+        with x64_for(given):
+            self.by_autodiff.at(*given).ahead(workers, *given)
+
+    def is_new(self, point: Point) -> bool:
+        """Whether something of that is not compiled yet."""
+        for context, program, given in self._programs(point):
+            with context:
+                if program.is_new(*given):
+                    return True
+        return False
+
+    def _programs(self, point: Point) -> Iterator[tuple[Any, Program, tuple[Any, Any]]]:
+        """Those of `manual` and `exact`, each with its context and arguments."""
+        given, joined = (point.args, point.d_output), self._joined(point)
+        if not (joined and self.finest(point) == np.float64):
+            yield x64_for(given), self._by_hand_at(point), given
+        if self.reference.resolution.own:
+            yield x64_for(given), self.by_autodiff.at(*given), given
+        else:
+            yield wide(), (self.both if joined else self.by_autodiff).at(*widened(given)), widened(given)
+
     def digits(self, point: Point) -> np.dtype | None:
         """The coarsest dtype that the hand-written side has for arguments in float64; None if it has none."""
         with wide():
@@ -85,6 +130,10 @@ class Sides(NamedTuple):
         """The dtype of the floating leaves of a point, if it is one."""
         dtypes = {np.dtype(leaf.dtype) for leaf in floats((point.args, point.d_output))}
         return dtypes.pop() if len(dtypes) == 1 else None
+
+    def _by_hand_at(self, point: Point) -> Program:
+        digits = SHAPES if point.resized else np.float64
+        return self.by_hand.at(point.args, point.d_output, digits)
 
     def _joined(self, point: Point) -> bool:
         """Whether the program of both is run: it runs longer, which counts where the point is large."""
@@ -141,10 +190,9 @@ def _by_autodiff(reference: Reference, what: str) -> Programs:
 
 @functools.lru_cache(maxsize=32)
 def _both(by_hand: Programs, by_autodiff: Programs) -> Programs:
-    return _programs(
-        lambda args, d_output: (by_hand.optimized(args, d_output), by_autodiff.optimized(args, d_output))
-    )
+    hand, autodiff = by_hand.optimized.jitted, by_autodiff.optimized.jitted
+    return _programs(lambda args, d_output: (hand(args, d_output), autodiff(args, d_output)))
 
 
 def _programs(function: Callable[..., Any]) -> Programs:
-    return Programs(jax.jit(function), soon_compiled(function), otherwise_compiled(function))
+    return Programs(Program(function), Seldom(function), otherwise(function))

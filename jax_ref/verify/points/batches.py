@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jax_ref.verify.points.inputs import perturbed
-from jax_ref.verify.points.point import Point, cotangent
+from jax_ref.verify.points.point import BATCH, Point, cotangent
 from jax_ref.verify.trees import dtype_of, is_integer
 
 
@@ -36,7 +36,7 @@ def resized(
         if size == given:
             continue
         moved = at_size(args, batched, size, rng)
-        points.append(Point(f"a batch of {size}", moved, _cotangent(reference, moved, rng)))
+        points.append(Point(f"{BATCH}{size}", moved, _cotangent(reference, moved, rng)))
     return points
 
 

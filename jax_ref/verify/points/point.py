@@ -11,6 +11,9 @@ from jax_ref.verify.trees import is_floating
 EXAMPLE = "example"
 """The name of a point with an example's own values."""
 
+BATCH = "a batch of "
+"""The beginning of the names of its other batch sizes."""
+
 
 class Point(NamedTuple):
     """Arguments and a cotangent of the output, NumPy arrays in the dtypes of the example; and a name."""
@@ -23,7 +26,12 @@ class Point(NamedTuple):
     @property
     def given(self) -> bool:
         """Whether its values are an example's own, or rows of it, and not of the verifier's making."""
-        return self.name == EXAMPLE or self.name.startswith("a batch of")
+        return self.name == EXAMPLE or self.resized
+
+    @property
+    def resized(self) -> bool:
+        """Whether it is the example in another batch size."""
+        return self.name.startswith(BATCH)
 
 
 def cotangent(output: PyTree, rng: np.random.Generator) -> PyTree:

@@ -63,10 +63,13 @@ def test_two_processes_train_as_one(tmp_path):
 REFUSED = {
     "--processes 0": "--processes was 0; expected at least 1 and at most 65536.",
     "--processes 3": "--batch-size was 32; expected a number that divides by the 3 devices.",
-    "--processes 2 --split tensor": "--split tensor is not for mlp with these options: it can be data, fsdp.",
+    "--processes 2 --split tensor": "--split tensor is not for mlp: it can be data, fsdp.",
     "--processes 2 --split dta": "--split was 'dta'; did you mean 'data'? It can be data, fsdp, tensor.",
     "--model convnet --processes 2": (
-        "--split data is not for convnet with these options: it cannot be split at all."
+        "--split data is not for convnet with --norm batch_norm: it cannot be split at all."
+    ),
+    "--model gpt --processes 2 --split fsdp --dropout 0.1 --keep all": (
+        "--split fsdp is not for gpt with --dropout 0.1 and --keep all: it can be data."
     ),
     "--coordinator here --processes 2 --process-id 0": (
         "--coordinator was here; expected HOST:PORT of the first process."

@@ -95,8 +95,8 @@ def test_layers_have_the_gradient_of_one_device(n, layers, width, check_vma):
     close(f(put(params, specs, mesh(d=n)), x, dy), (y, *vjp(dy)), 1e-12)
 
 
-def test_layout_splits_the_longest_that_divides():
-    shapes = {"a": (6, 8), "b": (8, 12), "c": (8, 8), "d": (7,), "f": ()}
+def test_layout_splits_the_first_that_divides():
+    shapes = {"a": (6, 8), "b": (9, 12), "c": (8, 12), "d": (7,), "f": ()}
     shapes = {name: jnp.zeros(shape) for name, shape in shapes.items()} | {"e": None}
     assert fsdp.layout(shapes, 4) == {"a": 1, "b": 1, "c": 0, "d": None, "e": None, "f": None}
     assert fsdp.specs(fsdp.layout(shapes, 4), "d")["b"] == P(None, "d")
@@ -110,6 +110,7 @@ def test_gather_and_scatter_are_transposes(dtype):
         "a": rng.normal(size=(4, 3)),
         "b": rng.normal(size=(5, 8)).astype(dtype),
         "c": rng.normal(size=3),
+        "large": rng.normal(size=(63, 4, 65)),
     }
     whole = jax.tree.map(jnp.asarray, whole)
     layout = fsdp.layout(whole, 4)
@@ -144,6 +145,25 @@ def test_one_message_each_way_and_its_bytes():
     wanted = [("all-gather", LAYERS), ("all-gather", LAYERS), ("reduce-scatter", LAYERS)]
     assert sorted((c.kind, c.times) for c in found) == wanted
     assert {c.bytes for c in found} == {3 / 4 * 8 * numbers}
+
+
+def test_a_large_leaf_is_a_message_of_its_own():
+    whole = {"a": jnp.zeros((4, 3)), "b": jnp.zeros((3, 4)), "w": jnp.zeros((256, 64)), "z": jnp.zeros(4)}
+    assert whole["w"].nbytes == fsdp.ALONE
+    layout = fsdp.layout(whole, 4)
+    specs = fsdp.specs(layout, "d")
+
+    def there_and_back(x):
+        return fsdp.scatter(fsdp.gather(x, layout, axis="d"), layout, axis="d")
+
+    found = sent(compiled(on(mesh(d=4), there_and_back, (specs,), specs), put(whole, specs, mesh(d=4))))
+    sizes = [3 / 4 * 8 * (12 + 12 + 4), 3 / 4 * fsdp.ALONE]
+    assert [
+        sorted(c.bytes for c in found if c.kind == kind) for kind in ("all-gather", "reduce-scatter")
+    ] == [
+        sizes,
+        sizes,
+    ]
 
 
 def test_the_whole_params_are_not_kept():

@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec as P
 
 import jax_ref
 from manual_bp.models import gpt as one_device
-from manual_bp.parallel import fsdp, gpt, sequence
+from manual_bp.parallel import gpt, sequence
 from tests.parallel.meshes import compiled, copies, mesh, on, put, sent
 
 HEADS, WIDTH, HIDDEN, VOCABULARY = 4, 8, 12, 20
@@ -138,9 +138,9 @@ def test_a_table_that_each_device_has(form):
 
 
 def in_parts(params, **static):
-    """The gradient over four devices that have examples, and of each block's params a part."""
-    layout = fsdp.layout(jax.tree.map(lambda x: x[0], params.blocks), 4)
-    of = jax.tree.map(lambda _: P(), params)._replace(blocks=fsdp.specs(layout, "data", stacked=True))
+    """The gradient over four devices that have examples, and of each param a part."""
+    layout = gpt.layout(params, 4)
+    of = gpt.layout_specs(layout, "data")
     devices, examples = mesh(data=4), batch(examples=4)
 
     def step(params, examples):
@@ -152,13 +152,17 @@ def in_parts(params, **static):
 
 
 @pytest.mark.parametrize("form", ["llama", pytest.param("gpt2", marks=pytest.mark.slow)])
-def test_blocks_in_parts_are_gathered_a_layer_at_a_time(form):
+def test_params_in_parts_are_gathered_a_layer_at_a_time(form):
     params = drawn(form)
     run, args, examples = in_parts(params, ignore_label=IGNORED)
-    close(run(*args), oracle(params, examples))
-    of_layers = [c.kind for c in sent(run) if c.times == 2]
+    found = run(*args)
+    close(found, oracle(params, examples))
+    for leaf in jax.tree.leaves(found[1]):
+        assert leaf.addressable_shards[0].data.size == leaf.size // 4
+    of_layers, around = ([c.kind for c in sent(run) if c.times == times] for times in (2, 1))
     assert of_layers.count("all-gather") == 2, "once forward and once backward"
     assert of_layers.count("reduce-scatter") == 1
+    assert around.count("all-gather") == around.count("reduce-scatter") == 1, "table, positions, norm, head"
 
 
 @pytest.mark.slow
@@ -184,7 +188,7 @@ def test_in_bfloat16_and_with_a_cotangent():
 
 def test_options_that_exclude_each_other():
     params, examples = drawn("gpt2"), batch()
-    layout = fsdp.layout(jax.tree.map(lambda x: x[0], params.blocks), 4)
+    layout = gpt.layout(params, 4)
     with pytest.raises(ValueError, match=r"parallel.gpt: data was None and model None; with a layout the"):
         gpt.value_and_grad(params, examples, heads=HEADS, layout=layout)
 
