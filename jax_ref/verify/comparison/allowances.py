@@ -170,7 +170,7 @@ def _of_compilation(runs: NearbyRuns, found: Found) -> Found:
     something being rounded or not; then what cancels in every other program does not.
     """
     wide = {key: c for key, c in found.items() if c.dtype == np.float64 and not _is_mistake(runs, c)}
-    if not wide or runs.sides.reference.resolution.own:
+    if not wide or runs.errors.draws_others:
         return found
     return found | {key: _wider(c, 2 * c.away(runs.oracle_otherwise[key])) for key, c in wide.items()}
 

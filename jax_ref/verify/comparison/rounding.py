@@ -54,7 +54,7 @@ class Errors:
 
     def ahead(self, workers: Executor) -> None:
         """Let the workers compile what is run for `allowed_for`."""
-        if self.reference.resolution.own:
+        if self.draws_others:
             return
         given, seed = (self.point.args, self.point.d_output), np.int64(0)
         if self.narrow:
@@ -63,6 +63,11 @@ class Errors:
         else:
             with wide():
                 _with_errors(self.reference).ahead(workers, *widened(given), self.size, seed)
+
+    @property
+    def draws_others(self) -> bool:
+        """Whether the reference draws random numbers that are others in float64."""
+        return self.narrow and self.reference.resolution.own
 
     @property
     def narrow(self) -> bool:
@@ -97,7 +102,7 @@ def allowed_for(errors: Errors, found: dict[Key, Compared], margin: float = MARG
 
     With errors, a reference that draws random numbers in float64 would draw others: there nothing is allowed.
     """
-    if errors.reference.resolution.own:
+    if errors.draws_others:
         return found
     measure = _in_own_dtypes if errors.narrow else _in_float64
     try:

@@ -84,9 +84,8 @@ def seldom(function: Callable[..., Any]) -> Seldom:
 
 
 def otherwise(function: Callable[..., Any]) -> Program:
-    """The program by the other of two ways to generate code, where this version of XLA has two."""
-    plain, _ = _known()
-    return Program(function, {**plain, EMITTERS: True} if EMITTERS in plain else None)
+    """The program with all optimisations, by the other of two ways to generate code where XLA has two."""
+    return Program(function, _all())
 
 
 def is_small(args: PyTree) -> bool:
@@ -111,6 +110,12 @@ def _known() -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     extra = _accepted(*EXTRA)
     named = LEVEL in os.environ.get("XLA_FLAGS", "")
     return _accepted({LEVEL: 0}) | extra, (extra if named else _accepted({LEVEL: 1}) | extra)
+
+
+@functools.cache
+def _all() -> Mapping[str, Any]:
+    """Options with all optimisations, whatever XLA_FLAGS names."""
+    return _accepted({LEVEL: 3}, {EMITTERS: True})
 
 
 def _accepted(*several: dict[str, Any]) -> dict[str, Any]:
