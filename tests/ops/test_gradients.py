@@ -24,6 +24,9 @@ AS_DRAWN = (Phase.explicit, Phase.generate)
 IN_TILES = {
     "ladder": "where one p is nearly 1, do . o leaves a rounding that autodiff's own difference does not"
 }
+DROPPED = {
+    "ladder": "behind an offset, with features dropped, either side's rounding is the larger one by chance"
+}
 
 
 DEEP = {"convnet", "gpt"}
@@ -32,13 +35,15 @@ their own, over many draws."""
 
 
 def dtypes(row: Row) -> tuple:
-    """Those in which a row is checked."""
-    return DTYPES[:1] if row.case.name in DEEP else DTYPES
+    """Those in which a row is checked; do . o of several tiles has the digits of o, in bfloat16 too few."""
+    return DTYPES[:1] if row.case.name in DEEP else DTYPES[:2] if "block" in row.example.static else DTYPES
 
 
 def left_out(row: Row) -> dict[str, str]:
-    """What is not asked of a row: of attention the ladder, where a query's keys are in several tiles."""
-    return IN_TILES if "block" in row.example.static else {}
+    """What is not asked of a row."""
+    if "block" in row.example.static:
+        return IN_TILES
+    return DROPPED if (row.case.name, row.example.kind) == ("gpt", "dropout") else {}
 
 
 def finds_nothing(row: Row, seed: int, dtypes: tuple, skip: dict[str, str]) -> None:
