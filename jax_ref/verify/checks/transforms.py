@@ -21,7 +21,6 @@ from jax_ref.verify.session import Session
 from jax_ref.verify.structure import match
 from jax_ref.verify.trees import is_floating
 
-
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """Where a function lies that is made anew in each call: a callback may be one."""
 
