@@ -36,8 +36,8 @@ def accumulated(value_and_grad: Callable[..., Any], parts: int) -> Callable[...,
             return jax.tree.map(lambda total, new: total + wide(new), sums, of_one(part)), None
 
         result = jax.eval_shape(of_one, jax.tree.map(lambda leaf: leaf[0], each))
-        start = jax.tree.map(lambda leaf: wide(jnp.zeros(leaf.shape, leaf.dtype)), result)
-        sums, _ = jax.lax.scan(step, varying_as(start, (params, batch)), each)
+        start = jax.tree.map(lambda leaf: varying_as(wide(jnp.zeros(leaf.shape, leaf.dtype)), leaf), result)
+        sums, _ = jax.lax.scan(step, start, each)
         return jax.tree.map(lambda total, leaf: (total / parts).astype(leaf.dtype), sums, result)  # (1)
 
     return of_parts

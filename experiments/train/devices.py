@@ -78,7 +78,7 @@ class Many:
 
     def share(self, examples: int, microbatches: int) -> int:
         """How many examples of so many make a batch: those that devices and parts divide among them."""
-        equal = self._mesh.size * microbatches
+        equal = microbatches * (1 if self._split.batch == P() else self._mesh.size)
         return examples // equal * equal
 
     def put(self, tree: Tree) -> Tree:

@@ -64,6 +64,21 @@ def test_the_losses_are_those_of_one_device(model, split, on_one_device, tmp_pat
         assert a == pytest.approx(b, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("model", "split"),
+    [
+        ("mlp", "data"),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("mlp", "fsdp"), ("gpt", "tensor"))),
+    ],
+)
+def test_a_batch_in_parts_has_the_losses_of_one_device(model, split, on_one_device, tmp_path):
+    """A part of a batch is on all devices, and each adds to the same sums."""
+    one, many = on_one_device(model), run(model, tmp_path, "--split", split, "--microbatches", "2")
+    assert many["max_gradient_difference"] < 1e-12
+    for a, b in zip(losses(one), losses(many), strict=True):
+        assert a == pytest.approx(b, rel=1e-12)
+
+
 def test_a_batch_that_four_devices_cannot_share():
     done = run_job(*shlex.split("--widths 64 8 10 --split data --batch-size 6"))
     sentence = "error: --batch-size was 6; expected a number that divides by the 4 devices.\n"
