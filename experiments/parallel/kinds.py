@@ -15,6 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
+from experiments.parallel import private_user
 from experiments.parallel.problem import Problem
 from experiments.parallel.stack import Stack
 from jax_ref import private as reference
@@ -205,11 +206,7 @@ def _private(problem: Problem, n: int) -> Kind:
         return private.value_and_grad(mlp, params, (x, targets), key, axis=AXIS, **noise, **static)
 
     def by_jax(params: Any, x: Array, targets: Array) -> tuple[Array, Any]:
-        own = axes.vary(params, AXIS)
-        batch = (x, targets)
-        losses, sums = reference.clipped(plain_mlp.loss, own, batch, max_norm=MAX_NORM, **static)
-        cost, sums = lax.psum((jnp.mean(losses) / n, sums), AXIS)
-        return cost, reference.with_noise(sums, key, n * len(x), **noise)
+        return private_user.value_and_grad(params, x, targets, key, axis=AXIS, **noise, **static)
 
     def plain(params: Any, x: Array, targets: Array) -> tuple[Array, Any]:
         return reference.value_and_grad(plain_mlp.loss, params, (x, targets), key, **noise, **static)

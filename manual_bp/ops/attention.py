@@ -150,9 +150,14 @@ def bwd(
     positions: dict[str, Any] = {"causal": causal, "window": window, "query_offset": query_offset}
     weight = None
     if _tiling(x, block, **positions).keys < x.k.shape[1]:
-        weight = jnp.swapaxes(jnp.sum(wide(do) * wide(o), -1), 1, 2)  # do . o
+        weight = of_output(do, o)
     of_queries = OfQueries(do, m, total, weight)
     return cotangents(x, of_queries, scale=scale, soft_cap=soft_cap, block=block, **positions)
+
+
+def of_output(do: Float[Array, "B T H D"], o: Float[Array, "B T H D"]) -> Float[Array, "B H T"]:
+    """do . o of each query and head, in at least float32."""
+    return jnp.swapaxes(jnp.sum(wide(do) * wide(o), -1), 1, 2)
 
 
 def cotangents(

@@ -225,10 +225,9 @@ def _half(op: str, count: int) -> int:
 
 def _divided(res: Residuals, do: Float[Array, "B T H D"]) -> _Queries:
     """What (4) to (6) need of queries: l, by which it is divided, is then in nothing else."""
-    by_time = jnp.swapaxes(res.total, 1, 2)
-    of_output = jnp.sum(wide(do) * wide(res.o), -1) / by_time
-    do = (wide(do) / by_time[..., None]).astype(do.dtype)
-    return _Queries(jnp.stack([res.q, do]), jnp.stack([res.maximum, jnp.swapaxes(of_output, 1, 2)]))
+    weight = attention.of_output(do, res.o) / res.total
+    do = (wide(do) / jnp.swapaxes(res.total, 1, 2)[..., None]).astype(do.dtype)
+    return _Queries(jnp.stack([res.q, do]), jnp.stack([res.maximum, weight]))
 
 
 def _are_keys_fewer_bytes(q: Float[Array, "B T H D"], k: Float[Array, "B T K D"]) -> bool:

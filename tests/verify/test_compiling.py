@@ -72,7 +72,7 @@ def test_what_is_no_longer_asked_for_is_compiled_where_it_is_called():
 
 
 def test_at_small_sizes_nothing_is_optimized():
-    seldom = compiled.seldom(jnp.sin)
+    seldom = compiled.Seldom(jnp.sin)
     assert seldom.at((X,)) is seldom.plain
     assert seldom.at((np.zeros(compiled.SMALL + 1),)) is seldom.less
 

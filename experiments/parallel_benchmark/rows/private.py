@@ -3,20 +3,18 @@
 vmap of jax.grad has those of a device in memory, all at once.
 """
 
-from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from jax import lax
 from jax.sharding import PartitionSpec as P
 
+from experiments.parallel import private_user
 from experiments.parallel.kinds import AXIS, mesh_of
 from experiments.parallel_benchmark.row import BYTES, MEMORY, Row, on, partitioned, put
 from jax_ref import private as reference
 from jax_ref.models import mlp as plain
 from manual_bp.models import mlp
-from manual_bp.parallel import axes, private
+from manual_bp.parallel import private
 
 WIDTHS, EXAMPLES = (784, 512, 512, 10), 256
 SMALL = ((12, 16, 5), 8)
@@ -42,11 +40,7 @@ def make(dtype: Any, seed: int, small: bool) -> Row:
         return reference.value_and_grad(plain.loss, params, (x, targets), noise, **NOISE, **STATIC)
 
     def by_user(params: Any, x: Any, targets: Any) -> Any:
-        own = axes.vary(params, AXIS)
-        clipped = partial(reference.clipped, max_norm=NOISE["max_norm"], **STATIC)
-        losses, sums = clipped(plain.loss, own, (x, targets))
-        cost, sums = lax.psum((jnp.mean(losses) / n, sums), AXIS)
-        return cost, reference.with_noise(sums, noise, examples, **NOISE)
+        return private_user.value_and_grad(params, x, targets, noise, axis=AXIS, **NOISE, **STATIC)
 
     return Row(
         f"{' '.join(map(str, widths))}, B{examples}",

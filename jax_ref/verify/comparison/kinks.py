@@ -13,7 +13,7 @@ from jax_ref.verify.comparison.compare import Compared
 from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.oracle import inner, wide
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.program.compiled import seldom
+from jax_ref.verify.program.compiled import Seldom
 from jax_ref.verify.trees import magnitudes, widened
 
 LIMIT = 256
@@ -98,7 +98,7 @@ def _one_sided(reference: Reference, path: str) -> Any:
         noise = unit * _noise(reference, args, d_output)
         return (here - below) / steps, (above - here) / steps, noise / steps
 
-    return seldom(differences)
+    return Seldom(differences)
 
 
 @functools.lru_cache(maxsize=32)
@@ -112,7 +112,7 @@ def _along(reference: Reference, path: str) -> Any:
         noise = unit * _noise(reference, args, d_output)
         return (here - below) / step, (above - here) / step, noise / step
 
-    return seldom(differences)
+    return Seldom(differences)
 
 
 def _of_leaf(

@@ -20,7 +20,7 @@ from jax_ref.verify.comparison.compare import Compared, Key, by_key
 from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.oracle import wide, x64_for
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.program.compiled import seldom
+from jax_ref.verify.program.compiled import Seldom
 from jax_ref.verify.program.steps import Step, opened, run
 from jax_ref.verify.trees import floats, is_floating, is_floating_dtype, widened
 
@@ -150,7 +150,7 @@ def _with_errors(reference: Reference) -> Any:
 
         return run(plain, jax.tree.leaves((args, d_output)), rounded)
 
-    return seldom(with_errors)
+    return Seldom(with_errors)
 
 
 @functools.lru_cache(maxsize=32)
@@ -174,7 +174,7 @@ def _with_own_errors(reference: Reference) -> Any:
 
         return run(plain, jax.tree.leaves((args, d_output)), rounded)
 
-    return seldom(with_errors)
+    return Seldom(with_errors)
 
 
 def _uniform(seed: jax.Array, count: int) -> jax.Array:

@@ -19,7 +19,7 @@ from jax_ref.verify.diagnosis.explanation import Context, Explanation
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.program import source
-from jax_ref.verify.program.compiled import seldom
+from jax_ref.verify.program.compiled import Seldom
 from jax_ref.verify.program.steps import Apart, Program, opened, run, unchanged
 from jax_ref.verify.trees import widened
 
@@ -82,7 +82,7 @@ def _by_use(reference: Reference, which: int) -> Any:
         _, vjp = jax.vjp(lambda xs: _of_copies(program, leaves, which, iter(xs)), copies)
         return vjp(d_output)[0]
 
-    return seldom(shares)
+    return Seldom(shares)
 
 
 def _of_copies(program: Program, leaves: list[Any], which: int, copies: Iterator[jax.Array]) -> PyTree:

@@ -15,7 +15,7 @@ from jaxtyping import PyTree
 from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
-from jax_ref.verify.program.compiled import seldom
+from jax_ref.verify.program.compiled import Seldom
 from jax_ref.verify.trees import floats, is_floating, widened
 
 Array = np.ndarray
@@ -97,4 +97,4 @@ def _mapped(reference: Reference) -> Any:
     def each(args: tuple[PyTree, ...], several: PyTree) -> Any:
         return jax.vmap(lambda d: reference.differentiated(args, d)[1])(several)
 
-    return seldom(each)
+    return Seldom(each)

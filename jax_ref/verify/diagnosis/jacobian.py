@@ -12,7 +12,7 @@ from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.diagnosis.explanation import Context, Explanation
 from jax_ref.verify.oracle import wide
-from jax_ref.verify.program.compiled import seldom
+from jax_ref.verify.program.compiled import Seldom
 from jax_ref.verify.trees import widened, with_leaf
 
 Array = np.ndarray
@@ -68,4 +68,4 @@ def _forward(reference: Reference, path: str) -> Any:
             lambda x: reference.of_leaf(args, path, x), (reference.leaves(args)[path],), (tangent,)
         )[1]
 
-    return seldom(pushed)
+    return Seldom(pushed)

@@ -18,7 +18,7 @@ from jax_ref.verify.comparison.compare import Seen
 from jax_ref.verify.comparison.reference import Reference
 from jax_ref.verify.diagnosis.explanation import Context, Explanation
 from jax_ref.verify.oracle import wide
-from jax_ref.verify.program.compiled import seldom
+from jax_ref.verify.program.compiled import Seldom
 from jax_ref.verify.trees import is_floating, widened, with_leaf
 
 Array = np.ndarray
@@ -100,4 +100,4 @@ def _with_statistics(
 
         return jax.vjp(output, leaves[path])[1](d_output)[0]
 
-    return seldom(cotangent)
+    return Seldom(cotangent)

@@ -22,7 +22,7 @@ from jax_ref.verify.diagnosis.primitives import called, primitive
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.program import source
-from jax_ref.verify.program.compiled import seldom
+from jax_ref.verify.program.compiled import Seldom
 from jax_ref.verify.program.steps import Constant, Program, Step, opened, run
 from jax_ref.verify.trees import is_floating, widened
 
@@ -247,7 +247,7 @@ def _of_all(reference: Reference) -> Any:
 
         return list(jax.lax.map(gradient, jnp.arange(len(mistakes))))
 
-    return seldom(gradients)
+    return Seldom(gradients)
 
 
 def _with_other(

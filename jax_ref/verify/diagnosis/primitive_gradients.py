@@ -23,7 +23,7 @@ from jax_ref.verify.diagnosis.sizes import named
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.program import source
-from jax_ref.verify.program.compiled import seldom
+from jax_ref.verify.program.compiled import Seldom
 from jax_ref.verify.program.steps import Constant, Program, Step, opened, read
 from jax_ref.verify.trees import is_floating, widened
 
@@ -123,7 +123,7 @@ def _all_of(reference: Reference, statistics: bool) -> Any:
             jnp.arange(len(tried)),
         )
 
-    return seldom(run)
+    return Seldom(run)
 
 
 class Linearized(NamedTuple):

@@ -17,7 +17,7 @@ from jax_ref.verify.diagnosis.explanation import Context, Explanation
 from jax_ref.verify.diagnosis.primitives import called
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.program import source
-from jax_ref.verify.program.compiled import seldom
+from jax_ref.verify.program.compiled import Seldom
 from jax_ref.verify.program.steps import Step, opened, run
 from jax_ref.verify.trees import is_floating, widened
 
@@ -161,4 +161,4 @@ def _all_of(reference: Reference) -> Any:
         run(opened(reference.function, *args), jax.tree.leaves(args), after)
         return found
 
-    return seldom(taken)
+    return Seldom(taken)

@@ -23,7 +23,7 @@ from jax_ref.verify.diagnosis.explanation import Context, Explanation
 from jax_ref.verify.oracle import wide
 from jax_ref.verify.points.point import Point
 from jax_ref.verify.program import source
-from jax_ref.verify.program.compiled import seldom
+from jax_ref.verify.program.compiled import Seldom
 from jax_ref.verify.program.steps import Constant, Program, Step, opened, run
 from jax_ref.verify.trees import is_floating, widened
 
@@ -272,7 +272,7 @@ def _of_all(reference: Reference) -> Any:
             wrong.append(_pulled(program, leaves, floating, statistic, statistics, d_inputs))
         return [jnp.concatenate(of_leaf) for of_leaf in zip(*wrong, strict=True)]
 
-    return seldom(shares)
+    return Seldom(shares)
 
 
 def _d_inputs(

@@ -78,11 +78,6 @@ class Seldom:
         return self.plain if is_small(args) else self.less
 
 
-def seldom(function: Callable[..., Any]) -> Seldom:
-    """`jax.jit` for what is called a few times."""
-    return Seldom(function)
-
-
 def otherwise(function: Callable[..., Any]) -> Program:
     """The program with all optimisations, by the other of two ways to generate code where XLA has two."""
     return Program(function, _all())

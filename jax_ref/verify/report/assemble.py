@@ -10,7 +10,6 @@ from jax_ref.verify.comparison.compare import Compared, Seen
 from jax_ref.verify.diagnosis.explanation import Context
 from jax_ref.verify.findings import IMPRECISE, Finding, Leaf, Report, ratio
 from jax_ref.verify.points import batches
-from jax_ref.verify.points.point import BATCH
 from jax_ref.verify.report import tried
 from jax_ref.verify.session import Session
 from jax_ref.verify.trees import dtype_of, is_floating
@@ -127,7 +126,7 @@ def _explain(session: Session, evidence: Evidence, context: Context) -> Finding:
     if wrong[0].only_in and not any(s.cotangents[path].wrong for s in wrong):
         finding = finding._replace(text=f"{finding.text} ({wrong[0].only_in})")
     places = [s.point.name for s in wrong]
-    if all(place.startswith(BATCH) for place in places):
+    if all(s.point.resized for s in wrong):
         text = f"wrong for {', '.join(dict.fromkeys(places))}, right for the example's: {finding.text}"
         return finding._replace(kind="batch", text=text)
     return finding._replace(text=f"{finding.text}{_places(wrong, 'wrong')}")
