@@ -46,7 +46,9 @@ def run_checks(
             args = _spread(session, example)
             output = _structure(session, args)
             if output is not None:
-                ahead.submit(session, args, output)
+                ahead.of_values(session, args, output)
+                if number == 0:
+                    ahead.of_transforms(session, args, output)
                 climbed = _values(session, args, output)
                 if number == 0 and climbed:
                     _behaviour(session, climbed)

@@ -12,7 +12,7 @@ from jax_ref.verify.points.point import EXAMPLE, Point, cotangent
 from jax_ref.verify.session import Session
 
 
-def submit(session: Session, args: tuple[PyTree, ...], output: PyTree) -> None:
+def of_values(session: Session, args: tuple[PyTree, ...], output: PyTree) -> None:
     """Let the workers compile the programs for an example and for its other batches."""
     rng = np.random.default_rng(0)  # of values that only their shapes are read of
     first = Point(EXAMPLE, args, cotangent(output, rng))
@@ -23,9 +23,14 @@ def submit(session: Session, args: tuple[PyTree, ...], output: PyTree) -> None:
         for point in batches.resized(session.subject.reference, args, rng):
             if point.d_output is not None:
                 _submit(session, point)
+
+
+def of_transforms(session: Session, args: tuple[PyTree, ...], output: PyTree) -> None:
+    """Let the workers compile the mapped program of an example."""
     if session.options.does("transforms"):
-        with x64_for((args, first.d_output)):
-            stacked = jax.tree.map(lambda x: stack(x, x), (args, first.d_output))
+        given = args, cotangent(output, np.random.default_rng(0))
+        with x64_for(given):
+            stacked = jax.tree.map(lambda x: stack(x, x), given)
             session.sides.mapped(stacked).ahead(session.workers, *stacked)
 
 
