@@ -78,6 +78,11 @@ PLANTED = {
         "that for its output, taken at its input",
     ),
     "another's slope": ({"tanh": lambda z, h: h * (1 - h)}, "derivative", "is that of the sigmoid"),
+    "ones": (
+        {"product": lambda dz, w: dz @ jnp.ones_like(w)},
+        "derivative",
+        "by its input 1 has ones for the other factor",
+    ),
     "not transposed": ({"product": lambda dz, w: dz @ w}, "derivative", "the matrix product in `x @ w`"),
     "cotangent transposed": (
         {"product": lambda dz, w: dz.T @ w.T},

@@ -186,6 +186,38 @@ def test_a_captured_constant_for_a_statistic():
     assert "are they captured?" in text
 
 
+def test_statistics_of_groups_for_constants():
+    groups = np.array([0, 0, 1, 1, 1])
+
+    def shares(x):
+        exp = jnp.exp(x - jax.ops.segment_max(x, groups, 2)[groups])
+        return exp / jax.ops.segment_sum(exp, groups, 2)[groups]
+
+    x = RNG.normal(size=5)
+    kind, text = said(lambda x: (shares(x), shares(x)), lambda p, d: (p * d,), x, reference=shares)["x"]
+    assert kind == "statistic"
+    assert "the maximum by index of an array (5,) for a constant" in text
+    assert "the sum by index of an array (5,) for a constant" in text
+
+
+def test_one_norm_for_another():
+    def cosine(x, y):
+        return jnp.sum(x * y, 1) / (jnp.linalg.norm(x, axis=1) * jnp.linalg.norm(y, axis=1))
+
+    def bwd(res, d):
+        (x, y), lengths = res, [jnp.linalg.norm(z, axis=1, keepdims=True) for z in res]
+        u, v = x / lengths[0], y / lengths[1]
+        du, dv = (a - jnp.sum(u * v, 1, keepdims=True) * b for a, b in ((v, u), (u, v)))
+        return d[:, None] * du / lengths[1], d[:, None] * dv / lengths[1]
+
+    found = said(lambda *args: (cosine(*args), args), bwd, X, V, reference=cosine)
+    kind, text = found["x"]
+    assert kind == "factor"
+    assert "multiplied by the value of the sqrt in `jnp.linalg.norm(x, axis=1)`" in text
+    assert "divided by that of the sqrt in `jnp.linalg.norm(y, axis=1)`" in text
+    assert set(found) == {"x"}
+
+
 def evaluated(x, mean, scale):
     return (x - mean[None]) / scale[None]
 

@@ -1,5 +1,6 @@
 """Linearity of the backward pass in the cotangent of the output: under scaling, negation and addition."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -107,7 +108,7 @@ def _sizes(off: float, allowed: float, expected: np.ndarray) -> str:
 def _with_its_error(seen: Seen, path: str) -> Compared:
     """What was seen of a leaf, with its error allowed where that is rounding, which adds up to nothing."""
     c = seen.cotangents[path]
-    return c._replace(bound=max(c.bound, c.error)) if seen.verdict(path) == IMPRECISE else c
+    return replace(c, bound=max(c.bound, c.error)) if seen.verdict(path) == IMPRECISE else c
 
 
 def _allowed(c: Compared, result: Any) -> float:

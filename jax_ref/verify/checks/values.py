@@ -6,6 +6,7 @@ are searched for, only where an error is more than `tolerance` allows.
 """
 
 import functools
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -81,7 +82,7 @@ def evaluate(session: Session, point: Point) -> Evaluation:
 
 def _as_asked(found: Found, rtol: float) -> Found:
     """What was found, with the distance that the user says both sides may be apart allowed."""
-    return {key: c._replace(bound=max(c.bound, rtol * tolerance.size(c.exact))) for key, c in found.items()}
+    return {key: replace(c, bound=max(c.bound, rtol * tolerance.size(c.exact))) for key, c in found.items()}
 
 
 def _as_short(sides: Sides, found: Found) -> Found:
@@ -155,7 +156,7 @@ def _at_ties(found: Found, tied: dict[str, ties.Tie]) -> Found:
     for key, c in found.items():
         tie = tied.get(key.path) if key.part == "cotangent" else None
         corrected[key] = (
-            c._replace(exact=tie.slopes, bound=c.bound + tie.error, corrected=tie.entries) if tie else c
+            replace(c, exact=tie.slopes, bound=c.bound + tie.error, corrected=tie.entries) if tie else c
         )
     return corrected
 
@@ -167,7 +168,7 @@ def _without_overflow(point: Point, found: Found) -> Found:
     judged = {}
     for key, c in found.items():
         unknown = _overflow(c) if key.part == "output" else ~np.isfinite(c.exact)
-        judged[key] = c._replace(exact=np.where(unknown, np.nan, c.exact))
+        judged[key] = replace(c, exact=np.where(unknown, np.nan, c.exact))
     return judged
 
 
@@ -213,6 +214,6 @@ def _at_kinks(session: Session, point: Point, found: Found) -> tuple[Found, dict
 def _as_right(found: Found, excused: dict[Key, np.ndarray]) -> Found:
     """What was found, with the right values in place of some."""
     return {
-        key: c._replace(actual=np.where(excused[key], c.exact, c.actual)) if key in excused else c
+        key: replace(c, actual=np.where(excused[key], c.exact, c.actual)) if key in excused else c
         for key, c in found.items()
     }

@@ -7,6 +7,7 @@ float32-accumulating backward is, which rounds each of its steps once.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -70,13 +71,13 @@ def for_digits(runs: NearbyRuns, found: Found) -> Found:
     What is shorter than float32 is allowed the largest of them, not their sum: a unit in the last place of so
     few digits is no small change of the arguments, and several of them are much of the norm.
     """
-    few = {key: c._replace(bound=_of_result(c)) for key, c in short(found).items() if c.finite}
+    few = {key: replace(c, bound=_of_result(c)) for key, c in short(found).items() if c.finite}
     found = added(runs, {key: c for key, c in found.items() if key not in few}) | few
     for measure in (_of_autodiff, _of_steps_once):
         doubtful = {key: c for key, c in few.items() if found[key].wrong}
         if doubtful:
-            allowed = measure(runs, {key: c._replace(bound=0.0) for key, c in doubtful.items()})
-            found |= {key: c._replace(bound=max(c.bound, found[key].bound)) for key, c in allowed.items()}
+            allowed = measure(runs, {key: replace(c, bound=0.0) for key, c in doubtful.items()})
+            found |= {key: replace(c, bound=max(c.bound, found[key].bound)) for key, c in allowed.items()}
     return found
 
 
@@ -127,12 +128,12 @@ def _of_autodiff(runs: NearbyRuns, found: Found) -> Found:
     measured = {}
     for key, c in found.items():
         if not is_floating_dtype(c.dtype):
-            measured[key] = c._replace(exact=float64(own[key]))
+            measured[key] = replace(c, exact=float64(own[key]))
         elif c.dtype == np.float64:
             measured[key] = c
         else:
             if outside:
-                c = c._replace(exact=np.where(neither[key], np.nan, c.exact))
+                c = replace(c, exact=np.where(neither[key], np.nan, c.exact))
             strays = max(_stray(c, a[key], o[key]) for a, o in pairs)
             measured[key] = _wider(c, 2 * strays)
     return measured
@@ -184,7 +185,7 @@ def _of_steps_once(runs: NearbyRuns, found: Found) -> Found:
 
 
 def _wider(c: Compared, by: float) -> Compared:
-    return c._replace(bound=c.bound + by) if is_floating_dtype(c.dtype) else c
+    return replace(c, bound=c.bound + by) if is_floating_dtype(c.dtype) else c
 
 
 MEASURES: tuple[Measure, ...] = (_of_arguments, _of_autodiff, _of_steps, _of_compilation)

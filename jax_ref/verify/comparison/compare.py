@@ -1,5 +1,6 @@
 """Comparison of both sides at one point, leaf by leaf: the error, and the largest error that is allowed."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +16,8 @@ from jax_ref.verify.points.point import Point
 from jax_ref.verify.trees import dtype_of, float64, floats, is_floating
 
 
-class Compared(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Compared:
     """One leaf, or the output, at one point: what was found, what is right, and the distance allowed."""
 
     actual: np.ndarray
@@ -26,12 +28,12 @@ class Compared(NamedTuple):
     corrected: np.ndarray | bool = False
     """Where the right one is not autodiff's."""
 
-    @property
+    @functools.cached_property
     def finite(self) -> bool:
         """Whether it is finite where the right one is."""
         return bool(np.all(np.isfinite(self.actual[np.isfinite(self.exact)])))
 
-    @property
+    @functools.cached_property
     def error(self) -> float:
         """The distance where the right one is a number; infinite where a finite entry is not."""
         known = ~np.isnan(self.exact)

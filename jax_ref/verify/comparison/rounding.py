@@ -9,6 +9,7 @@ and Computers in Simulation 35, 233-261.)
 
 import functools
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -110,7 +111,7 @@ def allowed_for(errors: Errors, found: dict[Key, Compared], margin: float = MARG
     except Exception:  # a program with parts that cannot be run one by one
         return found
     return {
-        key: c._replace(bound=c.bound + far[key]) if np.isfinite(far.get(key, np.nan)) else c
+        key: replace(c, bound=c.bound + far[key]) if np.isfinite(far.get(key, np.nan)) else c
         for key, c in found.items()
     }
 

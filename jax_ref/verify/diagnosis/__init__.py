@@ -58,6 +58,7 @@ ORDER: tuple[Callable[[str, list[Seen], Context], Iterator[Explanation]], ...] =
     other_statistics.explanations,
     wrong_axes.explanations,
     other_values.explanations,
+    value_factors.exchanged,
     value_factors.fixed,
     conditional.beyond_threshold,
     conditional.at_kinks,

@@ -67,6 +67,11 @@ class Operand(NamedTuple):
         return self.differentiable and len(self.made) == 1 and self.aval.shape == self.made[0].shape
 
     @property
+    def is_reduced(self) -> bool:
+        """Whether the step is a reduction of it, over axes or by index."""
+        return bool(self.primitive.reduces) and self.number == self.primitive.reduced
+
+    @property
     def is_mask(self) -> bool:
         """Whether it chooses between two values."""
         chooses = self.step.name == "select_n" and self.number == 0 and len(self.step.inputs) == 3
@@ -196,6 +201,12 @@ def _without_stride(back: Pullback) -> Any:
     return vjp(jnp.zeros_like(y).at[tuple(map(slice, back.d_output.shape))].set(back.d_output))[0]
 
 
+def _with_ones(back: Pullback) -> Any:
+    """The cotangent of a factor of a matrix product whose other factor is left out."""
+    factors = [x if k == back.number else jnp.ones_like(x) for k, x in enumerate(back.inputs)]
+    return back._replace(inputs=factors).pulled(back.x, back.d_outputs)
+
+
 def _is_strided(at: Operand) -> bool:
     is_one = at.step.name == "conv_general_dilated" and at.differentiable
     return is_one and any(n > 1 for n in at.step.equation.params["window_strides"])
@@ -208,18 +219,23 @@ def _square(shape: tuple[int, ...]) -> bool:
 TABLE = (
     Row(
         "statistic", "statistic", "it takes {reduction} for a constant{where}",
-        _if(lambda at: at.differentiable and bool(at.primitive.reduces)),
+        _if(lambda at: at.differentiable and at.is_reduced),
         cotangent=lambda back: jnp.zeros_like(back.d_input),
     ),
     Row(
         "constant", "derivative", "the derivative of {by} is left out",
-        _if(lambda at: at.differentiable and not at.primitive.reduces),
+        _if(lambda at: at.differentiable and not at.is_reduced),
         cotangent=lambda back: jnp.zeros_like(back.d_input),
     ),
     Row(
         "one", "derivative", "the derivative of {by} is taken for one",
         _if(lambda at: at.elementwise),
         cotangent=lambda back: back.d_output,
+    ),
+    Row(
+        "ones", "derivative", "the derivative of {by} has ones for the other factor",
+        _if(lambda at: at.differentiable and at.step.name == "dot_general"),
+        cotangent=_with_ones,
     ),
     Row(
         "not transposed", "derivative", "the Jacobian of {by} is not transposed",

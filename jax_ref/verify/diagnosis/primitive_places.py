@@ -95,11 +95,12 @@ def _in_step(step: Step) -> Iterator[Mistake]:
 
 
 def _reduction(at: Operand) -> str:
-    """A reduction in words; nothing for other steps."""
-    if not at.primitive.reduces:
+    """A reduction in words; nothing for other steps and inputs."""
+    if not at.is_reduced:
         return ""
-    axes = tuple(at.step.equation.params["axes"])
-    return f"the {at.primitive.reduces} over axes {axes} of an array {at.aval.shape}"
+    params = at.step.equation.params
+    of = f"over axes {tuple(params['axes'])}" if "axes" in params else "by index"
+    return f"the {at.primitive.reduces} {of} of an array {at.aval.shape}"
 
 
 def _text(row: Row, name: str, **words: Any) -> str:

@@ -10,6 +10,8 @@ class Primitive(NamedTuple):
     called: str = ""
     reduces: str = ""
     """What a reduction gives, in words."""
+    reduced: int = 0
+    """The number of the input that a reduction is of."""
     neutral: float | None = None
     """The constant operand that changes nothing."""
     symmetric: bool = True
@@ -37,6 +39,9 @@ PRIMITIVES = {
     "reduce_max": Primitive(reduces="maximum"),
     "reduce_min": Primitive(reduces="minimum"),
     "reduce_prod": Primitive(reduces="product"),
+    "scatter-add": Primitive(reduces="sum", reduced=2),
+    "scatter-max": Primitive(reduces="maximum", reduced=2),
+    "scatter-min": Primitive(reduces="minimum", reduced=2),
 }
 
 

@@ -4,6 +4,7 @@ A length that is divided by twice, or not at all; a deviation for which a consta
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -46,6 +47,23 @@ def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Expl
                     return None if value is None else s.cotangents[path].exact * value**power
 
             yield Explanation("factor", f"it is the right one {how} the value of {text}", predicted)
+
+
+def exchanged(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
+    """The right one with one value in the place of another of its kind: two norms, two scales."""
+    shape = seen[0].cotangents[path].exact.shape
+    pairs = itertools.permutations(along(shape, context.values(seen[0])), 2)
+    for one, other in (pair for pair in pairs if len({text.partition(" in ")[0] for text in pair}) == 1):
+
+        def predicted(s: Seen, one: str = one, other: str = other) -> Array | None:
+            values = along(s.cotangents[path].exact.shape, context.values(s))
+            if one not in values or other not in values:
+                return None
+            with np.errstate(all="ignore"):
+                return s.cotangents[path].exact * (values[one] / values[other])
+
+        how = f"it is the right one multiplied by the value of {one} and divided by that of {other}"
+        yield Explanation("factor", f"{how}: are they exchanged?", predicted)
 
 
 def fixed(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
