@@ -71,17 +71,21 @@ def extend(
     x = x.astype(cache.k.dtype)
     allowed = jnp.arange(places, dtype=jnp.int32)[None] <= times[:, None]
 
-    def layer(x: gpt.X, given: tuple[gpt.Block, Array, Array]) -> tuple[gpt.X, tuple[Array, Array]]:
-        block, keys, values = given
+    # the whole cache is carried, not a layer's part given and taken: so each token is written where it goes
+    def layer(
+        carry: tuple[gpt.X, Array, Array], given: tuple[gpt.Block, Array]
+    ) -> tuple[tuple[gpt.X, Array, Array], None]:
+        (x, keys, values), (block, at) = carry, given
         n, _ = gpt.norm_of(block.norm1).fwd(block.norm1, x, eps=eps)
         q, k, v = gpt.queries_keys_values(block, n, times, options)
-        keys, values = (_put(old, new, cache.taken) for old, new in ((keys, k), (values, v)))  # (1)
-        o, _ = attention.fwd(q, keys, values, mask=allowed)  # (2)
+        keys, values = (_put(old, new, at, cache.taken) for old, new in ((keys, k), (values, v)))  # (1)
+        o, _ = attention.fwd(q, keys[at], values[at], mask=allowed)  # (2)
         x = x + dense.fwd(block.out, merge_axes(o, 2))[0]
         m, _ = gpt.norm_of(block.norm2).fwd(block.norm2, x, eps=eps)
-        return x + gpt.mlp_fwd(block.mlp, m, options)[0], (keys, values)
+        return (x + gpt.mlp_fwd(block.mlp, m, options)[0], keys, values), None
 
-    x, (k, v) = jax.lax.scan(layer, x, (params.blocks, cache.k, cache.v))
+    numbered = params.blocks, jnp.arange(len(cache.k), dtype=cache.taken.dtype)
+    (x, k, v), _ = jax.lax.scan(layer, (x, cache.k, cache.v), numbered)
     h, _ = gpt.norm_of(params.norm).fwd(params.norm, x, eps=eps)
     logits, _ = dense.fwd(gpt.head_of(params), h)
     taken = cache.taken + tokens
@@ -148,9 +152,12 @@ def sample(
     return jnp.concatenate([found, more], 1)[:, :length]
 
 
-def _put(old: Float[Array, "B S K D"], new: Float[Array, "B T K D"], at: Array) -> Float[Array, "B S K D"]:
-    """The new entries behind those that are there."""
-    return jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), at, 1)
+def _put(
+    old: Float[Array, "L B S K D"], new: Float[Array, "B T K D"], layer: Array, at: Array
+) -> Float[Array, "L B S K D"]:
+    """The new entries of a layer behind those that are there."""
+    none = jnp.zeros_like(at)
+    return jax.lax.dynamic_update_slice(old, new[None].astype(old.dtype), (layer, none, at, none, none))
 
 
 def _drawn(key: Array, logits: Float[Array, "B V"], temperature: float, top_k: int | None) -> Int[Array, "B"]:
