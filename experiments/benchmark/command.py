@@ -90,17 +90,18 @@ def measure(name: str, row: Row, rounds: int, peak: float) -> list[Result]:
     outputs = [contestant() for contestant in contestants]
     for opponent, output in zip(row.opponents, outputs[1:], strict=True):
         check_agreement(name, opponent, outputs[0], output)
-    torch_call = pytorch.call(name, row.args)
-    if torch_call is not None:
-        check_agreement(name, "PyTorch", outputs[0], torch_call())
+    torch_calls = pytorch.calls(name, row)
+    for how, call in torch_calls.items():
+        check_agreement(name, f"PyTorch, {how}", outputs[0], call())
     del outputs
 
     step_ms = 1e3 / row.steps * timing.take_turns(contestants, rounds)
     ms, *opponent_ms = np.median(step_ms, axis=0).tolist()
     _, *ratios = np.median(step_ms[:, :1] / step_ms, axis=0).tolist()
-    torch_ms = None
-    if torch_call is not None:  # apart, as idle threads of PyTorch spin and slow what runs next
-        torch_ms = 1e3 / row.steps * float(np.median(timing.take_turns([torch_call], rounds)))
+    torch_ms = {  # apart, as idle threads of PyTorch spin and slow what runs next
+        how: 1e3 / row.steps * float(np.median(timing.take_turns([call], rounds)))
+        for how, call in torch_calls.items()
+    }
     temp, *opponent_temp = [contestant.temp_bytes for contestant in contestants]
     return [
         Result(
@@ -115,7 +116,8 @@ def measure(name: str, row: Row, rounds: int, peak: float) -> list[Result]:
             opponent_temp_bytes=opponent_temp[i],
             compile_s=contestants[0].compile_s,
             matmul_share=row.matmul_flops and row.matmul_flops / (ms / 1e3) / peak,
-            torch_ms=torch_ms,
+            torch_ms=torch_ms.get("eager"),
+            torch_compiled_ms=torch_ms.get("compiled"),
         )
         for i, opponent in enumerate(row.opponents)
     ]

@@ -1,26 +1,40 @@
-"""The rows of the benchmark in eager PyTorch, where that is installed."""
+"""The rows of the benchmark in PyTorch, where it is installed: eager, and what takes long compiled too."""
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
 from experiments.benchmark.rows.models import LEARNING_RATE
+from experiments.benchmark.rows.row import Row
 
 torch: Any = importlib.import_module("torch") if importlib.util.find_spec("torch") else None
 
 
-def call(name: str, args: tuple[Any, ...]) -> Callable[[], Any] | None:
-    """A function that computes once what the row `name` does, or `None`."""
+COMPILED = ("attention", "linear_cross_entropy", "gpt")
+"""How the names begin of the rows that `torch.compile` has too: it takes up to a minute for each."""
+
+
+def calls(name: str, row: Row) -> dict[str, Callable[[], Any]]:
+    """Functions that compute once what the row `name` does, eager and compiled; none without PyTorch."""
     if torch is None:
-        return None
+        return {}
     if name.startswith("mlp."):
-        return _training(*args)
-    forward = _forwards().get(name)
-    return None if forward is None else _forward_and_backward(forward, *args)
+        return {"eager": _training(*row.args)}
+    if name.startswith("gpt."):
+        forward, step = partial(_decoder_loss, heads=row.static["heads"]), _decoder_step
+    elif name in (forwards := _forwards(row.static)):
+        forward, step = forwards[name], _forward_and_backward
+    else:
+        return {}
+    found = {"eager": step(forward, *row.args)}
+    if name.startswith(COMPILED):
+        found["compiled"] = step(torch.compile(forward), *row.args)
+    return found
 
 
 def _forward_and_backward(
@@ -70,12 +84,62 @@ def _logits(leaves: Sequence[Any], x: Any) -> Any:
     return torch.addmm(b, x, w)
 
 
+def _decoder_step(forward: Callable[..., Any], params: Any, batch: Any) -> Callable[[], Any]:
+    """A step of plain SGD, whose params are written to memory that is there, and the loss.
+
+    The leaves of each layer are tensors of their own, as PyTorch has them: views of the stacked ones.
+    """
+    stacked = jax.tree.map(_tensor, params)
+    updated = jax.tree.map(torch.empty_like, stacked)
+    ids, targets = (_tensor(x).long() for x in batch)
+
+    def leaves(params: Any) -> tuple[Any, list[Any]]:
+        layers = range(len(params.blocks.q.w))
+        blocks = [jax.tree.map(lambda x, i=i: x[i], params.blocks) for i in layers]
+        rest = params._replace(blocks=())
+        return (rest, blocks), [x.detach() for x in jax.tree.leaves((rest, blocks))]
+
+    tree, given = leaves(stacked)
+    given = [x.requires_grad_() for x in given]
+    given_tree = jax.tree.unflatten(jax.tree.structure(tree), given)
+    _, made = leaves(updated)
+
+    def compute() -> Any:
+        loss = forward(*given_tree, ids, targets)
+        grads = torch.autograd.grad(loss, given)
+        with torch.no_grad():
+            for old, grad, new in zip(given, grads, made, strict=True):
+                torch.sub(old, grad, alpha=LEARNING_RATE, out=new)
+        return updated, loss.detach()
+
+    return compute
+
+
+def _decoder_loss(params: Any, blocks: Sequence[Any], ids: Any, targets: Any, *, heads: int) -> Any:
+    """The mean loss of the decoder of `rows.gpt`."""
+    f = torch.nn.functional
+
+    def norm(x: Any, of: Any) -> Any:
+        return f.layer_norm(x, of.g.shape, of.g)
+
+    table = params.embedding.table
+    x = f.embedding(ids, table) + params.positions.table[: ids.shape[1]]
+    for block in blocks:
+        n = norm(x, block.norm1)
+        q, k, v = ((n @ p.w).unflatten(-1, (heads, -1)).transpose(1, 2) for p in (block.q, block.k, block.v))
+        attended = f.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + attended.transpose(1, 2).flatten(2) @ block.out.w
+        x = x + f.gelu(norm(x, block.norm2) @ block.mlp.up.w, approximate="tanh") @ block.mlp.down.w
+    logits = norm(x, params.norm) @ table.T
+    return f.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
 def _tensor(array: jax.Array) -> Any:
     return torch.from_numpy(np.array(array))
 
 
-def _forwards() -> dict[str, Callable[..., Any]]:
-    """A row's name to its forward pass, a function of the leaves of the row's arguments."""
+def _forwards(static: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
+    """A row's name to its forward pass with its options, a function of the leaves of the row's arguments."""
     f = torch.nn.functional
 
     def masked_softmax(x: Any, mask: Any) -> Any:
@@ -119,7 +183,23 @@ def _forwards() -> dict[str, Callable[..., Any]]:
     def rnn(w_x: Any, w_h: Any, b: Any, x: Any, h: Any) -> Any:
         return recurrent(torch.rnn_tanh, x, h[None], w_x, w_h, b, torch.zeros_like(b))
 
+    def attention(q: Any, k: Any, v: Any) -> Any:
+        heads_first = [x.transpose(1, 2) for x in (q, k, v)]
+        return f.scaled_dot_product_attention(*heads_first, is_causal=True).transpose(1, 2)
+
+    def attention_in_a_window(q: Any, k: Any, v: Any) -> Any:
+        back = torch.arange(q.shape[1])[:, None] - torch.arange(q.shape[1])
+        allowed = (back >= 0) & (back < static["window"])
+        heads_first = [x.transpose(1, 2) for x in (q, k, v)]
+        return f.scaled_dot_product_attention(*heads_first, attn_mask=allowed).transpose(1, 2)
+
+    def linear_cross_entropy(w: Any, x: Any, labels: Any) -> Any:
+        return f.cross_entropy(x @ w, labels.long(), reduction="none")
+
     return {
+        "attention": attention,
+        "attention.window": attention_in_a_window,
+        "linear_cross_entropy": linear_cross_entropy,
         "conv": conv,
         "pool.max": lambda x: channels_second(f.max_pool2d, x, 2),
         "pool.average": lambda x: channels_second(f.avg_pool2d, x, 2),

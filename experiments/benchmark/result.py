@@ -6,11 +6,12 @@ from experiments.benchmark.overhead import Overhead
 
 
 class Result(NamedTuple):
-    """One row: `ms` and `torch_ms` per forward and backward pass, or per step of training.
+    """One row: `ms` and those of PyTorch per forward and backward pass, or per step of training.
 
     `memory_ratio` is `None` where the opponent needs no memory and the hand-written side does,
-    `matmul_share` where there is no matrix product, `torch_ms` where there is no PyTorch, `overhead` where
-    the opponent is another than `jax.grad`.
+    `matmul_share` where there is no matrix product, `torch_ms` where there is no PyTorch,
+    `torch_compiled_ms` where `torch.compile` is not asked, `overhead` where the opponent is another than
+    `jax.grad`.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Result(NamedTuple):
     compile_s: float
     matmul_share: float | None
     torch_ms: float | None
+    torch_compiled_ms: float | None
     overhead: Overhead | None = None
 
     def to_json(self) -> dict[str, Any]:

@@ -34,8 +34,9 @@ def _running(results: Sequence[Result]) -> Table:
     table.add_column("row, and its opponents", overflow="fold")
     for column in ("time", "memory", "ms", "MB"):
         table.add_column(column, justify="right", no_wrap=True)
-    for (name, size), of_row in groupby(results, lambda r: (r.name, r.size)):
+    for (name, size), several in groupby(results, lambda r: (r.name, r.size)):
         table.add_row(f"{name}  [dim]{size}[/]")
+        of_row = list(several)
         for r in of_row:
             table.add_row(
                 f"  {r.opponent}",
@@ -44,20 +45,24 @@ def _running(results: Sequence[Result]) -> Table:
                 _two(r.ms, r.opponent_ms),
                 f"{r.temp_bytes / 1e6:.2f} / {r.opponent_temp_bytes / 1e6:.2f}",
             )
+        first = of_row[0]
+        for how, theirs in {"eager": first.torch_ms, "compiled": first.torch_compiled_ms}.items():
+            if theirs is not None:  # timed apart, not in turns
+                table.add_row(f"  PyTorch, {how}", f"{first.ms / theirs:.3f}", "", _two(first.ms, theirs), "")
     return table
 
 
 def _beside(results: Sequence[Result], peak: float) -> Table:
     table = Table(
         title="hand-written / jax.grad: ratio and ms, of a model for one step",
-        caption=f"matmul: share of the peak, {peak / 1e9:.0f} GFLOP/s; torch: ms of eager PyTorch; "
+        caption=f"matmul: share of the peak, {peak / 1e9:.0f} GFLOP/s; "
         f"jax {jax.__version__} on {jax.default_backend()}",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         padding=(0, 1, 0, 0),
     )
     table.add_column("row", overflow="fold")
-    for column in ("without jit", "traced", "compiled", "matmul", "torch"):
+    for column in ("without jit", "traced", "compiled", "matmul"):
         table.add_column(column, justify="right", no_wrap=True)
     for r in results:
         if (o := r.overhead) is not None:
@@ -67,7 +72,6 @@ def _beside(results: Sequence[Result], peak: float) -> Table:
                 f"{o.trace_ratio:.2f} {_two(o.trace_ms, o.opponent_trace_ms):>9}",
                 f"{o.compile_ratio:.2f} {_two(o.compile_ms, o.opponent_compile_ms):>9}",
                 "" if r.matmul_share is None else f"{r.matmul_share:.2f}",
-                "" if r.torch_ms is None else _digits(r.torch_ms),
             )
     return table
 

@@ -47,6 +47,7 @@ def _gpt(
         partial(_step, partial(gpt.value_and_grad, heads=heads, keep=keep)),
         {name: partial(_step, jax.value_and_grad(loss)) for name, loss in losses.items()},
         matmul_flops=decoder.matmul_flops(params, batch, tokens),
+        static={"heads": heads},
     )
 
 

@@ -1,6 +1,6 @@
 """A row of the benchmark: the hand-written function, its opponents, and their arguments."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,7 +26,8 @@ class Row(NamedTuple):
     """The hand-written function, each opponent's, and the arguments they are timed on.
 
     A call is `steps` steps, each with `matmul_flops` floating point operations in matrix products. Where
-    there is more than one, they are one program, and `alone` is a step without it.
+    there is more than one, they are one program, and `alone` is a step without it. `static` are the options
+    that both sides have.
     """
 
     size: str
@@ -36,6 +37,7 @@ class Row(NamedTuple):
     steps: int = 1
     matmul_flops: int | None = None
     alone: Alone | None = None
+    static: Mapping[str, Any] = {}
 
 
 class Draw:
@@ -84,4 +86,4 @@ def op_row(
     opponents = {name: partial(oracle.value_and_vjp, f) for name, f in candidates.items()}
     size = " ".join("x".join(map(str, leaf.shape)) for leaf in jax.tree.leaves(args))
     by_hand = of_op(op, reference, **static).run
-    return Row(size, (args, d_output), by_hand, opponents, matmul_flops=matmul_flops)
+    return Row(size, (args, d_output), by_hand, opponents, matmul_flops=matmul_flops, static=static)
