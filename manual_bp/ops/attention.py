@@ -192,7 +192,7 @@ def cotangents(
             return jnp.where(a == -jnp.inf, 0, y) if is_cut else y
 
         p = unmasked(jnp.exp(a - m_i) / total_i)  # (5)
-        dv = _product("bkgts,bkgtd->bksd", p.astype(q.dtype), do_i)  # (6)
+        dv = _over_queries(p.astype(q.dtype), do_i)  # (6)
         e = _product("bkgtd,bksd->bkgts", do_i, v_j)
         if weight is None:
             e -= jnp.sum(unmasked(p * e), -1, keepdims=True)
@@ -203,7 +203,7 @@ def cotangents(
         ds = c * da if slope is None else unmasked(c * da * slope)  # (8)
         ds = ds.astype(q.dtype)
         dq = _product("bkgts,bksd->bkgtd", ds, k_j)  # (9)
-        dk = _product("bkgts,bkgtd->bksd", ds, q_i)
+        dk = _over_queries(ds, q_i)
         d_q, d_k, d_v, *d_bias = state
         d_q = _add(d_q, _by_time(dq), i, tiling.queries)
         d_k, d_v = (_add(y, jnp.swapaxes(d, 1, 2), j, tiling.keys) for y, d in ((d_k, dk), (d_v, dv)))
@@ -383,6 +383,11 @@ def _add(x: Array, part: Array, at: Array, count: int) -> Array:
 def _product(products: str, x: Array, y: Array) -> Array:
     """In at least float32."""
     return jnp.einsum(products, x, y, preferred_element_type=accumulator(x.dtype))
+
+
+def _over_queries(x: Float[Array, "B K G t s"], y: Float[Array, "B K G t D"]) -> Float[Array, "B K s D"]:
+    """The sum over the queries of all heads of a key: of two axes, XLA moves all of `x` for it."""
+    return _product("bkts,bktd->bksd", merge_axes(x, 2), merge_axes(y, 2))
 
 
 def _finite(m: Array) -> Array:
