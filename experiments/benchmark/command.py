@@ -98,9 +98,10 @@ def measure(name: str, row: Row, rounds: int, peak: float) -> list[Result]:
     step_ms = 1e3 / row.steps * timing.take_turns(contestants, rounds)
     ms, *opponent_ms = np.median(step_ms, axis=0).tolist()
     _, *ratios = np.median(step_ms[:, :1] / step_ms, axis=0).tolist()
-    torch_ms = {  # apart, as idle threads of PyTorch spin and slow what runs next
-        how: 1e3 / row.steps * float(np.median(timing.take_turns([call], rounds)))
-        for how, call in torch_calls.items()
+    alone = {"ours": contestants[0], **torch_calls} if torch_calls else {}
+    alone_ms = {  # not in turns, as idle threads of PyTorch spin and slow what runs next
+        whose: 1e3 / row.steps * float(np.median(timing.take_turns([call], rounds)))
+        for whose, call in alone.items()
     }
     temp, *opponent_temp = [contestant.temp_bytes for contestant in contestants]
     return [
@@ -116,8 +117,9 @@ def measure(name: str, row: Row, rounds: int, peak: float) -> list[Result]:
             opponent_temp_bytes=opponent_temp[i],
             compile_s=contestants[0].compile_s,
             matmul_share=row.matmul_flops and row.matmul_flops / (ms / 1e3) / peak,
-            torch_ms=torch_ms.get("eager"),
-            torch_compiled_ms=torch_ms.get("compiled"),
+            alone_ms=alone_ms.get("ours"),
+            torch_ms=alone_ms.get("eager"),
+            torch_compiled_ms=alone_ms.get("compiled"),
         )
         for i, opponent in enumerate(row.opponents)
     ]

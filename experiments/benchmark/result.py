@@ -9,9 +9,9 @@ class Result(NamedTuple):
     """One row: `ms` and those of PyTorch per forward and backward pass, or per step of training.
 
     `memory_ratio` is `None` where the opponent needs no memory and the hand-written side does,
-    `matmul_share` where there is no matrix product, `torch_ms` where there is no PyTorch,
-    `torch_compiled_ms` where `torch.compile` is not asked, `overhead` where the opponent is another than
-    `jax.grad`.
+    `matmul_share` where there is no matrix product, `overhead` where the opponent is another than `jax.grad`.
+    PyTorch, eager and compiled, is timed by itself, and so is the hand-written side beside it, in `alone_ms`;
+    these are `None` without PyTorch, and `torch_compiled_ms` where that is not asked.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Result(NamedTuple):
     opponent_temp_bytes: int
     compile_s: float
     matmul_share: float | None
+    alone_ms: float | None
     torch_ms: float | None
     torch_compiled_ms: float | None
     overhead: Overhead | None = None

@@ -47,8 +47,9 @@ def _running(results: Sequence[Result]) -> Table:
             )
         first = of_row[0]
         for how, theirs in {"eager": first.torch_ms, "compiled": first.torch_compiled_ms}.items():
-            if theirs is not None:  # timed apart, not in turns
-                table.add_row(f"  PyTorch, {how}", f"{first.ms / theirs:.3f}", "", _two(first.ms, theirs), "")
+            if theirs is not None and first.alone_ms is not None:  # each timed alone
+                ratio = f"{first.alone_ms / theirs:.3f}"
+                table.add_row(f"  PyTorch, {how}", ratio, "", _two(first.alone_ms, theirs), "")
     return table
 
 

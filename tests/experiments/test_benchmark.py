@@ -16,9 +16,10 @@ from experiments.common import errors, timing
 
 SMALL = benchmark_rows.rows(scale=0.01)
 
+BY_ITSELF = ("alone_ms", "torch_ms", "torch_compiled_ms")
 NUMBERS = ("time_ratio", "ms", "opponent_ms", "compile_s")
 KEYS = {"name", "size", "opponent", "memory_ratio", "temp_bytes", "opponent_temp_bytes",
-        "matmul_share", "torch_ms", "torch_compiled_ms", *NUMBERS}  # fmt: skip
+        "matmul_share", *BY_ITSELF, *NUMBERS}  # fmt: skip
 BESIDE = {f"{side}{what}_ms" for side in ("", "opponent_") for what in ("eager", "trace", "compile")}
 BESIDE |= {"eager_ratio", "trace_ratio", "compile_ratio"}
 
@@ -83,7 +84,9 @@ def test_writes_the_rows(monkeypatch, tmp_path, capsys):
         assert all(x is not None and x > 0 if against_grad else x is None for x in beside)
         assert all(isinstance(row[key], float) and row[key] > 0 for key in NUMBERS)
         assert all(isinstance(row[key], int) for key in ("temp_bytes", "opponent_temp_bytes"))
-        assert all(isinstance(row[key], float | None) for key in ("torch_ms", "torch_compiled_ms"))
+        assert all(
+            isinstance(row[key], float | None) for key in ("alone_ms", "torch_ms", "torch_compiled_ms")
+        )
         assert row["matmul_share"] is None
         assert row["memory_ratio"] == 1.0
     assert len({(row["name"], row["opponent"]) for row in rows}) == len(rows)
@@ -121,7 +124,7 @@ def test_without_jit_is_without_jit_and_a_model_is_one_step(monkeypatch):
 
 def test_tables_fit_100_columns_and_break_no_name(capsys):
     """With the longest names and numbers that there are."""
-    one = Result("", "1024x1024 1024", "", 12.345, 0.123, 123.4, 1234.5, 10**7, 10**8, 1.0, 0.5, 123.4, 123.4,
+    one = Result("", "1024x1024 1024", "", 12.345, 0.123, 123.4, 1234.5, 10**7, 10**8, 1.0, 0.5, *[123.4] * 3,
                  overhead.Overhead(*[0.12, 123.4, 1234.5] * 3))  # fmt: skip
     results = [
         one._replace(name=name, opponent=opponent)
