@@ -125,7 +125,7 @@ def test_without_jit_is_without_jit_and_a_model_is_one_step(monkeypatch):
 def test_tables_fit_100_columns_and_break_no_name(capsys):
     """With the longest names and numbers that there are."""
     one = Result("", "1024x1024 1024", "", 12.345, 0.123, 123.4, 1234.5, 10**7, 10**8, 1.0, 0.5, *[123.4] * 3,
-                 overhead.Overhead(*[0.12, 123.4, 1234.5] * 3))  # fmt: skip
+                 overhead=overhead.Overhead(*[0.12, 123.4, 1234.5] * 3))  # fmt: skip
     results = [
         one._replace(name=name, opponent=opponent)
         for name, make in SMALL.items()
