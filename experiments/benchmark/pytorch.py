@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -14,9 +15,11 @@ from experiments.benchmark.rows.row import Row
 
 torch: Any = importlib.import_module("torch") if importlib.util.find_spec("torch") else None
 
-
 COMPILED = ("attention", "linear_cross_entropy", "gpt")
 """How the names begin of the rows that `torch.compile` has too: it takes up to a minute for each."""
+
+COMPILERS = ("g++", "clang++")
+"""What `torch.compile` needs one of."""
 
 
 def calls(name: str, row: Row) -> dict[str, Callable[[], Any]]:
@@ -32,7 +35,7 @@ def calls(name: str, row: Row) -> dict[str, Callable[[], Any]]:
     else:
         return {}
     found = {"eager": step(forward, *row.args)}
-    if name.startswith(COMPILED):
+    if name.startswith(COMPILED) and any(map(shutil.which, COMPILERS)):
         found["compiled"] = step(torch.compile(forward), *row.args)
     return found
 
