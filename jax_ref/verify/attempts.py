@@ -89,7 +89,7 @@ def _raised(session: Session, point: Point, error: Exception) -> None:
     if of_reference or of_forward:
         who = "the reference" if of_reference and not subject.own_forward else "fwd"
         raising = told(of_reference or of_forward or error)
-        session.notes.append(f"not tried at {_place(point)}: {who} raises {raising}")
+        session.untried.setdefault(f"{who} raises {raising}", []).append(_place(point))
         return
     with x64_for(args):
         shapes = [jax.eval_shape(f, *args) for f in (subject.forward, subject.reference)]
@@ -102,7 +102,7 @@ def _raised(session: Session, point: Point, error: Exception) -> None:
         where = f"raises {'for' if batch else 'at'} {point.name}"
         _found(session, Finding("batch" if batch else "raises", "", f"{where}: {told(of_backward)}", args))
     else:
-        session.notes.append(f"not tried at {_place(point)}: {told(error)}")
+        session.untried.setdefault(told(error), []).append(_place(point))
 
 
 def _found(session: Session, finding: Finding) -> None:

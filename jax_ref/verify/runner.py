@@ -58,9 +58,10 @@ def run_checks(
     if session.left:
         left = ", ".join(dict.fromkeys(session.left))
         session.notes.append(f"the time_limit of {session.clock.limit:g} s was over: not tried: {left}")
-    session.notes.extend(
-        f"not judged at {', '.join(dict.fromkeys(points))}: {why}" for why, points in session.unjudged.items()
-    )
+    for what, by_reason in (("tried", session.untried), ("judged", session.unjudged)):
+        session.notes.extend(
+            f"not {what} at {', '.join(dict.fromkeys(points))}: {why}" for why, points in by_reason.items()
+        )
     return session
 
 

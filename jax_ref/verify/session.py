@@ -21,8 +21,8 @@ WORKERS = 2
 class Session:
     """What the checks read, and the lists that the runner adds to.
 
-    `imprecise` are what is told and no fault, `unjudged` the points at which something could not be judged,
-    by the reason, and `absent` the leaves that None is returned for.
+    `imprecise` are what is told and no fault, `unjudged` and `untried` the points at which something could
+    not be judged, or run, by the reason, and `absent` the leaves that None is returned for.
     """
 
     subject: Subject
@@ -36,6 +36,7 @@ class Session:
     absent: set[str] = field(default_factory=set)
     undecided: list[str] = field(default_factory=list)
     unjudged: dict[str, list[str]] = field(default_factory=dict)
+    untried: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     workers: Executor = field(default_factory=lambda: ThreadPoolExecutor(WORKERS))

@@ -71,7 +71,7 @@ def own_line(error: BaseException) -> str:
     frames = [(f.filename, f.lineno or 0, _text(f)) for f in traceback.extract_tb(error.__traceback__)]
     called_back = re.findall(r'File "([^"]+)", line (\d+)', str(error))
     frames += [(file, int(number), linecache.getline(file, int(number))) for file, number in called_back]
-    outside = [f for f in frames if not f[0].startswith((JAX, VERIFIER)) and f[1]]
+    outside = [f for f in frames if not f[0].startswith((*JAX, VERIFIER)) and f[1]]
     own = [f for f in outside if not f[0].startswith(INSTALLED)] or outside
     if not own:
         return _own_line_of_cause(error)

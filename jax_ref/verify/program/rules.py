@@ -35,7 +35,7 @@ def _is_own(equation: Any) -> bool:
 def _is_of_jax(equation: Any) -> bool:
     """Whether the function and its rule are both defined in JAX."""
     places = [place for part in equation.params.values() if (place := _place(part))]
-    return bool(places) and all(JAX in place for place in places)
+    return bool(places) and all(any(folder in place for folder in JAX) for place in places)
 
 
 def _is_by_argument(equation: Any) -> bool:

@@ -7,10 +7,11 @@ from types import CodeType
 from typing import Any
 
 import jax
+import jaxlib
 
 from jax_ref.verify.program.steps import Step
 
-JAX = f"{Path(jax.__file__).parent}{os.sep}"
+JAX = tuple(f"{Path(str(package.__file__)).parent}{os.sep}" for package in (jax, jaxlib))
 VERIFIER = f"{Path(__file__).parents[1]}{os.sep}"
 """The folders of JAX and of the verifier, by which their frames are told from the user's."""
 
