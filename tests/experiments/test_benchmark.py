@@ -37,10 +37,11 @@ LONG = {
     "gpt.small",
     "gpt.vocabulary",
     "gru",
+    "lstm",
+    "mlp.784-100-10",
     "mlp.784-512-512-10",
     "mlp.784-30-10",
 }
-LONG |= {"rnn"}
 """Rows that take long to compile, with another like them, or with tests of the model."""
 
 
