@@ -96,19 +96,15 @@ def _decoder_step(forward: Callable[..., Any], params: Any, batch: Any) -> Calla
     updated = jax.tree.map(torch.empty_like, stacked)
     ids, targets = (_tensor(x).long() for x in batch)
 
-    def leaves(params: Any) -> tuple[Any, list[Any]]:
+    def by_layer(params: Any) -> tuple[Any, list[Any]]:
         layers = range(len(params.blocks.q.w))
-        blocks = [jax.tree.map(lambda x, i=i: x[i], params.blocks) for i in layers]
-        rest = params._replace(blocks=())
-        return (rest, blocks), [x.detach() for x in jax.tree.leaves((rest, blocks))]
+        return params._replace(blocks=()), [jax.tree.map(lambda x, i=i: x[i], params.blocks) for i in layers]
 
-    tree, given = leaves(stacked)
-    given = [x.requires_grad_() for x in given]
-    given_tree = jax.tree.unflatten(jax.tree.structure(tree), given)
-    _, made = leaves(updated)
+    around, blocks = jax.tree.map(lambda x: x.detach().requires_grad_(), by_layer(stacked))
+    given, made = jax.tree.leaves((around, blocks)), jax.tree.leaves(by_layer(updated))
 
     def compute() -> Any:
-        loss = forward(*given_tree, ids, targets)
+        loss = forward(around, blocks, ids, targets)
         grads = torch.autograd.grad(loss, given)
         with torch.no_grad():
             for old, grad, new in zip(given, grads, made, strict=True):

@@ -12,11 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.benchmark.rows.models import LEARNING_RATE
 from experiments.benchmark.rows.row import Draw, Function, Row
 from experiments.common import decoder
 from manual_bp.models import gpt
-
-LEARNING_RATE = 0.1
 
 POLICIES = jax.checkpoint_policies
 

@@ -40,12 +40,7 @@ def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Expl
     found = seen[0].cotangents[path]
     for text in along(found.exact.shape, context.values(seen[0])):
         for power, how in POWERS.items():
-
-            def predicted(s: Seen, text: str = text, power: int = power) -> Array | None:
-                value = along(s.cotangents[path].exact.shape, context.values(s)).get(text)
-                with np.errstate(all="ignore"):
-                    return None if value is None else s.cotangents[path].exact * value**power
-
+            predicted = functools.partial(_times, _right(path), context, text, power)
             yield Explanation("factor", f"it is the right one {how} the value of {text}", predicted)
 
 
@@ -54,14 +49,8 @@ def exchanged(path: str, seen: list[Seen], context: Context) -> Iterator[Explana
     shape = seen[0].cotangents[path].exact.shape
     pairs = itertools.permutations(along(shape, context.values(seen[0])), 2)
     for one, other in (pair for pair in pairs if len({text.partition(" in ")[0] for text in pair}) == 1):
-
-        def predicted(s: Seen, one: str = one, other: str = other) -> Array | None:
-            values = along(s.cotangents[path].exact.shape, context.values(s))
-            if one not in values or other not in values:
-                return None
-            with np.errstate(all="ignore"):
-                return s.cotangents[path].exact * (values[one] / values[other])
-
+        multiplied = functools.partial(_times, _right(path), context, one, 1)
+        predicted = functools.partial(_times, multiplied, context, other, -1)
         how = f"it is the right one multiplied by the value of {one} and divided by that of {other}"
         yield Explanation("factor", f"{how}: are they exchanged?", predicted)
 
@@ -82,7 +71,7 @@ def fixed(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation
         return every[list(every)[-1]].get(path) if every else None
 
     bases = (
-        ("value", "", lambda s: s.cotangents[path].exact),
+        ("value", "", _right(path)),
         ("statistic", "every statistic is taken for a constant, and ", with_constants),
     )
     for kind, what, of in bases:
@@ -108,12 +97,17 @@ def fixed(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation
                     yield Explanation(kind, how, predicted)
 
 
+def _right(path: str) -> Callable[[Seen], Array]:
+    return lambda s: s.cotangents[path].exact
+
+
 def _times(
     of: Callable[[Seen], Array | None], context: Context, text: str, power: int, s: Seen
 ) -> Array | None:
     """A cotangent times the value of a step."""
     base = of(s)
-    value = None if base is None else along(base.shape, context.values(s)).get(text)
+    known = context.values(s).get(text)
+    value = None if base is None or known is None else _beside(base.shape, known)
     with np.errstate(all="ignore"):
         return None if base is None or value is None else base * value**power
 
@@ -129,17 +123,18 @@ def _fitted(known: Array, actual: Array, axis: int) -> Array | None:
 
 def along(shape: tuple[int, ...], values: dict[str, Array]) -> dict[str, Array]:
     """Those values that can stand beside an array of a shape, broadcast along its first or with its axes."""
-    fitting = {}
-    for text, value in values.items():
-        if not value.size > 1 or value.ndim > len(shape):
-            continue
-        if value.ndim == len(shape):
-            fits = all(n in (1, m) for n, m in zip(value.shape, shape, strict=True))
-        else:
-            fits = value.shape == shape[: value.ndim]
-        if fits:
-            fitting[text] = value.reshape(value.shape + (1,) * (len(shape) - value.ndim))
-    return fitting
+    fitting = {text: _beside(shape, value) for text, value in values.items()}
+    return {text: value for text, value in fitting.items() if value is not None}
+
+
+def _beside(shape: tuple[int, ...], value: Array) -> Array | None:
+    if not value.size > 1 or value.ndim > len(shape):
+        return None
+    if value.ndim == len(shape):
+        fits = all(n in (1, m) for n, m in zip(value.shape, shape, strict=True))
+    else:
+        fits = value.shape == shape[: value.ndim]
+    return value.reshape(value.shape + (1,) * (len(shape) - value.ndim)) if fits else None
 
 
 def values(reference: Reference, seen: Seen) -> dict[str, Array]:

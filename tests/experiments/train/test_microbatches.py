@@ -9,7 +9,6 @@ from tests.experiments.train.test_job import figures, params, run_job
 OPTIONS = ["--widths", "64", "8", "10", "--epochs", "2", "--dtype", "float64", "--batch-size", "30"]
 
 
-@pytest.mark.slow  # `tests/parallel` has it on four devices
 def test_parts_train_as_the_batch(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for folder, more in ((whole, []), (parts, ["--microbatches", "5"])):

@@ -1,6 +1,7 @@
 """The main job whose model is split over four devices: the losses of one device, and what is sent a step."""
 
 import functools
+import itertools
 import shlex
 
 import pytest
@@ -38,10 +39,7 @@ def losses(found):
     ]
 
 
-CASES = [
-    *((model, split) for model in MODELS for split in ("data", "fsdp")),
-    *((model, "tensor") for model in ("gpt", "llama")),
-]
+CASES = [*itertools.product(MODELS, ("data", "fsdp")), ("gpt", "tensor"), ("llama", "tensor")]
 
 
 @pytest.fixture(scope="module")
