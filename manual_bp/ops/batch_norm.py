@@ -13,7 +13,7 @@ The statistics m and v (biased: over N) are outputs too, and (6) is what their c
 model keeps a running mean of them, by `running`, and evaluates with it, by `frozen_batch_norm`. In
 `shard_map` they are those of a shard.
 
-Saved: x, m, r.  Ioffe & Szegedy 2015, arXiv:1502.03167.
+Saved: x, m in two parts (`manual_bp.means`), r.  Ioffe & Szegedy 2015, arXiv:1502.03167.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Key
 
-from manual_bp import checks
+from manual_bp import checks, means
 from manual_bp.precision import wide
 
 
@@ -44,7 +44,7 @@ class Residuals(NamedTuple):
     """The input, its mean and r."""
 
     x: Float[Array, "*B C"]
-    mean: Float[Array, "C"]
+    mean: means.Mean
     r: Float[Array, "C"]
 
 
@@ -60,15 +60,15 @@ def fwd(
     """The output `y` (*B, C) with the statistics of the batch, and what the backward pass needs."""
     checks.normalized("batch_norm", params, Params, x, eps)
     x_, batch = wide(x), tuple(range(x.ndim - 1))
-    m = jnp.mean(x_, batch)
-    deviation = x_ - jnp.broadcast_to(m, x.shape)
+    m = means.mean(x_, batch)
+    deviation = means.deviation(x_, m)
     v = jnp.mean(jnp.square(deviation), batch)  # (1)
     r = jax.lax.rsqrt(v + eps)
     g, b = params
     y = deviation * jnp.broadcast_to(r, x.shape) * jnp.broadcast_to(g.astype(r.dtype), x.shape)  # (2)
     if b is not None:
         y += jnp.broadcast_to(b.astype(r.dtype), x.shape)
-    return (y.astype(x.dtype), Statistics(m, v)), Residuals(x, m, r)
+    return (y.astype(x.dtype), Statistics(m.rounded.reshape(v.shape), v)), Residuals(x, m, r)
 
 
 def bwd(
@@ -81,19 +81,18 @@ def bwd(
     """The cotangents of the params and of `x`, from those of the output and of the statistics."""
     (dy, (dm, dv)), (x, m, r), (g, b) = d_output, res, params
     checks.cotangent("batch_norm", "dy", dy, x)
-    checks.cotangent("batch_norm", "d_statistics.mean", dm, m)
-    checks.cotangent("batch_norm", "d_statistics.var", dv, m)
+    checks.cotangent("batch_norm", "d_statistics.mean", dm, r)
+    checks.cotangent("batch_norm", "d_statistics.var", dv, r)
     dy_, batch, count = wide(dy), tuple(range(x.ndim - 1)), x.size // x.shape[-1]
-    deviation = wide(x) - jnp.broadcast_to(m, x.shape)
+    deviation = means.deviation(wide(x), m)
     db = jnp.sum(dy_, batch)  # (3)
     dg = jnp.sum(dy_ * deviation, batch) * r  # (4)
-    off = jnp.mean(deviation, batch)  # rounding of m
     centred = jnp.broadcast_to(r, x.shape) * (
         dy_ - jnp.broadcast_to(db / count, x.shape) - deviation * jnp.broadcast_to(r * dg / count, x.shape)
     )
     dx = jnp.broadcast_to(g.astype(r.dtype), x.shape) * centred  # (5)
     dx += jnp.broadcast_to(dm / count, x.shape)
-    dx += jnp.broadcast_to(2 * dv / count, x.shape) * (deviation - jnp.broadcast_to(off, x.shape))  # (6)
+    dx += jnp.broadcast_to(2 * dv / count, x.shape) * deviation  # (6)
     return Params(dg.astype(g.dtype), None if b is None else db.astype(b.dtype)), dx.astype(x.dtype)
 
 

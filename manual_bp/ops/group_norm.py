@@ -13,7 +13,7 @@ where the means over the group are those of g_c e_bc and g_c p_bc over its chann
 places. One group is layer normalisation over space and channels, a group for each channel is instance
 normalisation.
 
-Saved: x, m, r.  Wu & He 2018, arXiv:1803.08494.
+Saved: x, m in two parts (`manual_bp.means`), r.  Wu & He 2018, arXiv:1803.08494.
 """
 
 import math
@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Key
 
-from manual_bp import checks
+from manual_bp import checks, means
 from manual_bp.precision import wide
 from manual_bp.sharding import reshaped
 
@@ -39,8 +39,8 @@ class Residuals(NamedTuple):
     """The input, and of each example and group the mean and r."""
 
     x: Float[Array, "B *S C"]
-    mean: Float[Array, "B G"]
-    r: Float[Array, "B G"]
+    mean: means.Mean
+    r: Float[Array, "B 1 G 1"]
 
 
 def init(key: Key[Array, ""], features: int, *, bias: bool = True, dtype: DTypeLike = jnp.float32) -> Params:
@@ -59,10 +59,10 @@ def fwd(
     divides = checks.is_count(groups) and x.shape[-1] % groups == 0
     checks.option("group_norm", "groups", groups, divides, f"a divisor of the {x.shape[-1]} channels")
     z = _grouped(wide(x), groups)
-    m = jnp.mean(z, (1, 3))
-    deviation = z - _back(m)
-    r = jax.lax.rsqrt(jnp.mean(jnp.square(deviation), (1, 3)) + eps)
-    y = deviation * _back(r) * _spread(params.g, z)  # (1)
+    m = means.mean(z, (1, 3))
+    deviation = means.deviation(z, m)
+    r = jax.lax.rsqrt(jnp.mean(jnp.square(deviation), (1, 3), keepdims=True) + eps)
+    y = deviation * r * _spread(params.g, z)  # (1)
     if params.b is not None:
         y += _spread(params.b, z)
     return reshaped(y, x.shape).astype(x.dtype), Residuals(x, m, r)
@@ -75,12 +75,12 @@ def bwd(
     (x, m, r), (g, b) = res, params
     checks.cotangent("group_norm", "dy", dy, x)
     dy_ = _grouped(wide(dy), groups)
-    xhat = (_grouped(wide(x), groups) - _back(m)) * _back(r)
+    xhat = means.deviation(_grouped(wide(x), groups), m) * r
     e, p = jnp.sum(dy_, 1), jnp.sum(dy_ * xhat, 1)
     db = None if b is None else jnp.sum(e, 0).reshape(b.shape).astype(b.dtype)  # (2)
     dg = jnp.sum(p, 0).reshape(g.shape).astype(g.dtype)  # (3)
     of_dy, of_p = (_back(jnp.mean(_spread(g, s) * s, 2) / dy_.shape[1]) for s in (e, p))
-    dx = _back(r) * (_spread(g, dy_) * dy_ - of_dy - xhat * of_p)  # (4)
+    dx = r * (_spread(g, dy_) * dy_ - of_dy - xhat * of_p)  # (4)
     return Params(dg, db), reshaped(dx, x.shape).astype(x.dtype)
 
 

@@ -12,7 +12,7 @@ with bfloat16: everything is computed in at least float32, y and dx have the dty
 the params. As with every form that squares, a row whose x - m is beyond the square root of the largest number
 (1e19 in float32) has r = 0.
 
-Saved: x, and per row m and r.  Ba, Kiros & Hinton 2016, arXiv:1607.06450.
+Saved: x, and per row m, in two parts (`manual_bp.means`), and r.  Ba, Kiros & Hinton 2016, arXiv:1607.06450.
 """
 
 from math import inf
@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Key
 
-from manual_bp import checks
+from manual_bp import checks, means
 from manual_bp.precision import wide
 from manual_bp.reductions import weighted_mean
 
@@ -38,7 +38,7 @@ class Residuals(NamedTuple):
     """The input, and for each row m and r, which have length 1 along the last axis."""
 
     x: Float[Array, "*B I"]
-    mean: Float[Array, "*B 1"]
+    mean: means.Mean
     scale: Float[Array, "*B 1"]
 
 
@@ -54,8 +54,8 @@ def fwd(
     """The output `y` (*B, I), and what the backward pass needs."""
     _check(params, x, eps)
     x_ = wide(x)
-    m = jnp.mean(x_, -1, keepdims=True)
-    d = x_ - m
+    m = means.mean(x_, -1)
+    d = means.deviation(x_, m)
     r = jax.lax.rsqrt(jnp.mean(d * d, -1, keepdims=True) + eps)  # (1)
     y = _row(params.g, x_) * (d * r)
     if params.b is not None:
@@ -72,7 +72,7 @@ def bwd(
     g, b = params
     leading = tuple(range(x.ndim - 1))
     dy_ = wide(dy)
-    n = (wide(x) - m) * r
+    n = means.deviation(wide(x), m) * r
     db = None if b is None else jnp.sum(dy_, leading).astype(b.dtype)  # (3)
     p = dy_ * n
     dg = jnp.sum(p, leading).astype(g.dtype)  # (4)

@@ -234,7 +234,7 @@ def _root_mean_square_taken_for_a_constant(params, res, dy, **options):
 
 
 def _group_not_centred(params, res, dy, **options):
-    return group_norm.bwd(params, res._replace(mean=jnp.zeros_like(res.mean)), dy, **options)
+    return group_norm.bwd(params, res._replace(mean=jax.tree.map(jnp.zeros_like, res.mean)), dy, **options)
 
 
 def _variance_has_no_cotangent(params, res, d_output, **options):

@@ -129,7 +129,7 @@ def test_bytes_of_what_is_kept_are_known_without_a_run():
     tokens, width, hidden = 2 * ids.size, 4, 3  # of two layers, in float64
     assert told["inputs"] == 8 * tokens * width
     assert told["matmuls"] == 8 * tokens * (6 * width + hidden + 2 * 2)  # m and l of two heads
-    assert told["all"] == told["matmuls"] + 8 * tokens * (2 * width + hidden + 2 * 2)  # n, m, a; two norms'
+    assert told["all"] == told["matmuls"] + 8 * tokens * (2 * width + hidden + 2 * 3)  # n, m, a; two norms'
     narrow = gpt.residual_bytes(*shapes, heads=2, dtype="bfloat16")
     assert narrow["inputs"] == told["inputs"] // 4
 
