@@ -29,6 +29,12 @@ class Tiles(NamedTuple):
     whole: np.ndarray
     cut: np.ndarray
 
+    @property
+    def is_one(self) -> bool:
+        """Whether a single tile, which is visited, is all queries and all keys."""
+        visited = len(self.whole) + len(self.cut) > 0
+        return visited and self.queries >= self.of_queries and self.keys >= self.of_keys
+
 
 def size(block: int | tuple[int, int] | None, queries: int, keys: int, heads: int) -> tuple[int, int]:
     """Queries and keys of a tile: those of `block`, or by the heads of the batch; no more than there are."""

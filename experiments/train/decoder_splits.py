@@ -39,9 +39,9 @@ def layers(recipe: Any, shapes: Any, n: int) -> Split:
 
 
 def _pair(options: dict[str, Any]) -> Pair:
-    """The decoder over the mesh, which has no dropout and keeps what it keeps."""
+    """The decoder over the mesh, which has no dropout."""
 
-    def value_and_grad(params: Any, batch: Any, *, dropout: float, keep: str, **static: Any) -> Any:
+    def value_and_grad(params: Any, batch: Any, *, dropout: float, **static: Any) -> Any:
         return gpt.value_and_grad(params, batch, **static, **options)
 
     return Pair(value_and_grad)

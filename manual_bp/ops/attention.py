@@ -6,10 +6,11 @@ As `plain_attention` has it, with c = `scale`, C = `soft_cap`, and query head h 
     a_ts = C tanh(c q_t . k_s / C) + bias_ts,    -inf where t may not attend to s       (1)
     o_t  = sum_s e^(a_ts - m_t) v_s / l_t,    m_t = max_s a_ts,    l_t = sum_s e^(a_ts - m_t)   (2)
 
-Forward, a tile of queries and keys at a time, with m, l and n = l o of the tiles so far:
+Forward, a tile of queries and keys at a time: of each tile by (2) with the sum over its keys, and of all so
+far, m, l and n = l o. Those of one more, with a dash, are put to them by
 
-    m' = max(m, max_s a_s),    f = e^(m - m')                       (3)
-    n' = f n + sum_s e^(a_s - m') v_s,    l' = f l + sum_s e^(a_s - m')         (4)
+    m'' = max(m, m'),    f = e^(m - m''),    f' = e^(m' - m'')      (3)
+    n'' = f n + f' n',    l'' = f l + f' l'                         (4)
 
 Backward, with the tile's scores made again:
 
@@ -109,26 +110,31 @@ def fwd(
     x = Inputs(q, k, v, bias, mask, segments)
     tiling, padded, score = _in_tiles(x, block, scale, soft_cap, positions)
 
-    def visit(is_cut: bool, state: tuple[Array, ...], tile: Array) -> tuple[tuple[Array, ...], None]:
-        i, j = tile
-        sums, m, total = state
-        n, m_i, total_i = _queries(sums, i, tiling, k), _rows(m, i, tiling, k), _rows(total, i, tiling, k)
+    def of_tile(i: Any, j: Any, is_cut: bool) -> tuple[Array, ...]:
         a, _ = score(i, j, is_cut=is_cut)
-        new = jnp.maximum(m_i, jnp.max(a, -1, keepdims=True))
-        f = jnp.exp(m_i - _finite(new))  # (3)
-        e = jnp.exp(a - _finite(new))
-        n = f * n + _product("bkgts,bksd->bkgtd", e.astype(q.dtype), _keys(padded.v, j, tiling))  # (4)
-        total_i = f * total_i + jnp.sum(e, -1, keepdims=True)
-        sums = _put(sums, _by_time(n), i, tiling.queries, 1)
-        m, total = (_put(y, _by_head(z), i, tiling.queries, 2) for y, z in ((m, new), (total, total_i)))
-        return (sums, m, total), None
+        m = jnp.max(a, -1, keepdims=True)
+        e = jnp.exp(a - _finite(m))
+        n = _product("bkgts,bksd->bkgtd", e.astype(q.dtype), _keys(padded.v, j, tiling))
+        return _by_time(n), _by_head(m), _by_head(jnp.sum(e, -1, keepdims=True))  # (2)
+
+    def put(state: tuple[Array, ...], new: tuple[Array, ...], i: Any, j: Any) -> tuple[Array, ...]:
+        (n, *rows), (n_new, m_new, total_new) = state, new
+        n_old = _part(n, i, tiling.queries, 1)
+        m_old, total_old = (_part(y, i, tiling.queries, 2) for y in rows)
+        m = jnp.maximum(m_old, m_new)
+        f, f_new = (jnp.exp(y - _finite(m)) for y in (m_old, m_new))  # (3)
+        parts = _of_heads(f) * n_old + _of_heads(f_new) * n_new, m, f * total_old + f_new * total_new  # (4)
+        return tuple(
+            _put(y, part, i, tiling.queries, axis)
+            for y, part, axis in zip(state, parts, (1, 2, 2), strict=True)
+        )
 
     n = jnp.zeros_like(padded.q, accumulator(q.dtype))
     of_query = jnp.swapaxes(n[..., 0], 1, 2)
     state = varying_as((n, jnp.full_like(of_query, -jnp.inf), of_query), x)
-    n, m, total = _over_tiles(visit, state, tiling)
+    n, m, total = _over_tiles(of_tile, put, state, tiling)
     total = jnp.where(total == 0, 1, total)
-    o = n / jnp.swapaxes(total, 1, 2)[..., None]  # (2)
+    o = n / _of_heads(total)
     o, m, total = o[:, : q.shape[1]].astype(q.dtype), _finite(m)[..., : q.shape[1]], total[..., : q.shape[1]]
     return o, Residuals(x, o, m, total)
 
@@ -181,8 +187,7 @@ def cotangents(
     m, total = _pad(m, 2, tiling.queries), _pad(total, 2, tiling.queries, 1.0)
     weight = None if weight is None else _pad(weight, 2, tiling.queries)
 
-    def visit(is_cut: bool, state: tuple[Array, ...], tile: Array) -> tuple[tuple[Array, ...], None]:
-        i, j = tile
+    def of_tile(i: Any, j: Any, is_cut: bool) -> tuple[Array, ...]:
         q_i, do_i = _queries(padded.q, i, tiling, k), _queries(do, i, tiling, k)
         k_j, v_j = _keys(padded.k, j, tiling), _keys(padded.v, j, tiling)
         m_i, total_i = _rows(m, i, tiling, k), _rows(total, i, tiling, k)
@@ -204,14 +209,17 @@ def cotangents(
         ds = ds.astype(q.dtype)
         dq = _product("bkgts,bksd->bkgtd", ds, k_j)  # (9)
         dk = _over_queries(ds, q_i)
-        d_q, d_k, d_v, *d_bias = state
-        d_q = _add(d_q, _by_time(dq), i, tiling.queries)
-        d_k, d_v = (_add(y, jnp.swapaxes(d, 1, 2), j, tiling.keys) for y, d in ((d_k, dk), (d_v, dv)))
-        d_bias = [_add_tile(y, merge_axes(da, 1), i, j, tiling) for y in d_bias]
-        return (d_q, d_k, d_v, *d_bias), None
+        d_bias = () if padded.bias is None else (_summed_as(merge_axes(da, 1), padded.bias),)
+        return (_by_time(dq), jnp.swapaxes(dk, 1, 2), jnp.swapaxes(dv, 1, 2), *d_bias)
+
+    def add(state: tuple[Array, ...], new: tuple[Array, ...], i: Any, j: Any) -> tuple[Array, ...]:
+        (d_q, d_k, d_v, *d_bias), (dq, dk, dv, *db) = state, new
+        d_q = _add(d_q, dq, i, tiling.queries)
+        d_k, d_v = (_add(y, d, j, tiling.keys) for y, d in ((d_k, dk), (d_v, dv)))
+        return (d_q, d_k, d_v, *(_add_tile(y, d, i, j, tiling) for y, d in zip(d_bias, db, strict=True)))
 
     start = [jnp.zeros_like(y, accumulator(y.dtype)) for y in padded[:4] if y is not None]
-    dq, dk, dv, *dbias = _over_tiles(visit, varying_as(tuple(start), (x, of_queries)), tiling)
+    dq, dk, dv, *dbias = _over_tiles(of_tile, add, varying_as(tuple(start), (x, of_queries)), tiling)
     found = [dq[:, : q.shape[1]].astype(q.dtype)]
     found += [d[:, : k.shape[1]].astype(k.dtype) for d in (dk, dv)]
     if bias is not None:
@@ -234,18 +242,25 @@ def _in_tiles(
     return tiling, padded, partial(_scores, padded, scale=c, soft_cap=soft_cap, tiling=tiling, **positions)
 
 
-def _over_tiles(visit: Any, state: tuple[Array, ...], tiling: Tiles) -> tuple[Array, ...]:
-    """The state after a visit to each tile: those that are whole, and those that are cut."""
+def _over_tiles(of_tile: Any, add: Any, state: tuple[Array, ...], tiling: Tiles) -> tuple[Array, ...]:
+    """The state with each tile added, first the whole ones; of one tile, that alone."""
+    if tiling.is_one:
+        return of_tile(0, 0, len(tiling.cut) > 0)
     for is_cut, numbers in ((False, tiling.whole), (True, tiling.cut)):
+
+        def visit(state: tuple[Array, ...], tile: Array, is_cut: bool = is_cut) -> tuple[Any, None]:
+            i, j = tile
+            return add(state, of_tile(i, j, is_cut), i, j), None
+
         if len(numbers):
-            state, _ = jax.lax.scan(partial(visit, is_cut), state, jnp.asarray(numbers))
+            state, _ = jax.lax.scan(visit, state, jnp.asarray(numbers))
     return state
 
 
 def _scores(
     x: Inputs,
-    i: Int[Array, ""],
-    j: Int[Array, ""],
+    i: Int[Array, ""] | int,
+    j: Int[Array, ""] | int,
     *,
     is_cut: bool,
     scale: float,
@@ -322,21 +337,21 @@ def _pad(x: Array, axis: int, count: int, value: float = 0.0) -> Array:
     return jnp.pad(x, widths, constant_values=value) if lacking else x
 
 
-def _part(x: Array, at: Array, count: int, axis: int) -> Array:
-    return jax.lax.dynamic_slice_in_dim(x, at * count, count, axis)
+def _part(x: Array, at: Any, count: int, axis: int) -> Array:
+    return x if x.shape[axis] == count else jax.lax.dynamic_slice_in_dim(x, at * count, count, axis)
 
 
-def _queries(x: Float[Array, "B T H D"], i: Array, tiling: Tiles, k: Array) -> Float[Array, "B K G t D"]:
+def _queries(x: Float[Array, "B T H D"], i: Any, tiling: Tiles, k: Array) -> Float[Array, "B K G t D"]:
     """Those of a tile, in the order of the products: an einsum of the other order moves all scores."""
     part = split_axis(_part(x, i, tiling.queries, 1), 2, k.shape[2])
     return jnp.moveaxis(part, 1, 3)
 
 
-def _keys(x: Float[Array, "B S K D"], j: Array, tiling: Tiles) -> Float[Array, "B K s D"]:
+def _keys(x: Float[Array, "B S K D"], j: Any, tiling: Tiles) -> Float[Array, "B K s D"]:
     return jnp.swapaxes(_part(x, j, tiling.keys, 1), 1, 2)
 
 
-def _rows(x: Float[Array, "B H T"], i: Array, tiling: Tiles, k: Array) -> Float[Array, "B K G t 1"]:
+def _rows(x: Float[Array, "B H T"], i: Any, tiling: Tiles, k: Array) -> Float[Array, "B K G t 1"]:
     return split_axis(_part(x, i, tiling.queries, 2), 1, k.shape[2])[..., None]
 
 
@@ -348,7 +363,11 @@ def _by_head(x: Float[Array, "B K G t 1"]) -> Float[Array, "B H t"]:
     return merge_axes(x[..., 0], 1)
 
 
-def _corner(x: Array, i: Array, j: Array, tiling: Tiles) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+def _of_heads(y: Float[Array, "B H T"]) -> Float[Array, "B T H 1"]:
+    return jnp.swapaxes(y, 1, 2)[..., None]
+
+
+def _corner(x: Array, i: Any, j: Any, tiling: Tiles) -> tuple[tuple[Any, ...], tuple[int, ...]]:
     """Where a tile of a bias or a mask with four axes begins, and its shape."""
     zero = jnp.zeros_like(i)
     whole = ((i * tiling.queries, tiling.queries), (j * tiling.keys, tiling.keys))
@@ -356,7 +375,7 @@ def _corner(x: Array, i: Array, j: Array, tiling: Tiles) -> tuple[tuple[Any, ...
     return (zero, zero, t, s), (*x.shape[:2], rows, columns)
 
 
-def _tile_of(x: Array, i: Array, j: Array, tiling: Tiles, a: Float[Array, "B K G t s"]) -> Array:
+def _tile_of(x: Array, i: Any, j: Any, tiling: Tiles, a: Float[Array, "B K G t s"]) -> Array:
     """A tile of a bias or a mask, in the shape of `a`."""
     start, shape = _corner(x, i, j, tiling)
     tile = jax.lax.dynamic_slice(x, start, shape)
@@ -364,12 +383,16 @@ def _tile_of(x: Array, i: Array, j: Array, tiling: Tiles, a: Float[Array, "B K G
     return jnp.broadcast_to(split_axis(tile, 1, heads), a.shape)
 
 
-def _add_tile(x: Array, da: Float[Array, "B H t s"], i: Array, j: Array, tiling: Tiles) -> Array:
-    """`x`, a bias with four axes, with the sum of a tile over what it was broadcast to added."""
+def _summed_as(da: Float[Array, "B H t s"], x: Array) -> Array:
+    """The sum of a tile over what a bias with four axes is broadcast to."""
+    axes = tuple(axis for axis, n in enumerate(x.shape) if n == 1)
+    return jnp.sum(da, axes, keepdims=True)
+
+
+def _add_tile(x: Array, tile: Array, i: Array, j: Array, tiling: Tiles) -> Array:
+    """`x`, of a bias with four axes, with a tile added."""
     start, shape = _corner(x, i, j, tiling)
-    axes = tuple(axis for axis, n in enumerate(shape) if n == 1)
-    tile = jax.lax.dynamic_slice(x, start, shape) + jnp.sum(da, axes, keepdims=True)
-    return jax.lax.dynamic_update_slice(x, tile, start)
+    return jax.lax.dynamic_update_slice(x, jax.lax.dynamic_slice(x, start, shape) + tile, start)
 
 
 def _put(x: Array, part: Array, at: Array, count: int, axis: int) -> Array:

@@ -24,8 +24,9 @@ heads of D features, K heads of the keys, F hidden features, V vocabulary; s num
 With `split_norms` the stream between them is in parts of time over `model` too, and so are norms and skips:
 of as many bytes, and 1/n of the memory.
 
-Saved: x, x', q, k, v, o and the hidden features, as by `models.gpt` with keep="matmuls". The norms, (2) and
-(6) are made again in the backward.
+Saved, as by `models.gpt`, with keep="matmuls": x, x', q, k, v, o and the hidden features; the norms, (2) and
+(6) are made again in the backward. With keep="inputs": x; (1) to (6) are made again, with their collectives
+and the product before the activation, which in FSDP needs no params more than the backward gathers.
 
 An axis that is None is one device: then this is the block of `models.gpt`, without dropout. `sequence` has T
 in parts, in one of the orders of `sequence`; `data` has B. The sums over both that the cotangents of params
@@ -55,6 +56,9 @@ from manual_bp.sharding import merge_axes, split_axis
 
 X = Float[Array, "B T C"]
 
+KEEP = ("matmuls", "inputs")
+"""What a block saves, by name: the results of its products, its input."""
+
 
 class Residuals(NamedTuple):
     """The results of a block's products, and what its norms are made again of."""
@@ -76,6 +80,7 @@ class _Options(NamedTuple):
     sequence: str | None
     order: str
     split_norms: bool
+    keep: str
 
     @property
     def entry(self) -> tuple[collectives.Collective, dict[str, Any]]:
@@ -104,18 +109,24 @@ def fwd(
     sequence: str | None = None,
     order: str = "contiguous",
     split_norms: bool = False,
-) -> tuple[X, Residuals]:
+    keep: str = "matmuls",
+) -> tuple[X, Residuals | X]:
     """A block's output for this device's part of the stream; `params` are its parts, as `specs` has them.
 
     `heads` are those of all devices, `rope_base` is None where positions are learned.
     """
-    o = _Options(heads, activation, eps, rope_base, model, sequence, order, split_norms)
+    o = _Options(heads, activation, eps, rope_base, model, sequence, order, split_norms, keep)
     _check(params, x, o)
-    n, _ = norm_of(params.norm1).fwd(params.norm1, x, eps=eps)  # (1)
+    y, res = _forward(params, x, o)
+    return y, x if keep == "inputs" else res
+
+
+def _forward(params: Block, x: X, o: _Options) -> tuple[X, Residuals]:
+    n, _ = norm_of(params.norm1).fwd(params.norm1, x, eps=o.eps)  # (1)
     h = _entered(n, o)  # (2)
     attended, res_attention = _attended(params, h, o)
     x1 = x + _left(params.out, merge_axes(attended, 2), o)  # (5)
-    m, _ = norm_of(params.norm2).fwd(params.norm2, x1, eps=eps)
+    m, _ = norm_of(params.norm2).fwd(params.norm2, x1, eps=o.eps)
     g = _entered(m, o)  # (6)
     f = _activation(params, o)
     if isinstance(params.mlp, gated_mlp.Params):
@@ -130,7 +141,7 @@ def fwd(
 
 def bwd(
     params: Block,
-    res: Residuals,
+    res: Residuals | X,
     dy: X,
     *,
     heads: int,
@@ -141,9 +152,12 @@ def bwd(
     sequence: str | None = None,
     order: str = "contiguous",
     split_norms: bool = False,
+    keep: str = "matmuls",
 ) -> tuple[Block, X]:
     """The cotangents of a block's params, which are shares of the sums that are still missing, and of `x`."""
-    o = _Options(heads, activation, eps, rope_base, model, sequence, order, split_norms)
+    o = _Options(heads, activation, eps, rope_base, model, sequence, order, split_norms, keep)
+    if not isinstance(res, Residuals):
+        res = _forward(params, res, o)[1]  # XLA leaves out (7)
     m, res_norm2 = norm_of(params.norm2).fwd(params.norm2, res.x1, eps=eps)
     d_mlp, dg = _mlp_bwd(params, m, res.hidden, dy, o)  # (8), (9)
     d_norm2, dx1 = norm_of(params.norm2).bwd(params.norm2, res_norm2, _unentered(dg, o), eps=eps)
@@ -177,6 +191,7 @@ def value_and_grad(
     split_norms: bool = False,
     split_vocabulary: bool = True,
     layout: Any = None,
+    keep: str = "matmuls",
     dtype: DTypeLike | None = None,
     dcost: Float[Array, ""] | float = 1.0,
 ) -> tuple[Float[Array, ""], Params]:
@@ -194,7 +209,7 @@ def value_and_grad(
     is_rotary = params.positions is None
     static: dict[str, Any] = {
         "heads": heads, "activation": activation, "eps": eps, "rope_base": rope_base if is_rotary else None,
-        "model": model, "sequence": sequence, "order": order, "split_norms": split_norms,
+        "model": model, "sequence": sequence, "order": order, "split_norms": split_norms, "keep": keep,
     }  # fmt: skip
     o = _Options(**static)
     checks.params("parallel.gpt", params, Params)
@@ -213,7 +228,7 @@ def value_and_grad(
         x = x + jnp.broadcast_to(p[None], x.shape)
     x = x.astype(x.dtype if dtype is None else dtype)
 
-    def layer(x: X, block: Block) -> tuple[X, Residuals]:
+    def layer(x: X, block: Block) -> tuple[X, Any]:
         return fwd(fsdp.gather(block, dims.blocks, axis=over), x, **static)
 
     x, res_blocks = lax.scan(layer, x, params.blocks)
@@ -239,7 +254,7 @@ def value_and_grad(
     dh = _unentered(dh, o) if split_vocabulary else dh
     d_norm, dx = norm_of(outer.norm).bwd(outer.norm, res_norm, dh, eps=eps)
 
-    def layer_bwd(dy: X, given: tuple[Block, Residuals]) -> tuple[X, Block]:
+    def layer_bwd(dy: X, given: tuple[Block, Any]) -> tuple[X, Block]:
         block, res = given
         d_block, dx = bwd(fsdp.gather(block, dims.blocks, axis=over), res, dy, **static)
         return dx, fsdp.scatter(d_block, dims.blocks, axis=over)
@@ -445,6 +460,7 @@ def _check(params: Block, x: X, o: _Options) -> None:
     op = "parallel.gpt"
     axes.check(op, o.model, "model")
     axes.check(op, o.sequence, "sequence")
+    checks.choice(op, "keep", o.keep, KEEP)
     checks.params(op, params, Block)
     if x.ndim != 3:
         raise ValueError(f"{op}: x has shape {x.shape}; expected three axes (batch, time, features)")

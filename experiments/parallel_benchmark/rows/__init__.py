@@ -10,6 +10,7 @@ ROWS: dict[str, Make] = {
     "tensor": tensor.make,
     "ring": ring.make,
     "fsdp": fsdp.make,
+    "fsdp.recompute": fsdp.make_recomputing,
     "fsdp.many_tokens": fsdp.make_of_many_tokens,
     "fsdp.small_layers": fsdp.make_of_small_layers,
     "pipeline": pipeline.make,

@@ -19,6 +19,7 @@ from experiments.train.recipe import Model, Recipe, Work
 from experiments.train.splits import COMMON
 from manual_bp import generation
 from manual_bp.models import gpt
+from manual_bp.parallel import gpt as over_a_mesh
 from manual_bp.precision import accumulator, wide
 
 FORMS: dict[str, dict[str, Any]] = {
@@ -103,13 +104,14 @@ class Settings(corpus.Settings):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The decoder over a mesh has no dropout, and keeps what it keeps."""
+        """The decoder over a mesh has no dropout, and keeps the inputs of all ops nowhere."""
         return ("data",) if self.in_the_way else ("data", "fsdp", "tensor")
 
     @property
     def in_the_way(self) -> tuple[str, ...]:
         """What it has not."""
-        return tuple(name for name, of in (("dropout", 0), ("keep", "matmuls")) if getattr(self, name) != of)
+        had = {"dropout": (0,), "keep": over_a_mesh.KEEP}
+        return tuple(name for name, values in had.items() if getattr(self, name) not in values)
 
 
 def load(settings: Settings) -> corpus.Dataset:

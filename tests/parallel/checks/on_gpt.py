@@ -89,6 +89,8 @@ MESHES = [
             ("gpt2", {"sequence": 4}, {}),
             ("llama", {"data": 1, "model": 2, "sequence": 2}, {}),
             ("llama", {"model": 2}, {"activation": "gelu_tanh"}),
+            ("llama", {"model": 2, "sequence": 2}, {"split_norms": True, "keep": "inputs"}),
+            ("gpt2", {"data": 2, "model": 2}, {"keep": "inputs"}),
         ]
     ),
 ]
@@ -116,7 +118,7 @@ def test_it_is_the_decoder_of_one_device(form, sizes, static):
     for leaf in jax.tree.leaves(found[1].norm):
         for copy in copies(leaf):
             np.testing.assert_array_equal(copy, copies(leaf)[0])
-    if sizes == {"data": 2, "model": 2}:
+    if sizes == {"data": 2, "model": 2} and not static:
         numbers = sum(leaf.addressable_shards[0].data.size for leaf in jax.tree.leaves(found[1]))
         assert_four_sums_a_block(sent(run), 2, numbers)
 
@@ -151,10 +153,13 @@ def in_parts(params, **static):
     return compiled(run, *args), args, examples
 
 
-@pytest.mark.parametrize("form", ["llama", pytest.param("gpt2", marks=pytest.mark.slow)])
-def test_params_in_parts_are_gathered_a_layer_at_a_time(form):
+@pytest.mark.parametrize(
+    ("form", "keep"),
+    [("llama", "inputs"), *(pytest.param(form, "matmuls", marks=pytest.mark.slow) for form in FORMS)],
+)
+def test_params_in_parts_are_gathered_a_layer_at_a_time(form, keep):
     params = drawn(form)
-    run, args, examples = in_parts(params, ignore_label=IGNORED)
+    run, args, examples = in_parts(params, ignore_label=IGNORED, keep=keep)
     found = run(*args)
     close(found, oracle(params, examples))
     for leaf in jax.tree.leaves(found[1]):

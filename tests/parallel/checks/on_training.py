@@ -15,7 +15,8 @@ TEXT = "the quick brown fox jumps\nover the lazy dog; né? " * 25
 MODELS = {
     "mlp": "--widths 64 8 10 --clip-norm 0.5",
     "gpt": "--layers 2 --width 8 --heads 4 --window 6 --batch-size 4 --warmup-steps 5",
-    "llama": "--form llama --layers 2 --width 8 --heads 4 --window 6 --batch-size 4 --warmup-steps 5",
+    "llama": "--form llama --layers 2 --width 8 --heads 4 --window 6 --batch-size 4 --warmup-steps 5 "
+    "--keep inputs",
     "recurrent": "--widths 5 7 --window 6 --batch-size 4",
     "convnet": "--widths 3 --norm none --batch-size 8 --round-steps 4",
 }
