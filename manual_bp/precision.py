@@ -19,5 +19,8 @@ def wide(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
 
 
 def times(factor: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """`factor * x`, and 0 where the factor is 0: what does not count may be infinite or NaN."""
-    return jnp.where(factor == 0, 0, factor * jnp.where(factor == 0, 0, x))
+    """`factor * x`, and 0 where the factor is 0: what does not count may be infinite or NaN.
+
+    The derivative by the factor is x there too, if that is finite: a factor may be zero only to begin with.
+    """
+    return factor * jnp.where((factor == 0) & ~jnp.isfinite(x), 0, x)

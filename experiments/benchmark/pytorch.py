@@ -52,7 +52,8 @@ def _forward_and_backward(
         found = forward(*tensors)
         outputs = found if isinstance(found, tuple) else (found,)
         used = [i for i, y in enumerate(outputs) if y.requires_grad]
-        cotangents = torch.autograd.grad([outputs[i] for i in used], leaves, [d_outputs[i] for i in used])
+        given = [d_outputs[i].expand_as(outputs[i]) for i in used]
+        cotangents = torch.autograd.grad([outputs[i] for i in used], leaves, given)
         return [y.detach() for y in outputs], cotangents
 
     return compute

@@ -289,13 +289,14 @@ def value_and_grad(
     dtype: DTypeLike | None = None,
     keep: str = "matmuls",
     ignore_label: int | None = None,
-    chunk: int = linear_cross_entropy.CHUNK,
+    chunk: int | None = None,
     dcost: Float[Array, ""] | float = 1.0,
 ) -> tuple[Float[Array, ""], Params]:
     """The mean cross-entropy in nats over a batch `(ids, targets[, key])`, and the gradient.
 
     `targets` (B, T) are the tokens after those of `ids`; those that are `ignore_label` do not count. The
-    logits of `chunk` tokens are there at once. `dcost` is the cotangent of the mean, 1 for the gradient.
+    logits of `chunk` tokens are there at once, None a choice by V. `dcost` is the cotangent of the mean, 1
+    for the gradient.
     """
     ids, targets, *key = batch
     checks.option("gpt", "batch", jnp.shape(ids), jnp.size(ids) > 0, "a token or more")

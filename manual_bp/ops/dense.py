@@ -20,6 +20,7 @@ from jaxtyping import Array, DTypeLike, Float, Key
 
 from manual_bp import checks, initializers
 from manual_bp.precision import accumulator
+from manual_bp.products import weight_gradient
 from manual_bp.sharding import like
 
 
@@ -65,7 +66,7 @@ def bwd(
     wide = accumulator(x.dtype)
     leading = tuple(range(x.ndim - 1))
     db = None if b is None else jnp.sum(dy, leading, dtype=wide).astype(b.dtype)  # (2)
-    dw = jnp.tensordot(x, dy, (leading, leading), preferred_element_type=wide, out_sharding=like(w))  # (3)
+    dw = weight_gradient(x, dy, w, wide)  # (3)
     dx = jnp.matmul(dy, w.T.astype(x.dtype), preferred_element_type=wide, out_sharding=like(x))  # (4)
     return Params(dw.astype(w.dtype), db), dx.astype(x.dtype)
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from manual_bp import checks
-from manual_bp.precision import wide
+from manual_bp.precision import times, wide
 
 
 def fwd(
@@ -41,5 +41,5 @@ def bwd(
     """The cotangents of `y` and of `t`."""
     checks.per_example("huber", "dloss", dloss, e)
     dl = jnp.broadcast_to(dloss[..., None], e.shape)
-    dy = jnp.where(jnp.abs(e) <= delta, dl * e, jnp.where(dl == 0, 0, dl * (delta * jnp.sign(e))))  # (2)
+    dy = times(dl, jnp.where(jnp.abs(e) <= delta, e, delta * jnp.sign(e)))  # (2)
     return dy, -dy  # (3)

@@ -14,13 +14,15 @@ Axes: B leading (N tokens in all), I features, V classes. C is the soft cap, l_n
 
 The logits of a chunk are at hand forward, and so (4) to (7) for dl = 1 are taken there: three products. What
 belongs to a token, (6), is multiplied by its dl in the backward pass. So is (7) where all tokens have the
-same dl, as after a mean or a sum; otherwise it takes two products more, through the chunks once again. Give
-weights as such, not as factors of the losses.
+same dl, as after a mean or a sum, which is known when such a program is compiled; otherwise it takes two
+products more, through the chunks once again. Give weights as such, not as factors of the losses.
 
 Saved: the inputs, and (6) and (7) for dl = 1; with weights also dl/dweight.  Idea of forming the gradient
 with the loss: Hsu et al. 2024, arXiv:2410.10989.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -34,13 +36,17 @@ from manual_bp.precision import accumulator, times
 from manual_bp.sharding import like, merge_axes, parts, split_axis, varying_as
 from manual_bp.soft_cap import capped
 from manual_bp.soft_cap import check as check_soft_cap
+from manual_bp.uniform import one_number
 
 __all__ = ["Params", "Residuals", "bwd", "fwd", "init"]
 
-CHUNK = 128
-"""Tokens whose logits are there at once."""
+LOGITS = 2**22
+"""Logits that are there at once, unless a call says of how many tokens."""
 
-ROWS = 64
+CHUNK = 256
+"""Tokens of a chunk at least: of fewer, w is read and dw written more often than is worth it."""
+
+ROWS = 128
 """Rows of dw whose share of a chunk is there at once, before it is added."""
 
 
@@ -50,6 +56,20 @@ class Gradient(NamedTuple):
     params: Params
     x: Float[Array, "*B I"]
     weights: Float[Array, "*B"] | None
+
+
+class Tokens(NamedTuple):
+    """What a sweep goes through; without the losses' cotangent it is 1."""
+
+    params: Params
+    x: Float[Array, "*B I"]
+    targets: Integer[Array, "*B"]
+    weights: Float[Array, "*B"] | None
+    dloss: Float[Array, "*B"] | None
+
+
+Multiply = Callable[[Array, Array], Array]
+"""A factor and what it multiplies."""
 
 
 class Residuals(NamedTuple):
@@ -71,16 +91,16 @@ def fwd(
     z_loss: float = 0.0,
     ignore_label: int | None = None,
     soft_cap: float | None = None,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
 ) -> tuple[Float[Array, "*B"], Residuals]:
-    """The loss of each token, of the labels `targets`; `chunk` is how many tokens' logits are there at once.
+    """The loss of each token, of the labels `targets`; `chunk` is how many tokens' logits are there at once,
+    None a choice by the number of classes.
 
     The other options are those of `softmax_cross_entropy`.
     """
     options = {"label_smoothing": label_smoothing, "z_loss": z_loss, "ignore_label": ignore_label}
     _check(params, x, targets, weights, soft_cap, chunk, options)
-    ones = jnp.ones_like(targets, x.dtype)
-    loss, gradient = _sweep(params, x, targets, weights, ones, options, soft_cap, chunk)
+    loss, gradient = _sweep(Tokens(params, x, targets, weights, None), options, soft_cap, chunk)
     return loss, Residuals(x, targets, weights, gradient)
 
 
@@ -93,21 +113,24 @@ def bwd(
     z_loss: float = 0.0,
     ignore_label: int | None = None,
     soft_cap: float | None = None,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
 ) -> tuple[Any, ...]:
     """The cotangents of the params, of `x` and of the weights where given."""
     x, targets, weights, gradient = res
     checks.per_example("linear_cross_entropy", "dloss", dloss, x)
     options = {"label_smoothing": label_smoothing, "z_loss": z_loss, "ignore_label": ignore_label}
-    one = jnp.max(dloss) if dloss.size else jnp.zeros((), dloss.dtype)
+    is_one, one = one_number(dloss)
 
     def multiplied() -> Params:
         return jax.tree.map(lambda d: times(one.astype(d.dtype), d), gradient.params)
 
-    def again() -> Params:
-        return _sweep(params, x, targets, weights, dloss, options, soft_cap, chunk)[1].params
+    def of(multiply: Multiply, given: Tokens) -> Params:
+        return _sweep(given, options, soft_cap, chunk, multiply)[1].params
 
-    of_params = jax.lax.cond(jnp.all(dloss == one), multiplied, again)
+    given = Tokens(params, x, targets, weights, dloss)
+    fixed = given._replace(dloss=jax.lax.stop_gradient(dloss))
+    of_params = jax.lax.cond(is_one, multiplied, partial(of, times, fixed))
+    of_params = _with_derivative(of_params, partial(of, jnp.multiply), given)
     d_params = jax.tree.map(lambda d, p: d.astype(p.dtype), of_params, params)
     dx = times(dloss.astype(gradient.x.dtype)[..., None], gradient.x).astype(x.dtype)
     if weights is None:
@@ -117,17 +140,34 @@ def bwd(
     return d_params, dx, d_weights.astype(weights.dtype)
 
 
+def _with_derivative(of_params: Params, by: Callable[[Tokens], Params], given: Tokens) -> Params:
+    """`of_params`, which are `by(given)`, with the derivative by the losses' cotangent, a linear one.
+
+    Where all cotangents are one number, their tangents need not be.
+    """
+
+    @jax.custom_jvp
+    def nothing(of_params: Params, given: Tokens) -> Params:
+        return varying_as(jax.tree.map(jnp.zeros_like, of_params), given)
+
+    @partial(nothing.defjvp, symbolic_zeros=True)
+    def _(primals: tuple[Params, Tokens], tangents: tuple[Any, Tokens]) -> tuple[Params, Params]:
+        _, given = primals
+        zeros, tangent = nothing(*primals), tangents[1].dloss
+        return zeros, by(given._replace(dloss=tangent)) if isinstance(tangent, jax.Array) else zeros
+
+    return jax.tree.map(jnp.add, of_params, nothing(of_params, given))
+
+
 def _sweep(
-    params: Params,
-    x: Float[Array, "*B I"],
-    targets: Integer[Array, "*B"],
-    weights: Float[Array, "*B"] | None,
-    dloss: Float[Array, "*B"],
+    given: Tokens,
     options: dict[str, Any],
     soft_cap: float | None,
-    chunk: int,
+    chunk: int | None,
+    multiply: Multiply = times,
 ) -> tuple[Float[Array, "*B"], Gradient]:
-    """The losses and their gradient for `dloss`, in at least float32, a chunk of tokens at a time."""
+    """The losses and their gradient in at least float32, a chunk of tokens at a time."""
+    params, x, targets, weights, dloss = given
     w, b = params
     wide = accumulator(x.dtype, w.dtype)
     w_x = w.astype(x.dtype)
@@ -140,8 +180,9 @@ def _sweep(
         z, slope = capped(h, soft_cap)  # (2)
         weights = None if weights is None else weights.astype(wide)
         loss, saved = softmax_cross_entropy.fwd(z, targets, weights, **options)  # (3)
-        cotangents = softmax_cross_entropy.bwd(saved, dloss.astype(wide), **options)  # (4)
+        cotangents = softmax_cross_entropy.bwd(saved, jnp.ones_like(loss), **options)  # (4)
         dz, d_weights = cotangents if isinstance(cotangents, tuple) else (cotangents, None)
+        dz = dz if dloss is None else multiply(dloss.astype(wide)[:, None], dz)
         dh = dz if slope is None else dz * slope  # (5)
         narrow = dh.astype(x.dtype)
         dx = jnp.matmul(narrow, w_x.T, preferred_element_type=wide, out_sharding=like(x))  # (6)
@@ -151,6 +192,7 @@ def _sweep(
 
     each = (x, targets, weights, dloss)
     shards = max(parts(a, 0) for a in jax.tree.leaves(each)) if targets.ndim else 1
+    chunk = max(CHUNK, LOGITS // w.shape[1]) if chunk is None else chunk
     count = _chunks(targets.size, chunk, shards)
     tokens = jax.tree.map(lambda a: _in_chunks(a, targets.ndim, count), each)
     start = (jnp.zeros_like(w, wide), None if b is None else jnp.zeros_like(b, wide))
@@ -161,19 +203,20 @@ def _sweep(
 
 def _with_products(sums: Array, x: Array, dh: Array, w: Array) -> Array:
     """`sums + x^T dh`, laid out as w: some rows at a time, so that no second array as large as w is there."""
+    turned = x.T
 
-    def added(sums: Array, start: Any, x: Array) -> Array:
-        old = jax.lax.dynamic_slice_in_dim(sums, start, x.shape[1], 0)
-        new = old + jnp.tensordot(x, dh, (0, 0), preferred_element_type=sums.dtype, out_sharding=like(w))
+    def added(sums: Array, start: Any, rows: Array) -> Array:
+        old = jax.lax.dynamic_slice_in_dim(sums, start, len(rows), 0)
+        new = old + jnp.matmul(rows, dh, preferred_element_type=sums.dtype, out_sharding=like(w))
         return jax.lax.dynamic_update_slice_in_dim(sums, new, start, 0)
 
     def slab(i: Array, sums: Array) -> Array:
-        return added(sums, i * ROWS, jax.lax.dynamic_slice_in_dim(x, i * ROWS, ROWS, 1))
+        return added(sums, i * ROWS, jax.lax.dynamic_slice_in_dim(turned, i * ROWS, ROWS, 0))
 
-    slabs = 0 if like(w) is not None else x.shape[1] // ROWS  # rows of an explicit mesh are where they are
+    slabs = 0 if like(w) is not None else len(turned) // ROWS  # rows of an explicit mesh are where they are
     sums = jax.lax.fori_loop(0, slabs, slab, sums) if slabs else sums
-    rest = x[:, slabs * ROWS :]
-    return added(sums, slabs * ROWS, rest) if rest.shape[1] else sums
+    rest = turned[slabs * ROWS :]
+    return added(sums, slabs * ROWS, rest) if len(rest) else sums
 
 
 def _in_chunks(a: Array, leading: int, count: int) -> Array:
@@ -209,7 +252,7 @@ def _check(
     targets: Any,
     weights: Any,
     soft_cap: float | None,
-    chunk: int,
+    chunk: int | None,
     options: dict[str, Any],
 ) -> None:
     op = "linear_cross_entropy"
@@ -225,4 +268,5 @@ def _check(
         checks.shape(op, "weights", weights, x.shape[:-1], ", one weight per token")
     softmax_cross_entropy.check_options(op, **options)
     check_soft_cap(op, soft_cap)
-    checks.option(op, "chunk", chunk, type(chunk) is int and chunk >= 1, "a positive integer")
+    good = chunk is None or (type(chunk) is int and chunk >= 1)
+    checks.option(op, "chunk", chunk, good, "None or a positive integer")

@@ -66,19 +66,18 @@ def bwd(res: Residuals, dloss: Float[Array, "*B"]) -> Array | tuple[Array, ...]:
     checks.per_example("sigmoid_cross_entropy", "dloss", dloss, logits)
     x, t, w = _wide(res)
     dl = dloss[..., None].astype(x.dtype)
-    used = dl != 0
     e = jnp.exp(-jnp.abs(x))
     s, s_other = 1 / (1 + e), e / (1 + e)  # of |x| and of -|x|
     s, s_other = jnp.where(x < 0, s_other, s), jnp.where(x < 0, s, s_other)
-    dlogits = jnp.where(used, dl * (1 - t) * s - dl * w * t * s_other, 0)  # (2)
+    dlogits = times(times(dl, 1 - t), s) - times(times(times(dl, w), t), s_other)  # (2)
     cotangents = [dlogits.astype(logits.dtype)]
     if jnp.issubdtype(targets.dtype, jnp.floating):
         slope = -x if pos_weight is None else (w - 1) * jnp.log1p(e) - times(jnp.where(x < 0, w, 1), x)
-        cotangents.append(jnp.where(used, dl * slope, 0).astype(targets.dtype))  # (3)
+        cotangents.append(times(dl, slope).astype(targets.dtype))  # (3)
     if pos_weight is not None:
         leading = tuple(range(x.ndim - 1))
         softplus = jnp.maximum(-x, 0) + jnp.log1p(e)
-        dw = jnp.sum(times(jnp.where(used, dl * t, 0), softplus), leading)  # (4)
+        dw = jnp.sum(times(dl, times(t, softplus)), leading)  # (4)
         cotangents.append(dw.astype(pos_weight.dtype))
     return tuple(cotangents) if len(cotangents) > 1 else cotangents[0]
 

@@ -105,7 +105,7 @@ def bwd(
     mass = jnp.sum(q, -1, keepdims=True) if distribution else 1.0
     if z_loss:
         mass += 2 * z_loss * (m + jnp.log(total))
-    dlogits = jnp.where(dl_w == 0, 0, dl_w * (mass / total) * jnp.exp(x - m) - dl_w * q)  # (4)
+    dlogits = times(dl_w, (mass / total) * jnp.exp(x - m) - q)  # (4)
     if added:
         dlogits = _add_at(dlogits, targets, (label_smoothing - 1) * dl_w[..., 0])
     cotangents = [dlogits.astype(logits.dtype)]

@@ -34,6 +34,7 @@ def exit_code(*args: str) -> int | str | None:
 LONG = {
     "attention.window",
     "convnet",
+    "convnet.steps",
     "gpt.small",
     "gpt.vocabulary",
     "gru",

@@ -105,7 +105,7 @@ OF_THE_LOSS: Any = (
     ("z_loss", (-0.1, NOTHING, *NOT_FINITE), "a number of at least 0"),
     ("ignore_label", (2.5, 2**31, A_TEXT, TRUE), "None or an integer from -2^31 to 2^31 - 1"),
     ("soft_cap", (0.0, -1.0, *NOT_FINITE), "None or a positive number"),
-    ("chunk", (0, -1, *INTEGERS), "a positive integer"),
+    ("chunk", (0, -1, *(i for i in INTEGERS if i is not NOTHING)), "None or a positive integer"),
 )
 lce = linear_cross_entropy
 

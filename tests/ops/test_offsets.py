@@ -1,6 +1,7 @@
 """Far from zero the norms' gradients keep the digits that autodiff loses to the rounding of a mean."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -41,3 +42,13 @@ def test_an_offset_costs_no_digits(name, shape):
         ours, autodiff = (max(map(_error, f(*arguments), exact)) for f in (by_hand, by_autodiff))
         assert ours < 1e-6, offset
     assert autodiff > 1e-5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("value", [0.1, -3.7e5, 7.3e17])
+def test_of_equal_entries_nothing_is_left(value, dtype):
+    params = ops.layer_norm.Params(jnp.full(5, 2, dtype), jnp.arange(5, dtype=dtype))
+    y, residuals = jax.jit(ops.layer_norm.fwd)(params, jnp.full((3, 5), value, dtype))
+    np.testing.assert_array_equal(y, np.broadcast_to(params.b, (3, 5)))
+    dparams, _ = jax.jit(ops.layer_norm.bwd)(params, residuals, jnp.ones((3, 5), dtype))
+    np.testing.assert_array_equal(dparams.g, np.zeros(5))

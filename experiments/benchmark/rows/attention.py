@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 import jax_ref
-from experiments.benchmark.rows.row import Draw, Row, op_row
+from experiments.benchmark.rows.row import Draw, Function, Row, op_row
 from manual_bp import ops
 
 
@@ -26,7 +26,7 @@ def _attention(draw: Draw, queries: int, window: int | None = None) -> Row:
 
 
 def _linear_cross_entropy(draw: Draw) -> Row:
-    """The mean over all tokens, as in training."""
+    """The mean over all tokens, as in training: each has the same cotangent, made in the program."""
     params = ops.linear_cross_entropy.Params(draw.real(512, 32768), None)
     x, labels = draw.real(2048, 512), draw.labels(32768, 2048)
 
@@ -37,7 +37,15 @@ def _linear_cross_entropy(draw: Draw) -> Row:
     fused = {"optax.softmax_cross_entropy_with_integer_labels": by_optax}
     row = op_row(ops.linear_cross_entropy, jax_ref.ops.linear_cross_entropy.apply, args, draw, fused=fused)
     tokens = len(labels)
-    return row._replace(args=(args, jnp.full(tokens, 1 / tokens, jnp.float32)))
+
+    def of_mean(function: Function) -> Function:
+        return lambda args, dmean: function(args, jnp.broadcast_to(dmean, tokens))
+
+    return row._replace(
+        args=(args, jnp.float32(1 / tokens)),
+        by_hand=of_mean(row.by_hand),
+        opponents={name: of_mean(function) for name, function in row.opponents.items()},
+    )
 
 
 ROWS = {

@@ -1,6 +1,7 @@
 """Rows of whole models: steps of plain SGD, one on each batch, under a `lax.scan`.
 
-So the time to start a program is not counted as the time of a small network.
+So the time to start a program is not counted as the time of a small network. A convolutional network is timed
+both ways, as in a loop XLA has other convolutions on the CPU.
 """
 
 from functools import partial
@@ -48,24 +49,35 @@ def _mlp_optax_loss(params: Any, batch: tuple[jax.Array, jax.Array]) -> jax.Arra
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
 
 
-def _convnet(draw: Draw, blocks: tuple[tuple[int, ...], ...], batch: int) -> Row:
-    """One step on images of 28 x 28, of the size and with the options of the main job."""
+def _convnet(draw: Draw, blocks: tuple[tuple[int, ...], ...], batch: int, steps: int | None) -> Row:
+    """Steps on images of 28 x 28, of the size and with the options of the main job; None: one, in no loop."""
     (batch,), places = draw.dims(batch), 4 * draw.dims(7)[0]
     blocks = tuple(draw.dims(*block) for block in blocks)
     params = models.convnet.init(jax.random.key(0), (places, places, 1), blocks, (10,))
     state = models.convnet.init_state(params)
-    x = jnp.asarray(draw.rng.random((batch, places, places, 1), np.float32))
-    labels = jnp.asarray(draw.rng.integers(0, 10, batch, np.int32))
+    shape = () if steps is None else (steps,)
+    x = jnp.asarray(draw.rng.random((*shape, batch, places, places, 1), np.float32))
+    labels = jnp.asarray(draw.rng.integers(0, 10, (*shape, batch), np.int32))
     losses = {
         "jax.grad": jax_ref.models.convnet.loss,
         "jax.checkpoint": jax.checkpoint(jax_ref.models.convnet.loss),
         "variance in one pass, pooling by reshape": _convnet_other_loss,
     }
+    size = f"{'/'.join('-'.join(map(str, block)) for block in blocks)} on {places}x{places} batch {batch}"
+    engines = {name: jax.value_and_grad(loss, has_aux=True) for name, loss in losses.items()}
+    by_hand, step = models.convnet.value_and_grad, (state, (x, labels))
+    if steps is None:
+        opponents = {name: partial(_step, engine) for name, engine in engines.items()}
+        return Row(size, (params, step), partial(_step, by_hand), opponents)
     return Row(
-        f"{'/'.join('-'.join(map(str, block)) for block in blocks)} on {places}x{places} batch {batch}",
-        (params, (state, (x, labels))),
-        partial(_step, models.convnet.value_and_grad),
-        {name: partial(_step, jax.value_and_grad(loss, has_aux=True)) for name, loss in losses.items()},
+        f"{size} steps {steps}",
+        (params, step),
+        partial(_train_with_state, by_hand),
+        {name: partial(_train_with_state, engine) for name, engine in engines.items()},
+        steps,
+        alone=Alone(
+            (params, (state, (x[0], labels[0]))), partial(_step, by_hand), partial(_step, engines["jax.grad"])
+        ),
     )
 
 
@@ -107,6 +119,18 @@ def _step(value_and_grad: Function, params: Any, data: tuple[Any, Any]) -> tuple
     return jax.tree.map(lambda p, g: p - LEARNING_RATE * g, params, grads), value
 
 
+def _train_with_state(value_and_grad: Function, params: Any, data: tuple[Any, Any]) -> Any:
+    """The params and the state after a step on each of the batches, and the loss at each."""
+    state, batches = data
+
+    def step(carry: tuple[Any, Any], batch: Any) -> tuple[tuple[Any, Any], jax.Array]:
+        params, state = carry
+        params, (loss, state) = _step(value_and_grad, params, (state, batch))
+        return (params, state), loss
+
+    return jax.lax.scan(step, (params, state), batches)
+
+
 def _train(value_and_grad: Function, params: Any, batches: tuple[jax.Array, jax.Array]) -> Any:
     """The params after a step on each of `batches`, and the loss at each."""
 
@@ -124,4 +148,7 @@ ROWS = {
         ((784, 100, 10), 10, 100),
         ((784, 512, 512, 10), 128, 2),
     )
-} | {"convnet": partial(_convnet, blocks=((16,), (32,), (64,)), batch=128)}
+} | {
+    name: partial(_convnet, blocks=((16,), (32,), (64,)), batch=128, steps=steps)
+    for name, steps in (("convnet", None), ("convnet.steps", 4))
+}
