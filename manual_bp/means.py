@@ -23,10 +23,20 @@ class Mean(NamedTuple):
     rest: Float[Array, "*M"]
 
 
-def mean(x: Float[Array, "*B"], axes: int | tuple[int, ...]) -> Mean:
-    """The mean of `x` over `axes`."""
-    rounded = jnp.mean(x, axes, keepdims=True)
-    return Mean(rounded, jnp.mean(x - rounded, axes, keepdims=True))
+Axes = int | tuple[int, ...]
+
+
+def mean(x: Float[Array, "*B"], *axes: Axes) -> Mean:
+    """The mean of `x` in two parts, over some axes, and over others after that."""
+    rounded = plain_mean(x, *axes)
+    return Mean(rounded, plain_mean(x - rounded, *axes))
+
+
+def plain_mean(x: Float[Array, "*B"], *axes: Axes) -> Float[Array, "*M"]:
+    """The mean over some axes, and over others after that: axes apart take XLA long to sum at once."""
+    for some in axes:
+        x = jnp.mean(x, some, keepdims=True)
+    return x
 
 
 def deviation(x: Float[Array, "*B"], mean: Mean) -> Float[Array, "*B"]:

@@ -59,9 +59,9 @@ def fwd(
     divides = checks.is_count(groups) and x.shape[-1] % groups == 0
     checks.option("group_norm", "groups", groups, divides, f"a divisor of the {x.shape[-1]} channels")
     z = _grouped(wide(x), groups)
-    m = means.mean(z, (1, 3))
+    m = means.mean(z, 1, 3)
     deviation = means.deviation(z, m)
-    r = jax.lax.rsqrt(jnp.mean(jnp.square(deviation), (1, 3), keepdims=True) + eps)
+    r = jax.lax.rsqrt(means.plain_mean(jnp.square(deviation), 1, 3) + eps)
     y = deviation * r * _spread(params.g, z)  # (1)
     if params.b is not None:
         y += _spread(params.b, z)

@@ -150,5 +150,5 @@ ROWS = {
     )
 } | {
     name: partial(_convnet, blocks=((16,), (32,), (64,)), batch=128, steps=steps)
-    for name, steps in (("convnet", None), ("convnet.steps", 4))
+    for name, steps in (("convnet", None), ("convnet.steps", 2))
 }
