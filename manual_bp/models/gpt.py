@@ -302,13 +302,13 @@ def value_and_grad(
     checks.option("gpt", "batch", jnp.shape(ids), jnp.size(ids) > 0, "a token or more")
     options = Options(heads, activation, eps, rope_base, dropout, keep, is_rotary(params))
     h, res = _trunk_fwd(params, ids, key[0] if key else None, options, dtype)
-    of_loss: dict[str, Any] = {"ignore_label": ignore_label, "chunk": chunk}
-    losses, res_head = linear_cross_entropy.fwd(head_of(params), h, targets, **of_loss)
+    head = head_of(params)
+    losses, res_head = linear_cross_entropy.fwd(head, h, targets, ignore_label=ignore_label, chunk=chunk)
     counted = jnp.ones(targets.shape, bool) if ignore_label is None else targets != ignore_label
     wide = accumulator(losses.dtype)
     count = jnp.maximum(jnp.sum(counted, dtype=wide), 1)
     cost = jnp.sum(losses, dtype=wide) / count  # (11)
-    gradient = linear_cross_entropy.bwd(head_of(params), res_head, jnp.ones_like(losses), **of_loss)
+    gradient = linear_cross_entropy.of_sum(head, res_head)
     share = dcost / count  # here, as in bfloat16 all gradients would have the rounding of this one number
     d_head, dh = jax.tree.map(lambda d: (share * d.astype(wide)).astype(d.dtype), gradient)  # (12), (13)
     return cost, _trunk_bwd(params, res, dh, d_head, options, plain)

@@ -22,8 +22,8 @@ Backward, with the tile's scores made again:
 
 as sum_r p_tr do_t . v_r = do_t . o_t in (7). Where one tile has all keys, that sum is taken itself: of a
 query with one p of nearly 1 the difference keeps digits that do . o, rounded in another order, has lost. Only
-tiles that some query may attend to are visited, and only those that the diagonal, an end of the window or of
-the keys cuts compare positions; with a mask or segments all do. A query that may attend to nothing has o = 0
+tiles that some query may attend to are visited; they compare positions if the diagonal, an end of the window
+or of the keys cuts one of them, or there is a mask or segments. A query that may attend to nothing has o = 0
 and no gradient.
 
 Saved: the inputs, o, and of each query m and l: of a logsumexp m + log l the digits of l would be lost beside
@@ -110,8 +110,8 @@ def fwd(
     x = Inputs(q, k, v, bias, mask, segments)
     tiling, padded, score = _in_tiles(x, block, scale, soft_cap, positions)
 
-    def of_tile(i: Any, j: Any, is_cut: bool) -> tuple[Array, ...]:
-        a, _ = score(i, j, is_cut=is_cut)
+    def of_tile(i: Any, j: Any) -> tuple[Array, ...]:
+        a, _ = score(i, j)
         m = jnp.max(a, -1, keepdims=True)
         e = jnp.exp(a - _finite(m))
         n = _product("bkgts,bksd->bkgtd", e.astype(q.dtype), _keys(padded.v, j, tiling))
@@ -187,14 +187,14 @@ def cotangents(
     m, total = _pad(m, 2, tiling.queries), _pad(total, 2, tiling.queries, 1.0)
     weight = None if weight is None else _pad(weight, 2, tiling.queries)
 
-    def of_tile(i: Any, j: Any, is_cut: bool) -> tuple[Array, ...]:
+    def of_tile(i: Any, j: Any) -> tuple[Array, ...]:
         q_i, do_i = _queries(padded.q, i, tiling, k), _queries(do, i, tiling, k)
         k_j, v_j = _keys(padded.k, j, tiling), _keys(padded.v, j, tiling)
         m_i, total_i = _rows(m, i, tiling, k), _rows(total, i, tiling, k)
-        a, slope = score(i, j, is_cut=is_cut)
+        a, slope = score(i, j)
 
         def unmasked(y: Array) -> Array:
-            return jnp.where(a == -jnp.inf, 0, y) if is_cut else y
+            return jnp.where(a == -jnp.inf, 0, y) if tiling.is_cut else y
 
         p = unmasked(jnp.exp(a - m_i) / total_i)  # (5)
         dv = _over_queries(p.astype(q.dtype), do_i)  # (6)
@@ -235,7 +235,7 @@ def _in_tiles(
     soft_cap: float | None,
     positions: dict[str, Any],
 ) -> tuple[Tiles, Inputs, Any]:
-    """The tiles of a call, its inputs padded to whole ones, and `score(i, j, is_cut=...)` of one of them."""
+    """The tiles of a call, its inputs padded to whole ones, and `score(i, j)` of one of them."""
     tiling = _tiling(x, block, **positions)
     padded = _padded(x, tiling)
     c = attending.scale_of(x.q, scale)
@@ -243,18 +243,15 @@ def _in_tiles(
 
 
 def _over_tiles(of_tile: Any, add: Any, state: tuple[Array, ...], tiling: Tiles) -> tuple[Array, ...]:
-    """The state with each tile added, first the whole ones; of one tile, that alone."""
+    """The state with each tile added; of one tile, that alone."""
     if tiling.is_one:
-        return of_tile(0, 0, len(tiling.cut) > 0)
-    for is_cut, numbers in ((False, tiling.whole), (True, tiling.cut)):
+        return of_tile(0, 0)
 
-        def visit(state: tuple[Array, ...], tile: Array, is_cut: bool = is_cut) -> tuple[Any, None]:
-            i, j = tile
-            return add(state, of_tile(i, j, is_cut), i, j), None
+    def visit(state: tuple[Array, ...], tile: Array) -> tuple[tuple[Array, ...], None]:
+        i, j = tile
+        return add(state, of_tile(i, j), i, j), None
 
-        if len(numbers):
-            state, _ = jax.lax.scan(visit, state, jnp.asarray(numbers))
-    return state
+    return jax.lax.scan(visit, state, jnp.asarray(tiling.visited))[0]
 
 
 def _scores(
@@ -262,7 +259,6 @@ def _scores(
     i: Int[Array, ""] | int,
     j: Int[Array, ""] | int,
     *,
-    is_cut: bool,
     scale: float,
     soft_cap: float | None,
     tiling: Tiles,
@@ -280,7 +276,7 @@ def _scores(
     a, slope = capped(s, soft_cap)
     if x.bias is not None:
         a += _tile_of(x.bias, i, j, tiling, a).astype(a.dtype)
-    if is_cut:
+    if tiling.is_cut:
         keys = j * tiling.keys + jnp.arange(tiling.keys, dtype=jnp.int32)
         row = i * tiling.queries + jnp.arange(tiling.queries, dtype=jnp.int32)
         near = attending.is_causal_within(row, keys, causal=causal, window=window, query_offset=query_offset)

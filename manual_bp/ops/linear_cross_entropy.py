@@ -38,7 +38,7 @@ from manual_bp.soft_cap import capped
 from manual_bp.soft_cap import check as check_soft_cap
 from manual_bp.uniform import one_number
 
-__all__ = ["Params", "Residuals", "bwd", "fwd", "init"]
+__all__ = ["Params", "Residuals", "bwd", "fwd", "init", "of_sum"]
 
 LOGITS = 2**22
 """Logits that are there at once, unless a call says of how many tokens."""
@@ -138,6 +138,12 @@ def bwd(
     assert gradient.weights is not None, "fwd saves it with the weights"
     d_weights = times(dloss.astype(gradient.weights.dtype), gradient.weights)
     return d_params, dx, d_weights.astype(weights.dtype)
+
+
+def of_sum(params: Params, res: Residuals) -> tuple[Params, Float[Array, "*B I"]]:
+    """The cotangents of the params and of `x` of the sum of all losses: those of `bwd` for dl = 1."""
+    d_params = jax.tree.map(lambda d, p: d.astype(p.dtype), res.gradient.params, params)
+    return d_params, res.gradient.x.astype(res.x.dtype)
 
 
 def _with_derivative(of_params: Params, by: Callable[[Tokens], Params], given: Tokens) -> Params:
