@@ -38,7 +38,7 @@ option `keep` says; the rest is made again in its backward:
     inputs     C: x                                                 all but the last product
 
 (for K = H and F = 4 C; a gated mlp has F features more.) `residual_bytes` counts them without a run. Of 6
-layers with C = 384 they are 303, 189 and 19 MB at B T = 8 x 256 in float32, where a step has 371, 253 and 102
+layers with C = 384 they are 303, 189 and 19 MB at B T = 8 x 256 in float32, where a step has 374, 257 and 106
 MB of temporary memory. With `inputs` a block's products but the last are done twice: up to a third more
 arithmetic in a step.
 
