@@ -52,7 +52,7 @@ def _batch_bwd(
     tap: Tapper,
 ) -> tuple[batch_norm.Params, Float[Array, "*B C"], Statistics]:
     dy, d_after = d_output
-    d_wide = _cast(d_after, Statistics(res.r, res.r))
+    d_wide = jax.tree.map(lambda d: d.astype(res.r.dtype), d_after)
     d_new = jax.tree.map(lambda d: (1 - momentum) * d, d_wide)  # (3)
     d_before = _cast(jax.tree.map(lambda d: momentum * d, d_wide), d_after)
     d_params, dx = tap(batch_norm, params, res, (dy, d_new))

@@ -139,6 +139,11 @@ def _forward(params: Block, x: X, o: _Options) -> tuple[X, Residuals]:
     return y, Residuals(x, res_attention, x1, hidden)
 
 
+def _restored(params: Block, saved: Any, o: _Options) -> Residuals:
+    """What is kept with the products, made again where only the input is: XLA leaves out (7)."""
+    return _forward(params, saved, o)[1] if o.keep == "inputs" else saved
+
+
 def bwd(
     params: Block,
     res: Residuals | X,
@@ -156,8 +161,7 @@ def bwd(
 ) -> tuple[Block, X]:
     """The cotangents of a block's params, which are shares of the sums that are still missing, and of `x`."""
     o = _Options(heads, activation, eps, rope_base, model, sequence, order, split_norms, keep)
-    if not isinstance(res, Residuals):
-        res = _forward(params, res, o)[1]  # XLA leaves out (7)
+    res = _restored(params, res, o)
     m, res_norm2 = norm_of(params.norm2).fwd(params.norm2, res.x1, eps=eps)
     d_mlp, dg = _mlp_bwd(params, m, res.hidden, dy, o)  # (8), (9)
     d_norm2, dx1 = norm_of(params.norm2).bwd(params.norm2, res_norm2, _unentered(dg, o), eps=eps)

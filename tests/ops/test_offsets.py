@@ -1,11 +1,15 @@
 """Far from zero the norms' gradients keep the digits that autodiff loses to the rounding of a mean."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jax_ref
+from jax_ref.verify import oracle
+from jax_ref.verify.subject import of_op
 from manual_bp import ops
 
 CALLS = {"layer_norm": {}, "group_norm": {"groups": 2}, "batch_norm": {}}
@@ -18,28 +22,20 @@ def _error(got, exact):
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("shape", [(5, 3, 8), (3, 40, 64)])
 def test_an_offset_costs_no_digits(name, shape):
-    op, reference, options = getattr(ops, name), getattr(jax_ref.ops, name), CALLS[name]
+    op = getattr(ops, name)
+    pair = of_op(op, getattr(jax_ref.ops, name).apply, **CALLS[name])
+    by_hand = jax.jit(pair.run)
+    by_autodiff = jax.jit(functools.partial(oracle.value_and_vjp, pair.reference))
     rng = np.random.default_rng(0)
     params = op.Params(*rng.normal(size=(2, shape[-1])).astype("float32"))
-
-    @jax.jit
-    def by_hand(params, x, d_output):
-        output, residuals = op.fwd(params, x, **options)
-        d_output = jax.tree.unflatten(jax.tree.structure(output), d_output)
-        return jax.tree.leaves(op.bwd(params, residuals, d_output, **options))
-
-    @jax.jit
-    def by_autodiff(params, x, d_output):
-        output, vjp = jax.vjp(lambda params, x: reference.apply(params, x, **options), params, x)
-        return jax.tree.leaves(vjp(jax.tree.unflatten(jax.tree.structure(output), d_output)))
-
     for offset in (3.0, 30.0, 300.0, 3000.0):
-        x = (offset + rng.normal(size=shape)).astype("float32")
-        like = jax.tree.leaves(jax.eval_shape(lambda *a: op.fwd(*a, **options)[0], params, x))
-        d_output = [rng.normal(size=a.shape).astype("float32") for a in like]
-        arguments = params, x, d_output
-        exact = by_autodiff(*jax.tree.map(np.float64, arguments))
-        ours, autodiff = (max(map(_error, f(*arguments), exact)) for f in (by_hand, by_autodiff))
+        args = params, (offset + rng.normal(size=shape)).astype("float32")
+        like = jax.eval_shape(pair.reference, *args)
+        given = args, jax.tree.map(lambda y: rng.normal(size=y.shape).astype("float32"), like)
+        exact = jax.tree.leaves(by_autodiff(*jax.tree.map(np.float64, given))[1])
+        ours, autodiff = (
+            max(map(_error, jax.tree.leaves(f(*given)[1]), exact)) for f in (by_hand, by_autodiff)
+        )
         assert ours < 1e-6, offset
     assert autodiff > 1e-5
 
