@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.benchmark.rows.models import LEARNING_RATE
+from experiments.benchmark.rows.models import step
 from experiments.benchmark.rows.row import Draw, Function, Row
 from experiments.common import decoder
 from manual_bp.models import gpt
@@ -43,17 +43,11 @@ def _gpt(
     return Row(
         f"{layers} layers, width {width}, {heads} heads, T {tokens}, B {batch}, V {vocabulary}",
         (params, (ids, targets)),
-        partial(_step, partial(gpt.value_and_grad, heads=heads, keep=keep)),
-        {name: partial(_step, jax.value_and_grad(loss)) for name, loss in losses.items()},
+        partial(step, partial(gpt.value_and_grad, heads=heads, keep=keep)),
+        {name: partial(step, jax.value_and_grad(loss)) for name, loss in losses.items()},
         matmul_flops=decoder.matmul_flops(params, batch, tokens),
         static={"heads": heads},
     )
-
-
-def _step(value_and_grad: Function, params: Any, batch: Any) -> tuple[Any, jax.Array]:
-    """The params after a step, and the loss."""
-    loss, grads = value_and_grad(params, batch)
-    return jax.tree.map(lambda p, g: p - LEARNING_RATE * g, params, grads), loss
 
 
 def _loss(
