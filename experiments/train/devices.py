@@ -106,7 +106,7 @@ class Many:
         laid = state._replace(
             params=self._params,
             opt_state=jax.tree.map(specs, state.opt_state, is_leaf=are_params),
-            model=jax.tree.map(lambda _: self._split.batch, state.model),
+            model=jax.tree.map(lambda _: self._split.state, state.model),
             scale=jax.tree.map(lambda _: P(), state.scale),
         )
         return jax.tree.map(lambda spec: NamedSharding(self._mesh, spec), laid, is_leaf=_is_spec)
@@ -126,12 +126,12 @@ class Many:
             def on_a_device(params: Any, state: Any, batch: Any, scaling: dict[str, Any]) -> Any:
                 return local.value_and_grad(params, state, self._with_own_noise(batch), **scaling)
 
-            examples = self._split.batch
+            of_state = self._split.state
             return jax.shard_map(
                 on_a_device,
                 mesh=self._mesh,
-                in_specs=(self._params, examples, jax.tree.map(self._of_batch, batch), P()),
-                out_specs=((P(), examples), self._params),
+                in_specs=(self._params, of_state, jax.tree.map(self._of_batch, batch), P()),
+                out_specs=((P(), of_state), self._params),
             )(params, state, batch, scaling)
 
         return local._replace(value_and_grad=value_and_grad)

@@ -104,7 +104,7 @@ class Recipe:
     baselines_text: str = ""
     """The same in a sentence, said when the run ends."""
     splits: Mapping[str, Make] = dataclasses.field(default_factory=lambda: COMMON)
-    """How it can be split over devices, by name; the state of a split model has examples in front."""
+    """How it can be split over devices, by name."""
     microbatches: int = 1
     """Parts of a batch that are computed one after the other."""
     probe: int = 1024

@@ -29,11 +29,13 @@ class Split(NamedTuple):
     params: Any
     """How the params lie: a spec for all leaves, or a tree of them."""
     batch: P
-    """How the batch lies, and the state of a model that has one."""
+    """How the batch lies."""
     pair: Any
     """`value_and_grad` of what is on a device, with hand-written gradients: the loss is that of all."""
     reference: Any
     """`loss` of what is on a device: that of all; None if JAX is to split the plain one by itself."""
+    state: P = P(AXIS)
+    """How the state of a model lies that has one: by examples, each with its own, if nothing else is said."""
 
 
 Make = Callable[[Any, Any, int], Split]

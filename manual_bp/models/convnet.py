@@ -17,7 +17,9 @@ O outputs; k = 1..K numbers the blocks, j the layers of a block.
 The state s are the running statistics of each norm, which are given and no function of the params: in
 `value_and_grad` ds' = 0, and ds is nobody's. Static options: f is `activation`, a name in `ops.activations`;
 `norm` is one in `norms`, and `momentum` the weight of the old statistics. A network that was trained with
-"batch_norm" is evaluated with "frozen_batch_norm", by the same params and state.
+"batch_norm" is evaluated with "frozen_batch_norm", by the same params and state. Where the examples lie over
+mesh axes, those are `axis`: the statistics are then those of all devices' examples, the cost that of one
+device's, and the gradient its share.
 
 LeCun et al. 1998, doi:10.1109/5.726791; Ioffe & Szegedy 2015, arXiv:1502.03167; Simonyan & Zisserman 2015,
 arXiv:1409.1556.
@@ -36,6 +38,7 @@ from manual_bp.models import mlp
 from manual_bp.norms import NORMS, Norm
 from manual_bp.ops import activations, conv, pool
 from manual_bp.ops.batch_norm import Statistics
+from manual_bp.parallel.axes import Axis
 from manual_bp.precision import accumulator
 from manual_bp.sharding import reshaped
 from manual_bp.taps import Tapper, plain
@@ -130,6 +133,7 @@ def fwd(
     activation: str = "relu",
     norm: str = "batch_norm",
     momentum: float = 0.9,
+    axis: Axis = None,
 ) -> tuple[tuple[Float[Array, "*B O"], State], Residuals]:
     """The outputs with the state after this batch, and the residuals of all layers."""
     f, normalize = _activation(activation), _norm("convnet", norm)
@@ -140,7 +144,7 @@ def fwd(
         statistics, res_block = [], []
         for layer, s in zip(block, before, strict=True):
             z, res_conv = conv.fwd(layer.conv, x)
-            (z, s), res_norm = normalize.fwd(layer.norm, z, s, momentum=momentum)  # (1)
+            (z, s), res_norm = normalize.fwd(layer.norm, z, s, momentum=momentum, axis=axis)  # (1)
             x, res_activation = f.fwd(z)  # (2)
             statistics.append(s)
             res_block.append(LayerResiduals(res_conv, res_norm, res_activation))
@@ -161,6 +165,7 @@ def bwd(
     activation: str = "relu",
     norm: str = "batch_norm",
     momentum: float = 0.9,
+    axis: Axis = None,
     tap: Tapper = plain,
 ) -> tuple[Any, ...]:
     """The cotangents of the params, of the state if there is one, and of `x`.
@@ -168,6 +173,7 @@ def bwd(
     What another `tap` returns is in place of those of the params of each op.
     """
     f, normalize = _activation(activation), _norm("convnet", norm)
+    static: dict[str, Any] = {"momentum": momentum, "axis": axis, "tap": tap}
     dy, d_after = d_output
     dhead, drow = mlp.bwd(params.head, res.head, dy, activation=activation, tap=tap)  # (7)
     dx = reshaped(drow, res.pool[-1].first.shape)
@@ -179,7 +185,7 @@ def bwd(
             layer, saved = params.blocks[k][j], res.layers[k][j]
             dz = f.bwd(saved.activation, dx)  # (9)
             d_norm = (dz, d_after[k][j])
-            dnorm, dz, ds = normalize.bwd(layer.norm, saved.norm, d_norm, momentum=momentum, tap=tap)  # (10)
+            dnorm, dz, ds = normalize.bwd(layer.norm, saved.norm, d_norm, **static)  # (10)
             dconv, dx = tap(conv, layer.conv, saved.conv, dz)  # (11)
             dblock.append(Layer(dconv, dnorm))
             d_before.append(ds)
@@ -197,6 +203,7 @@ def value_and_grad(
     activation: str = "relu",
     norm: str = "batch_norm",
     momentum: float = 0.9,
+    axis: Axis = None,
     dcost: Float[Array, ""] | float = 1.0,
 ) -> tuple[tuple[Float[Array, ""], State], Params]:
     """The mean cross-entropy over a batch `(x, labels)` with the state after it, and the gradient.
@@ -205,7 +212,7 @@ def value_and_grad(
     """
     x, labels = batch
     checks.option("convnet", "batch", jnp.shape(x), math.prod(jnp.shape(x)[:-3]) > 0, "at least one image")
-    static: dict[str, Any] = {"activation": activation, "norm": norm, "momentum": momentum}
+    static: dict[str, Any] = {"activation": activation, "norm": norm, "momentum": momentum, "axis": axis}
     (y, after), res = fwd(params, state, x, **static)
     cost, dy = losses.mean("softmax_cross_entropy", y, labels, dcost)  # (5), (6)
     nothing = jax.tree.map(jnp.zeros_like, after)  # no later batch's gradient comes back

@@ -11,7 +11,7 @@ the last, with N entries; C channels.
 
 The statistics m and v (biased: over N) are outputs too, and (6) is what their cotangents dm and dv add; a
 model keeps a running mean of them, by `running`, and evaluates with it, by `frozen_batch_norm`. In
-`shard_map` they are those of a shard.
+`shard_map` they are those of a shard; `manual_bp.parallel.batch_norm` takes those of all.
 
 Saved: x, m in two parts (`manual_bp.means`), r.  Ioffe & Szegedy 2015, arXiv:1502.03167.
 """
@@ -59,16 +59,9 @@ def fwd(
 ) -> tuple[tuple[Float[Array, "*B C"], Statistics], Residuals]:
     """The output `y` (*B, C) with the statistics of the batch, and what the backward pass needs."""
     checks.normalized("batch_norm", params, Params, x, eps)
-    x_, batch = wide(x), tuple(range(x.ndim - 1))
-    m = means.mean(x_, batch)
-    deviation = means.deviation(x_, m)
-    v = jnp.mean(jnp.square(deviation), batch)  # (1)
+    m, v = statistics(x)
     r = jax.lax.rsqrt(v + eps)
-    g, b = params
-    y = deviation * jnp.broadcast_to(r, x.shape) * jnp.broadcast_to(g.astype(r.dtype), x.shape)  # (2)
-    if b is not None:
-        y += jnp.broadcast_to(b.astype(r.dtype), x.shape)
-    return (y.astype(x.dtype), Statistics(m.rounded.reshape(v.shape), v)), Residuals(x, m, r)
+    return (output(params, x, m, r), Statistics(m.rounded.reshape(v.shape), v)), Residuals(x, m, r)
 
 
 def bwd(
@@ -79,21 +72,79 @@ def bwd(
     eps: float = 1e-5,
 ) -> tuple[Params, Float[Array, "*B C"]]:
     """The cotangents of the params and of `x`, from those of the output and of the statistics."""
-    (dy, (dm, dv)), (x, m, r), (g, b) = d_output, res, params
-    checks.cotangent("batch_norm", "dy", dy, x)
-    checks.cotangent("batch_norm", "d_statistics.mean", dm, r)
-    checks.cotangent("batch_norm", "d_statistics.var", dv, r)
-    dy_, batch, count = wide(dy), tuple(range(x.ndim - 1)), x.size // x.shape[-1]
+    check_cotangents("batch_norm", res, d_output)
+    sums = d_sums(res, d_output[0])
+    count = res.x.size // res.x.shape[-1]
+    return d_params(params, sums), d_input(params, res, d_output, sums, count)
+
+
+def statistics(x: Float[Array, "*B C"]) -> tuple[means.Mean, Float[Array, "C"]]:
+    """m in two parts, and v: (1)."""
+    x_, batch = wide(x), tuple(range(x.ndim - 1))
+    m = means.mean(x_, batch)
+    return m, jnp.mean(jnp.square(means.deviation(x_, m)), batch)
+
+
+def output(
+    params: Params, x: Float[Array, "*B C"], m: means.Mean, r: Float[Array, "C"]
+) -> Float[Array, "*B C"]:
+    """y: (2)."""
+    g, b = params
     deviation = means.deviation(wide(x), m)
-    db = jnp.sum(dy_, batch)  # (3)
-    dg = jnp.sum(dy_ * deviation, batch) * r  # (4)
+    y = deviation * jnp.broadcast_to(r, x.shape) * jnp.broadcast_to(g.astype(r.dtype), x.shape)
+    if b is not None:
+        y += jnp.broadcast_to(b.astype(r.dtype), x.shape)
+    return y.astype(x.dtype)
+
+
+class Sums(NamedTuple):
+    """dg and db (C,), in at least float32."""
+
+    g: Float[Array, "C"]
+    b: Float[Array, "C"]
+
+
+def d_sums(res: Residuals, dy: Float[Array, "*B C"]) -> Sums:
+    """dg and db: (4), (3)."""
+    x, m, r = res
+    dy_, batch = wide(dy), tuple(range(x.ndim - 1))
+    db = jnp.sum(dy_, batch)
+    return Sums(jnp.sum(dy_ * means.deviation(wide(x), m), batch) * r, db)
+
+
+def d_params(params: Params, sums: Sums) -> Params:
+    """The cotangents of the params, as these are."""
+    g, b = params
+    return Params(sums.g.astype(g.dtype), None if b is None else sums.b.astype(b.dtype))
+
+
+def d_input(
+    params: Params,
+    res: Residuals,
+    d_output: tuple[Float[Array, "*B C"], Statistics],
+    sums: Sums,
+    count: int,
+) -> Float[Array, "*B C"]:
+    """dx, where `sums` are over all N = `count` entries: (5), (6)."""
+    (dy, (dm, dv)), (x, m, r), (dg, db) = d_output, res, sums
+    deviation = means.deviation(wide(x), m)
     centred = jnp.broadcast_to(r, x.shape) * (
-        dy_ - jnp.broadcast_to(db / count, x.shape) - deviation * jnp.broadcast_to(r * dg / count, x.shape)
+        wide(dy)
+        - jnp.broadcast_to(db / count, x.shape)
+        - deviation * jnp.broadcast_to(r * dg / count, x.shape)
     )
-    dx = jnp.broadcast_to(g.astype(r.dtype), x.shape) * centred  # (5)
+    dx = jnp.broadcast_to(params.g.astype(r.dtype), x.shape) * centred
     dx += jnp.broadcast_to(dm / count, x.shape)
-    dx += jnp.broadcast_to(2 * dv / count, x.shape) * deviation  # (6)
-    return Params(dg.astype(g.dtype), None if b is None else db.astype(b.dtype)), dx.astype(x.dtype)
+    dx += jnp.broadcast_to(2 * dv / count, x.shape) * deviation
+    return dx.astype(x.dtype)
+
+
+def check_cotangents(op: str, res: Residuals, d_output: tuple[Float[Array, "*B C"], Statistics]) -> None:
+    """Raise unless the cotangents are like the outputs of `op`."""
+    dy, (dm, dv) = d_output
+    checks.cotangent(op, "dy", dy, res.x)
+    checks.cotangent(op, "d_statistics.mean", dm, res.r)
+    checks.cotangent(op, "d_statistics.var", dv, res.r)
 
 
 def running(old: Statistics, new: Statistics, *, momentum: float = 0.9) -> Statistics:

@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
     A call is `steps` steps, each with `matmul_flops` floating point operations in matrix products. Where
     there is more than one, they are one program, and `alone` is a step without it. `static` are the options
-    that both sides have.
+    that both sides have. With `has_kinks` sides that round otherwise may have another gradient.
     """
 
     size: str
@@ -38,6 +38,7 @@ class Row(NamedTuple):
     matmul_flops: int | None = None
     alone: Alone | None = None
     static: Mapping[str, Any] = {}
+    has_kinks: bool = False
 
 
 class Draw:

@@ -1,12 +1,14 @@
 """A convolutional network that classifies images, gray or of several channels."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import PartitionSpec as P
 
 import jax_ref
 import manual_bp
@@ -18,6 +20,8 @@ from experiments.data.splits import Dataset, Split
 from experiments.train import models
 from experiments.train import settings as common
 from experiments.train.recipe import ACCURACY, LOSS, Model, Recipe
+from experiments.train.splits import AXIS, COMMON, Make, Pair
+from experiments.train.splits import Split as OverDevices
 from manual_bp.initializers import INITIALIZERS
 from manual_bp.models import convnet
 from manual_bp.ops import activations
@@ -66,13 +70,13 @@ class Settings(common.Settings):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """None with a batch norm, whose statistics are of all examples."""
+        """None with a batch norm of parts of a batch, which on each device would be others than on one."""
         return () if self.in_the_way else super().splits
 
     @property
     def in_the_way(self) -> tuple[str, ...]:
-        """The norm, if it is one."""
-        return () if self.norm == "none" else ("norm",)
+        """A norm together with parts of a batch."""
+        return () if self.norm == "none" or self.microbatches == 1 else ("norm", "microbatches")
 
 
 def load(settings: Settings) -> Dataset:
@@ -138,4 +142,19 @@ def recipe(settings: Settings, dataset: Dataset) -> Recipe:
         metrics=metrics,
         shown={"test_loss": LOSS, "test_accuracy": ACCURACY},
         probe=256,
+        splits={name: over_devices(make) for name, make in COMMON.items()},
     )
+
+
+def over_devices(make: Make) -> Make:
+    """The split in which a norm's statistics are those of all devices' examples.
+
+    JAX splits the reference by itself. The state is the same on all devices.
+    """
+
+    def made(recipe: Recipe, shapes: Any, n: int) -> OverDevices:
+        pair = Pair(partial(recipe.pair.value_and_grad, axis=AXIS))
+        split = make(dataclasses.replace(recipe, pair=pair), shapes, n)
+        return split._replace(reference=None, state=P())
+
+    return made

@@ -65,8 +65,9 @@ REFUSED = {
     "--processes 3": "--batch-size was 32; expected a number that divides by the 3 devices.",
     "--processes 2 --split tensor": "--split tensor is not for mlp: it can be data, fsdp.",
     "--processes 2 --split dta": "--split was 'dta'; did you mean 'data'? It can be data, fsdp, tensor.",
-    "--model convnet --processes 2": (
-        "--split data is not for convnet with --norm batch_norm: it cannot be split at all."
+    "--model convnet --processes 2 --microbatches 2": (
+        "--split data is not for convnet with --norm batch_norm and --microbatches 2: it cannot be split at "
+        "all."
     ),
     "--model gpt --processes 2 --split fsdp --dropout 0.1 --keep all": (
         "--split fsdp is not for gpt with --dropout 0.1 and --keep all: it can be data."

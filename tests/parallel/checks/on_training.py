@@ -18,7 +18,8 @@ MODELS = {
     "llama": "--form llama --layers 2 --width 8 --heads 4 --window 6 --batch-size 4 --warmup-steps 5 "
     "--keep inputs",
     "recurrent": "--widths 5 7 --window 6 --batch-size 4",
-    "convnet": "--widths 3 --norm none --batch-size 8 --round-steps 4",
+    "convnet": "--widths 3 --batch-size 8 --round-steps 4",
+    "convnet without norm": "--widths 3 --norm none --batch-size 8 --round-steps 4",
 }
 
 
@@ -26,7 +27,7 @@ def run(model, folder, *more):
     text = folder / "own.txt"
     text.write_text(TEXT, encoding="utf-8")
     of_text = ["--text", text] if model in ("gpt", "llama", "recurrent") else []
-    name = {"llama": "gpt"}.get(model, model)
+    name = {"llama": "gpt", "convnet without norm": "convnet"}.get(model, model)
     options = shlex.split(f"--model {name} {EXACT} {MODELS[model]}")
     done = run_job("--out", folder / "run", *options, *of_text, *more)
     assert (done.returncode, done.stderr) == (0, "")
