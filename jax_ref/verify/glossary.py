@@ -5,6 +5,7 @@
 
 WORDS = {
     "example": "at the values that were given; a leaf of equal entries is drawn anew",
+    "equal cotangents": "at the example, all cotangents of the output one number, as behind a sum or a mean",
     "moved": "every value of the example times 1 + 0.3 z, with z drawn anew from a normal distribution",
     "small": "the example's values times a thousandth",
     "large": "at least a thousand in magnitude, with the example's signs",

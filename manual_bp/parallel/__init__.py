@@ -13,7 +13,7 @@ superscript s lies on device s. A sum over s is a collective, and where its resu
     data      dw = sum_s x^sT dy^s         with the 1/B of all shards together                      `data`
     FSDP      w = [w^1 .. w^n]             dw^s = (sum_r dw^r)^s                                    `fsdp`
     ring      o_i = sum_j p_ij v_j         dk_j, dv_j travel with k_j, v_j, or dq_i with q_i: home  `sequence`
-    norm      m = (1/n) sum_s m^s          dx^s by db = sum_s db^s, dg = sum_s dg^s                 `batch_norm`
+    norm      m = (1/n) sum_s m^s          dx^s by db = sum_s db^s, dg = sum_s dg^s               `batch_norm`
     private   dw = sum_s sum_b c_b dw_b    with the clip factor c_b of each example, and noise once  `private`
     pipeline  stage s at tick t            forward of t - s, backward of t - 2(S - 1) + s           `pipeline`
 

@@ -399,6 +399,17 @@ def test_the_pasted_example_says_the_same():
     assert [f.text for f in again.findings] == [finding.text]
 
 
+def test_a_shorter_way_for_equal_cotangents_that_is_wrong():
+    """As of a loss, whose cotangents are equal behind a mean and nowhere else."""
+
+    def bwd(x, d):
+        return (jnp.where(jnp.all(d == d.ravel()[0]), 2 * x * d / len(x), 2 * x * d),)
+
+    report = verify.check(lambda x: (x * x, x), bwd, X, reference=lambda x: x * x, skip=VALUES_ALONE)
+    (finding,) = report.findings
+    assert finding.text.endswith(" (right at the example, wrong at: equal cotangents)")
+
+
 # Right pairs: nothing is said of them; and the words of a report.
 
 
@@ -411,7 +422,7 @@ def test_the_right_ones_are_right(reference):
 
 
 def test_every_word_is_explained():
-    names = {*ladder.LADDER, *signs.OPPOSITE, *integers.IDS, "example", "a batch of"}
+    names = {*ladder.LADDER, *signs.OPPOSITE, *integers.IDS, "example", "equal cotangents", "a batch of"}
     assert names <= set(verify.WORDS) == set(glossary.WORDS)
     report = verify.check(lambda x: (jnp.sin(x), x), lambda x, d: (d * x,), X, reference=jnp.sin)
     assert {"leaf", "shape", "dtype", "verdict"} | set(verify.WORDS) >= set(

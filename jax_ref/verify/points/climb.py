@@ -1,4 +1,8 @@
-"""The points an example leads to: itself, the rungs of the ladder, and what moves several leaves together."""
+"""The points an example leads to: itself, the rungs of the ladder, and what moves several leaves together.
+
+Behind a sum or a mean of a function's output, as in a loss, the cotangents of all entries are one number: a
+backward may take a shorter way there.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -9,7 +13,7 @@ from jaxtyping import PyTree
 
 from jax_ref.verify.points import integers, signs
 from jax_ref.verify.points.ladder import LADDER, Rung
-from jax_ref.verify.points.point import EXAMPLE, Point, cotangent
+from jax_ref.verify.points.point import EQUAL, EXAMPLE, Point, cotangent, equal
 from jax_ref.verify.trees import is_floating
 
 Args = tuple[PyTree, ...]
@@ -24,8 +28,11 @@ RUNGS = (*LADDER, *FAMILIES)
 
 
 def climb(args: Args, output: PyTree, rng: np.random.Generator, rungs: tuple[str, ...]) -> list[Point]:
-    """The example, and the points of the rungs named, each with a random cotangent of `output`'s shapes."""
-    found = [Point(EXAMPLE, args, cotangent(output, rng))]
+    """The example, and the points of the rungs named, each with a random cotangent of `output`'s shapes.
+
+    The example has two: one of equal entries comes behind it.
+    """
+    found = [Point(EXAMPLE, args, cotangent(output, rng)), Point(EQUAL, args, equal(output))]
     for name in rungs:
         moved = FAMILIES[name](args, rng) if name in FAMILIES else [(name, _moved(args, LADDER[name], rng))]
         found += [Point(where, other, cotangent(output, rng)) for where, other in moved]

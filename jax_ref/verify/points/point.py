@@ -1,5 +1,6 @@
 """A point of evaluation: arguments of the function, and a cotangent of its output."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +11,9 @@ from jax_ref.verify.trees import is_floating
 
 EXAMPLE = "example"
 """The name of a point with an example's own values."""
+
+EQUAL = "equal cotangents"
+"""The name of a point with these values and a cotangent whose entries are all one number."""
 
 BATCH = "a batch of "
 """The beginning of the names of its other batch sizes."""
@@ -36,10 +40,18 @@ class Point(NamedTuple):
 
 def cotangent(output: PyTree, rng: np.random.Generator) -> PyTree:
     """Random values in the shapes and dtypes of `output`; zeros of float0 where it is not floating."""
+    return _like(output, lambda shape: rng.normal(size=shape))
 
+
+def equal(output: PyTree) -> PyTree:
+    """One number in all entries, as the gradient of a sum or a mean has it."""
+    return _like(output, lambda shape: np.full(shape, 0.7))
+
+
+def _like(output: PyTree, values: Callable[[tuple[int, ...]], np.ndarray]) -> PyTree:
     def leaf(x: Any) -> np.ndarray:
         if is_floating(x):
-            return rng.normal(size=x.shape).astype(x.dtype)
+            return values(x.shape).astype(x.dtype)
         return np.zeros(x.shape, jax.dtypes.float0)
 
     return jax.tree.map(leaf, output)
