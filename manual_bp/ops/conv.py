@@ -13,25 +13,22 @@ flipped. With groups, features in and out are split in G, and a group's outputs 
     dw_kio = sum_bp x_bqi dy_bpo                                    (3)
     dx_bqi = sum_pko dy_bpo w_kio   over p, k with s p + d k - lo = q   (4)
 
-(3) is a correlation too: of x with dy, moved by d (each entry of the kernel is a place), with entries s
-apart, that sums over the batch as (1) sums over features. (4) is one of dy, s - 1 zeros between its entries,
-with the kernel flipped and its features exchanged: for the flipped entry k' = K-1-k and lo' = d (K-1) - lo,
-the place q sees entry q + d k' - lo' of the spread dy, and that is s p.
+Each of (1), (3) and (4) is a convolution; `manual_bp.convolution` has them, with groups in another form on a
+CPU than on other machines.
 
 The params may be of a wider dtype than x, as those of `dense`.
 
 Saved: x.  LeCun et al. 1989, doi:10.1162/neco.1989.1.4.541; Dumoulin & Visin 2016, arXiv:1603.07285.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, DTypeLike, Float, Key
 
 from manual_bp import checks, initializers, windows
+from manual_bp.convolution import choice
 from manual_bp.precision import accumulator
-from manual_bp.sharding import copies, like, whole
 from manual_bp.windows import Axis, Padding, PerAxis
 
 
@@ -81,16 +78,7 @@ def fwd(
     _check(params, x, groups)
     axes = _axes(params, x, strides, padding, dilation)
     w, b = params
-    y = lax.conv_general_dilated(
-        windows.one_batch(x, len(axes)),
-        w.astype(x.dtype),
-        window_strides=[a.stride for a in axes],
-        padding=[(a.lo, a.hi) for a in axes],
-        rhs_dilation=[a.dilation for a in axes],
-        dimension_numbers=_features_last(len(axes)),
-        feature_group_count=groups,
-        preferred_element_type=accumulator(x.dtype),
-    )  # (1)
+    y = choice.output(w.astype(x.dtype), windows.one_batch(x, len(axes)), axes, groups)  # (1)
     if b is not None:
         y += jnp.broadcast_to(b.astype(y.dtype), y.shape)
     return y.astype(x.dtype).reshape(_output(params, x, axes)), x
@@ -114,63 +102,9 @@ def bwd(
     wide = accumulator(x.dtype)
     db = None if b is None else jnp.sum(dy, range(dy.ndim - 1), dtype=wide).astype(b.dtype)  # (2)
     x_, dy_ = windows.one_batch(x, len(axes)), windows.one_batch(dy, len(axes))
-    dw = _kernel_cotangent(w, x_, dy_, axes, groups)
-    dx = _input_cotangent(w, x_, dy_, axes, groups)
+    dw = choice.kernel_gradient(w, x_, dy_, axes, groups)  # (3)
+    dx = choice.input_gradient(w.astype(x.dtype), x_, dy_, axes, groups)  # (4)
     return Params(dw.astype(w.dtype), db), dx.astype(x.dtype).reshape(x.shape)
-
-
-def _kernel_cotangent(w: Array, x: Array, dy: Array, axes: tuple[Axis, ...], groups: int) -> Array:
-    """The correlation of `x` with `dy`; batch and features have exchanged their parts.
-
-    They do so by transposing, not by `dimension_numbers`: within a loop, as `lax.scan` makes one, XLA has no
-    fast convolution on the CPU but for the usual order of axes.
-    """
-    n = len(axes)
-    if groups > 1 and max(copies(x), copies(dy)) > 1:
-        # XLA, of jax 0.10 to 0.12, sums over the copies of a part of the batch, too, and dw would be as many
-        # times too large as there are. On automatic meshes, which cannot be seen here, it is.
-        x, dy = whole(x), whole(dy)
-    dw = lax.conv_general_dilated(
-        jnp.swapaxes(x, 0, -1),
-        jnp.moveaxis(dy, 0, n),
-        window_strides=[a.dilation for a in axes],
-        padding=[(a.lo, a.reach + a.span + 1 - a.size - a.lo) for a in axes],
-        rhs_dilation=[a.stride for a in axes],
-        dimension_numbers=_features_last(n),
-        batch_group_count=groups,
-        preferred_element_type=accumulator(x.dtype),
-        out_sharding=like(jnp.moveaxis(w, n, 0)),
-    )  # (3)
-    return jnp.moveaxis(dw, 0, n)
-
-
-def _input_cotangent(w: Array, x: Array, dy: Array, axes: tuple[Axis, ...], groups: int) -> Array:
-    """The correlation of the spread `dy` with the flipped kernel."""
-    n = len(axes)
-    *window, i, o = w.shape
-    split = jnp.flip(w.astype(x.dtype), range(n)).reshape(*window, i, groups, o // groups)
-    exchanged = jnp.moveaxis(split, -1, n).swapaxes(n + 1, n + 2).reshape(*window, o // groups, groups * i)
-    return lax.conv_general_dilated(
-        dy,
-        exchanged,
-        window_strides=[1] * n,
-        padding=[(a.reach - a.lo, a.size - a.span - 1 + a.lo) for a in axes],
-        lhs_dilation=[a.stride for a in axes],
-        rhs_dilation=[a.dilation for a in axes],
-        dimension_numbers=_features_last(n),
-        feature_group_count=groups,
-        preferred_element_type=accumulator(x.dtype),
-        out_sharding=like(x),
-    )  # (4)
-
-
-def _features_last(n: int) -> Any:
-    """The order of axes: batch, spatial, features; kernels have features in and out last."""
-    return lax.ConvDimensionNumbers(
-        lhs_spec=(0, n + 1, *range(1, n + 1)),
-        rhs_spec=(n + 1, n, *range(n)),
-        out_spec=(0, n + 1, *range(1, n + 1)),
-    )
 
 
 def _axes(

@@ -20,6 +20,43 @@ def _conv(draw: Draw) -> Row:
     return op_row(ops.conv, jax_ref.ops.conv.apply, (params, x), draw)
 
 
+def _depthwise(draw: Draw) -> Row:
+    """Opponents are the op that JAX has, and the sum of shifted products that is written in its place."""
+    (c,) = draw.dims(64)
+    w = 0.1 * draw.rng.standard_normal((3, 3, 1, c), np.float32)
+    params = ops.conv.Params(jnp.asarray(w), draw.real(64))
+
+    def shifted(params: ops.conv.Params, x: jax.Array) -> jax.Array:
+        _, h, w, _ = x.shape
+        padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        return sum(
+            (padded[:, i : i + h, j : j + w] * params.w[i, j] for i in range(3) for j in range(3)),
+            start=jnp.broadcast_to(jnp.asarray(params.b), x.shape),
+        )
+
+    x = draw.real(32, 28, 28, 64)
+    fused = {"sum of shifted products": shifted}
+    return op_row(ops.conv, jax_ref.ops.conv.apply, (params, x), draw, fused=fused, groups=c)
+
+
+def _grouped(draw: Draw) -> Row:
+    """Opponents are the op that JAX has, and a convolution of one group with zeros between the groups."""
+    (j,), groups = draw.dims(8), 8
+    w = jnp.asarray(0.1 * draw.rng.standard_normal((3, 3, j, groups * j), np.float32))
+    params = ops.conv.Params(w, jnp.asarray(draw.rng.standard_normal(groups * j, np.float32)))
+
+    def with_zeros(params: ops.conv.Params, x: jax.Array) -> jax.Array:
+        split = params.w.reshape(3, 3, 1, j, groups, j)
+        diagonal = split * jnp.eye(groups).reshape(1, 1, groups, 1, groups, 1)
+        whole = params._replace(w=diagonal.reshape(3, 3, groups * j, groups * j))
+        return jax_ref.ops.conv.apply(whole, x)
+
+    shape = (*draw.dims(32, 28, 28), groups * j)
+    x = jnp.asarray(draw.rng.standard_normal(shape, np.float32))
+    fused = {"zeros between groups": with_zeros}
+    return op_row(ops.conv, jax_ref.ops.conv.apply, (params, x), draw, fused=fused, groups=groups)
+
+
 def _pool(
     draw: Draw, pair: pool.Pool, reference: Callable[..., jax.Array], of_tiles: Callable[..., jax.Array]
 ) -> Row:
@@ -35,6 +72,8 @@ def _pool(
 
 ROWS = {
     "conv": _conv,
+    "conv.depthwise": _depthwise,
+    "conv.grouped": _grouped,
     "pool.max": partial(_pool, pair=pool.max, reference=jax_ref.ops.pool.max, of_tiles=jnp.max),
     "pool.average": partial(_pool, pair=pool.average, reference=jax_ref.ops.pool.average, of_tiles=jnp.mean),
 }

@@ -1,0 +1,28 @@
+"""The entries of an array that each entry k of a kernel meets, one slice for each k."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+from jax import lax
+from jaxtyping import Array
+
+from manual_bp.windows import Axis
+
+
+def padded(x: Array, axes: tuple[Axis, ...]) -> Array:
+    """`x` (B, *S, I) with zeros around, as far as the kernel reaches, and no further."""
+    edges = [(a.lo, a.reach + a.span + 1 - a.size - a.lo, 0) for a in axes]
+    return lax.pad(x, x.dtype.type(0), [(0, 0, 0), *edges, (0, 0, 0)])
+
+
+def numbers(axes: tuple[Axis, ...]) -> Iterator[tuple[int, ...]]:
+    """Each k of the kernel, the last axis fastest."""
+    return itertools.product(*(range(a.window) for a in axes))
+
+
+def at(x: Array, k: Sequence[int], axes: tuple[Axis, ...]) -> Array:
+    """x_bqi at q = s p + d k for all places p, (B, *P, I), of what is padded."""
+    start = [a.dilation * i for a, i in zip(axes, k, strict=True)]
+    end = [i + a.span + 1 for a, i in zip(axes, start, strict=True)]
+    b, *_, i = x.shape
+    return lax.slice(x, (0, *start, 0), (b, *end, i), (1, *(a.stride for a in axes), 1))
