@@ -163,7 +163,8 @@ def _forwards(static: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
         return function(x.movedim(-1, 1), *args, **options).movedim(1, -1)
 
     def conv(w: Any, b: Any, x: Any) -> Any:
-        return channels_second(f.conv2d, x, w.permute(3, 2, 0, 1), b, padding="same")
+        groups = static.get("groups", 1)
+        return channels_second(f.conv2d, x, w.permute(3, 2, 0, 1), b, padding="same", groups=groups)
 
     def batch_norm(g: Any, b: Any, x: Any) -> Any:
         y, mean, r = torch.native_batch_norm(x.movedim(-1, 1), g, b, None, None, True, 0.0, 1e-5)
@@ -200,7 +201,7 @@ def _forwards(static: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
         "attention": attention,
         "attention.window": attention_in_a_window,
         "linear_cross_entropy": linear_cross_entropy,
-        "conv": conv,
+        **dict.fromkeys(("conv", "conv.depthwise", "conv.grouped"), conv),
         "pool.max": lambda x: channels_second(f.max_pool2d, x, 2),
         "pool.average": lambda x: channels_second(f.avg_pool2d, x, 2),
         "layer_norm": lambda g, b, x: f.layer_norm(x, g.shape, g, b),

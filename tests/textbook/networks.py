@@ -1,5 +1,6 @@
 """Networks and batches of the notes to prove things at: columns, float64, widths that all differ."""
 
+import functools
 from itertools import pairwise
 from typing import Any
 
@@ -46,7 +47,13 @@ def batch(widths: tuple[int, ...], examples: int, seed: int = 0) -> tuple[jax.Ar
 def oracle(layers: Network, x: jax.Array, y: jax.Array, **names: Any) -> Network:
     """`jax.grad` of the reference, for one example or the mean over a batch of columns."""
     cost = jax_ref.textbook.example_cost if x.ndim == 1 else jax_ref.textbook.mean_cost
-    return jax.grad(lambda layers: cost(layers, x, y, **names))(layers)
+    return _gradient(cost, tuple(names.items()))(layers, x, y)
+
+
+@functools.cache
+def _gradient(cost: Any, names: tuple[tuple[str, Any], ...]) -> Any:
+    """One program for each cost: operation by operation it would be a hundred."""
+    return jax.jit(jax.grad(functools.partial(cost, **dict(names))))
 
 
 def error(actual: Any, wanted: Any) -> float:
@@ -56,7 +63,7 @@ def error(actual: Any, wanted: Any) -> float:
     for a, w in zip(jax.tree.leaves(actual), jax.tree.leaves(wanted), strict=True):
         assert a.shape == w.shape
         assert a.dtype == w.dtype
-        difference = np.linalg.norm(np.asarray(a - w).ravel())
+        difference = np.linalg.norm((np.asarray(a) - np.asarray(w)).ravel())
         distances.append(float(difference / np.linalg.norm(np.asarray(w).ravel())))
     return max(distances)
 
