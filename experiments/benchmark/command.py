@@ -60,19 +60,26 @@ def main(args: Sequence[str] | None = None) -> None:
     if options.json is not None:
         check_writable(options.json)
     peak = timing.matmul_peak(options.rounds)
-    results = []
+    results, wrong = [], []
     progress = Console(stderr=True)
     for name, make in track(chosen.items(), "timing", console=progress, transient=True):
         row = make()
         if row.matmul_flops is not None:  # again, as other work may have slowed it the first time
             peak = max(peak, timing.matmul_peak(options.rounds))
+        try:
+            found = measure(name, row, options.rounds, peak)
+        except ArithmeticError as error:  # said when the other rows are done
+            wrong.append(str(error))
+            continue
         beside = overhead.measure(row, options.rounds)
-        for result in measure(name, row, options.rounds, peak):
+        for result in found:
             against_grad = result.opponent == overhead.AGAINST
             results.append(result._replace(overhead=beside if against_grad else None))
     table.show(results, peak)
     if options.json is not None:
         run_folder.write_json(options.json, [result.to_json() for result in results])
+    if wrong:
+        raise ArithmeticError("; ".join(wrong))
 
 
 def select(text: str, rows: dict[str, Any]) -> dict[str, Any]:

@@ -66,6 +66,18 @@ def test_disagreement_is_not_timed():
         command.measure("activations.relu", wrong, rounds=1, peak=1e9)
 
 
+def test_a_row_that_disagrees_is_told_when_the_others_are_done(monkeypatch, tmp_path, capsys):
+    right = SMALL["activations.relu"]
+    wrong = right()._replace(by_hand=lambda args, d: (args[0], (d,)))
+    monkeypatch.setattr(benchmark_rows, "rows", lambda: {"wrong": lambda: wrong, "right": right})
+    monkeypatch.setattr(timing, "PEAK_SIZES", (8,))
+    path = tmp_path / "rows.json"
+    with pytest.raises(ArithmeticError, match=r"^wrong: the hand-written side is .* from jax\.grad"):
+        command.main(["--rounds", "1", "--json", str(path)])
+    assert {row["name"] for row in json.loads(path.read_text())} == {"right"}
+    assert "right" in capsys.readouterr().out
+
+
 def test_writes_the_rows(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(benchmark_rows, "rows", lambda: SMALL)
     monkeypatch.setattr(timing, "PEAK_SIZES", (8,))

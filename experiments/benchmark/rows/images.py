@@ -65,7 +65,7 @@ def _pool(
         whole = x[:, : h // window * window, : w // window * window]
         return of_tiles(whole.reshape(b, h // window, window, w // window, window, c), (2, 4))
 
-    x = draw.real(128, 28, 28, 64)
+    x = draw.distinct(128, 28, 28, 64)
     fused = {"reshape, then reduce": partial(reshaped, window=2)}
     return op_row(pair, reference, (x,), draw, fused=fused, window=2)
 

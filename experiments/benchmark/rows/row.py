@@ -1,5 +1,6 @@
 """A row of the benchmark: the hand-written function, its opponents, and their arguments."""
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -61,6 +62,12 @@ class Draw:
     def uniform(self, *dims: int) -> jax.Array:
         """Values between 0 and 1."""
         return jnp.asarray(self.rng.random(self.dims(*dims), np.float32))
+
+    def distinct(self, *dims: int) -> jax.Array:
+        """Values between -4 and 4, no two of them the same: with ties sides may have other gradients."""
+        dims = self.dims(*dims)
+        order = self.rng.permutation(math.prod(dims)).reshape(dims)
+        return jnp.asarray((8 * order / order.size - 4).astype(np.float32))
 
     def labels(self, classes: int, *dims: int) -> jax.Array:
         """Labels of so many classes, which are scaled too."""
