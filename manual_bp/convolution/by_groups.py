@@ -32,8 +32,8 @@ def _one_after_the_other(
     """A group's features are next to one another in x and y, and its outputs in w."""
 
     def split(a: Array) -> Array:
-        return jnp.moveaxis(a.reshape(*a.shape[:-1], groups, -1), -2, 0)
+        return jnp.moveaxis(a.reshape(*a.shape[:-1], groups, a.shape[-1] // groups), -2, 0)
 
     found = lax.map(lambda of: of_group(*of, axes=axes, groups=1), tuple(map(split, (w, *arrays))))
     together = jnp.moveaxis(found, 0, -2)
-    return together.reshape(*together.shape[:-2], -1)
+    return together.reshape(*together.shape[:-2], groups * together.shape[-1])

@@ -50,7 +50,7 @@ def input_gradient(w: Array, x: Array, dy: Array, *, axes: tuple[Axis, ...], gro
     spread = lax.pad(dy, dy.dtype.type(0), [(0, 0, 0), *edges, (0, 0, 0)])
     every_place = tuple(Axis(a.size, a.window, 1, a.dilation, a.reach, 0) for a in axes)
     dx = _sum_of_products(jnp.flip(w, range(len(axes))), spread, every_place)  # (3)
-    return jnp.sum(dx.reshape(*x.shape, -1), -1)
+    return jnp.sum(dx.reshape(*x.shape, w.shape[-1] // x.shape[-1]), -1)
 
 
 def _for_each_output(x: Array, w: Array) -> Array:

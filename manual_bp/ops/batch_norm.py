@@ -79,19 +79,19 @@ def bwd(
 
 
 def statistics(x: Float[Array, "*B C"]) -> tuple[means.Mean, Float[Array, "C"]]:
-    """m in two parts, and v: (1)."""
+    """m in two parts, and v."""
     x_, batch = wide(x), tuple(range(x.ndim - 1))
     m = means.mean(x_, batch)
-    return m, jnp.mean(jnp.square(means.deviation(x_, m)), batch)
+    return m, jnp.mean(jnp.square(means.deviation(x_, m)), batch)  # (1)
 
 
 def output(
     params: Params, x: Float[Array, "*B C"], m: means.Mean, r: Float[Array, "C"]
 ) -> Float[Array, "*B C"]:
-    """y: (2)."""
+    """y of the statistics m and r."""
     g, b = params
     deviation = means.deviation(wide(x), m)
-    y = deviation * jnp.broadcast_to(r, x.shape) * jnp.broadcast_to(g.astype(r.dtype), x.shape)
+    y = deviation * jnp.broadcast_to(r, x.shape) * jnp.broadcast_to(g.astype(r.dtype), x.shape)  # (2)
     if b is not None:
         y += jnp.broadcast_to(b.astype(r.dtype), x.shape)
     return y.astype(x.dtype)
@@ -105,11 +105,12 @@ class Sums(NamedTuple):
 
 
 def d_sums(res: Residuals, dy: Float[Array, "*B C"]) -> Sums:
-    """dg and db: (4), (3)."""
+    """dg and db of what is here."""
     x, m, r = res
     dy_, batch = wide(dy), tuple(range(x.ndim - 1))
-    db = jnp.sum(dy_, batch)
-    return Sums(jnp.sum(dy_ * means.deviation(wide(x), m), batch) * r, db)
+    db = jnp.sum(dy_, batch)  # (3)
+    dg = jnp.sum(dy_ * means.deviation(wide(x), m), batch) * r  # (4)
+    return Sums(dg, db)
 
 
 def d_params(params: Params, sums: Sums) -> Params:
@@ -125,7 +126,7 @@ def d_input(
     sums: Sums,
     count: int,
 ) -> Float[Array, "*B C"]:
-    """dx, where `sums` are over all N = `count` entries: (5), (6)."""
+    """dx, where `sums` are over all N = `count` entries."""
     (dy, (dm, dv)), (x, m, r), (dg, db) = d_output, res, sums
     deviation = means.deviation(wide(x), m)
     centred = jnp.broadcast_to(r, x.shape) * (
@@ -133,9 +134,9 @@ def d_input(
         - jnp.broadcast_to(db / count, x.shape)
         - deviation * jnp.broadcast_to(r * dg / count, x.shape)
     )
-    dx = jnp.broadcast_to(params.g.astype(r.dtype), x.shape) * centred
+    dx = jnp.broadcast_to(params.g.astype(r.dtype), x.shape) * centred  # (5)
     dx += jnp.broadcast_to(dm / count, x.shape)
-    dx += jnp.broadcast_to(2 * dv / count, x.shape) * deviation
+    dx += jnp.broadcast_to(2 * dv / count, x.shape) * deviation  # (6)
     return dx.astype(x.dtype)
 
 

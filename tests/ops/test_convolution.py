@@ -8,7 +8,6 @@ from manual_bp import windows
 from manual_bp.convolution import by_groups, by_shifts, by_xla, choice
 from tests.close import close
 
-BATCH = 3
 FORMS = [(by_shifts, 1, 1), (by_shifts, 1, 2), (by_groups, 2, 3), (by_groups, 1, 1)]
 """A form, features in and features out of each of three groups."""
 OPTIONS = [
@@ -20,15 +19,15 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize(("batch", "options"), [(0, OPTIONS[0]), *((3, o) for o in OPTIONS)], ids=str)
 @pytest.mark.parametrize(("form", "i", "o"), FORMS)
-def test_a_form_is_that_of_xla(form, i, o, options):
+def test_a_form_is_that_of_xla(form, i, o, batch, options):
     groups, sizes, window = 3, (6, 7), (3, 2)
     axes = windows.axes("conv", sizes, window, **{"strides": 1, **options})
     rng = np.random.default_rng(0)
     w = rng.normal(size=(*window, i, groups * o))
-    x = rng.normal(size=(BATCH, *sizes, groups * i))
-    dy = rng.normal(size=(BATCH, *(a.places for a in axes), groups * o))
+    x = rng.normal(size=(batch, *sizes, groups * i))
+    dy = rng.normal(size=(batch, *(a.places for a in axes), groups * o))
 
     def of(form):
         def three(w, x, dy):
