@@ -196,10 +196,12 @@ def _sweep(
         sums = (_with_products(sum_w, x, narrow, w), None if sum_b is None else sum_b + jnp.sum(dh, 0))  # (7)
         return sums, (loss.astype(x.dtype), dx, d_weights)
 
-    each = (x, targets, weights, dloss)
+    each: tuple[Any, ...] = (x, targets, weights, dloss)
     shards = max(parts(a, 0) for a in jax.tree.leaves(each)) if targets.ndim else 1
     chunk = max(CHUNK, LOGITS // w.shape[1]) if chunk is None else chunk
     count = _chunks(targets.size, chunk, shards)
+    if dloss is None and b is not None and targets.size % count:  # what fills the last chunk counts nothing
+        each = (x, targets, weights, jnp.ones_like(targets, dtype=wide))
     tokens = jax.tree.map(lambda a: _in_chunks(a, targets.ndim, count), each)
     start = (jnp.zeros_like(w, wide), None if b is None else jnp.zeros_like(b, wide))
     (dw, db), each = jax.lax.scan(step, varying_as(start, (params, *each)), tokens)

@@ -69,4 +69,4 @@ def test_a_module_of_the_folder_it_is_called_in(tmp_path):
     assert done.returncode == 1, done.stderr
     assert "0.4 times the right one" in done.stdout
     assert "float32" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("tried: 2 points, 10 cotangents, ")
+    assert done.stdout.splitlines()[-1].startswith("tried: 3 points, 11 cotangents, ")

@@ -58,8 +58,10 @@ def test_a_leaf_of_equal_entries_is_spread(dtype):
 def test_a_leaf_climbs_the_ladder(dtype):
     before, output = example(dtype), jax.ShapeDtypeStruct((8, 10), dtype)
     rungs = tuple(ladder.LADDER)
-    first, *others = climb.climb(before, output, np.random.default_rng(0), rungs)
-    assert first.args is before
+    first, equal, *others = climb.climb(before, output, np.random.default_rng(0), rungs)
+    assert first.args is equal.args is before
+    assert len(np.unique(np.asarray(first.d_output, np.float64))) > 1
+    assert len(np.unique(np.asarray(equal.d_output, np.float64))) == 1
     assert [point.name for point in others] == list(rungs)
     for point in others:
         assert point.args[0].dtype == point.d_output.dtype == dtype

@@ -30,7 +30,11 @@ def _depthwise(draw: Draw) -> Row:
         _, h, w, _ = x.shape
         padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
         return sum(
-            (padded[:, i : i + h, j : j + w] * params.w[i, j] for i in range(3) for j in range(3)),
+            (
+                padded[:, i : i + h, j : j + w] * params.w[i, j][None, None]
+                for i in range(3)
+                for j in range(3)
+            ),
             start=jnp.broadcast_to(jnp.asarray(params.b), x.shape),
         )
 
@@ -47,7 +51,7 @@ def _grouped(draw: Draw) -> Row:
 
     def with_zeros(params: ops.conv.Params, x: jax.Array) -> jax.Array:
         split = params.w.reshape(3, 3, 1, j, groups, j)
-        diagonal = split * jnp.eye(groups).reshape(1, 1, groups, 1, groups, 1)
+        diagonal = split * jnp.eye(groups, dtype=split.dtype).reshape(1, 1, groups, 1, groups, 1)
         whole = params._replace(w=diagonal.reshape(3, 3, groups * j, groups * j))
         return jax_ref.ops.conv.apply(whole, x)
 
