@@ -38,6 +38,11 @@ class Axis(NamedTuple):
         return (self.lo + self.size + self.hi - self.reach - 1) // self.stride + 1
 
     @property
+    def ends(self) -> tuple[int, int]:
+        """The padding as far as a window reaches, and no further: where negative, entries are cut off."""
+        return self.lo, self.reach + self.span + 1 - self.size - self.lo
+
+    @property
     def span(self) -> int:
         """From the first place to the last, in entries of the axis."""
         return self.stride * (self.places - 1)

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from manual_bp.convolution import by_xla, entries
+from manual_bp import entries
+from manual_bp.convolution import by_xla
 from manual_bp.precision import accumulator
 from manual_bp.sharding import varying_as
 from manual_bp.windows import Axis

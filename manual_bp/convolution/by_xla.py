@@ -46,7 +46,7 @@ def kernel_gradient(w: Array, x: Array, dy: Array, *, axes: tuple[Axis, ...], gr
         jnp.swapaxes(x, 0, -1),
         jnp.moveaxis(dy, 0, n),
         window_strides=[a.dilation for a in axes],
-        padding=[(a.lo, a.reach + a.span + 1 - a.size - a.lo) for a in axes],
+        padding=[a.ends for a in axes],
         rhs_dilation=[a.stride for a in axes],
         dimension_numbers=_features_last(n),
         batch_group_count=groups,

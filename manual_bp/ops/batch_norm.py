@@ -73,9 +73,10 @@ def bwd(
 ) -> tuple[Params, Float[Array, "*B C"]]:
     """The cotangents of the params and of `x`, from those of the output and of the statistics."""
     check_cotangents("batch_norm", res, d_output)
-    sums = d_sums(res, d_output[0])
+    deviation = means.deviation(wide(res.x), res.mean)
+    sums = d_sums(deviation, res.r, d_output[0])
     count = res.x.size // res.x.shape[-1]
-    return d_params(params, sums), d_input(params, res, d_output, sums, count)
+    return d_params(params, sums), d_input(params, res, d_output, deviation, sums, count)
 
 
 def statistics(x: Float[Array, "*B C"]) -> tuple[means.Mean, Float[Array, "C"]]:
@@ -104,12 +105,11 @@ class Sums(NamedTuple):
     b: Float[Array, "C"]
 
 
-def d_sums(res: Residuals, dy: Float[Array, "*B C"]) -> Sums:
+def d_sums(deviation: Float[Array, "*B C"], r: Float[Array, "C"], dy: Float[Array, "*B C"]) -> Sums:
     """dg and db of what is here."""
-    x, m, r = res
-    dy_, batch = wide(dy), tuple(range(x.ndim - 1))
+    dy_, batch = wide(dy), tuple(range(dy.ndim - 1))
     db = jnp.sum(dy_, batch)  # (3)
-    dg = jnp.sum(dy_ * means.deviation(wide(x), m), batch) * r  # (4)
+    dg = jnp.sum(dy_ * deviation, batch) * r  # (4)
     return Sums(dg, db)
 
 
@@ -123,12 +123,12 @@ def d_input(
     params: Params,
     res: Residuals,
     d_output: tuple[Float[Array, "*B C"], Statistics],
+    deviation: Float[Array, "*B C"],
     sums: Sums,
     count: int,
 ) -> Float[Array, "*B C"]:
     """dx, where `sums` are over all N = `count` entries."""
-    (dy, (dm, dv)), (x, m, r), (dg, db) = d_output, res, sums
-    deviation = means.deviation(wide(x), m)
+    (dy, (dm, dv)), (x, _, r), (dg, db) = d_output, res, sums
     centred = jnp.broadcast_to(r, x.shape) * (
         wide(dy)
         - jnp.broadcast_to(db / count, x.shape)

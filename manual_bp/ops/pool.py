@@ -33,7 +33,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, DTypeLike, Float, Int
 
-from manual_bp import checks, windows
+from manual_bp import checks, entries, windows
 from manual_bp.precision import wide
 from manual_bp.sharding import reshaped
 from manual_bp.windows import Axis, Padding, PerAxis
@@ -72,8 +72,8 @@ def _max_fwd(
     """
     axes = _axes("pool.max", x, window, strides, padding)
     batch = windows.one_batch(x, len(axes))
-    entries = _entries_of_tiles(batch, axes) if _tile(axes) else _entries(batch, axes, -jnp.inf)
-    y, first = _first_of(entries, _numbers(axes).dtype)
+    each = _entries_of_tiles(batch, axes) if _tile(axes) else _entries(batch, axes, -jnp.inf)
+    y, first = _first_of(each, _numbers(axes).dtype)
     shape = _output(x.shape, axes)
     return y.reshape(shape), Residuals(first.reshape(shape), _form(x))
 
@@ -184,29 +184,26 @@ def _numbers(axes: tuple[Axis, ...]) -> np.ndarray:
 
 def _entries(x: Array, axes: tuple[Axis, ...], fill: float) -> Iterator[Array]:
     """The entry k of every window, (B, *P, C), for each k in row-major order."""
-    ends = [(0, 0), *((a.lo, a.hi) for a in axes), (0, 0)]
-    padded = jnp.pad(x, ends, constant_values=fill)
-    for entry in itertools.product(*(range(a.window) for a in axes)):
-        at = (slice(k, k + a.span + 1, a.stride) for k, a in zip(entry, axes, strict=True))
-        yield padded[(slice(None), *at)]
+    padded = entries.padded(x, axes, fill)
+    return (entries.at(padded, k, axes) for k in entries.numbers(axes))
 
 
 def _entries_of_tiles(x: Array, axes: tuple[Axis, ...]) -> Iterator[Array]:
     """The same where windows tile the axes."""
     tiles = _tiles(x, axes)
-    for entry in itertools.product(*(range(a.window) for a in axes)):
+    for entry in entries.numbers(axes):
         yield tiles[(slice(None), *itertools.chain(*((slice(None), k) for k in entry)))]
 
 
-def _first_of(entries: Iterator[Array], dtype: DTypeLike) -> tuple[Array, Array]:
+def _first_of(each: Iterator[Array], dtype: DTypeLike) -> tuple[Array, Array]:
     """The largest of the entries, and the number of the first that is.
 
     Each entry is compared with those before it, never with the maximum: XLA may compute both anew and round
     them differently, so that none would be equal.
     """
-    largest = next(entries)
+    largest = next(each)
     first = jnp.zeros(largest.shape, dtype)
-    for number, entry in enumerate(entries, 1):
+    for number, entry in enumerate(each, 1):
         larger = (entry > largest) | (jnp.isnan(entry) & ~jnp.isnan(largest))
         largest = jnp.where(larger, entry, largest)  # (1)
         first = jnp.where(larger, jnp.asarray(number, dtype), first)
@@ -216,7 +213,7 @@ def _first_of(entries: Iterator[Array], dtype: DTypeLike) -> tuple[Array, Array]
 def _summed(terms: Iterator[Array], axes: tuple[Axis, ...]) -> Array:
     """(B, *S, C): the term of each k, (B, *P, C), put where that entry of the windows is, and added."""
     total = None
-    for term, entry in zip(terms, itertools.product(*(range(a.window) for a in axes)), strict=True):
+    for term, entry in zip(terms, entries.numbers(axes), strict=True):
         ends = [
             (k - a.lo, a.size - (k - a.lo) - a.span - 1, a.stride - 1)
             for k, a in zip(entry, axes, strict=True)

@@ -30,6 +30,7 @@ from manual_bp.ops import batch_norm
 from manual_bp.ops.batch_norm import Params, Residuals, Statistics, Sums, init
 from manual_bp.parallel import axes, collectives
 from manual_bp.parallel.axes import Axis
+from manual_bp.precision import wide
 
 __all__ = ["Params", "Residuals", "Statistics", "bwd", "fwd", "init"]
 
@@ -60,10 +61,12 @@ def bwd(
 ) -> tuple[Params, Float[Array, "*B C"]]:
     """The shares of the cotangents of the params, and the cotangent of this device's `x`."""
     batch_norm.check_cotangents(OP, res, d_output)
-    shares = axes.vary(batch_norm.d_sums(res, d_output[0]), axis)  # (4)
+    deviation = means.deviation(wide(res.x), res.mean)
+    shares = axes.vary(batch_norm.d_sums(deviation, res.r, d_output[0]), axis)  # (4)
     sums = Sums(*collectives.all_reduce.fwd(jnp.stack(shares), axis=axis)[0])  # (5)
     count = axes.size(axis) * (res.x.size // res.x.shape[-1])
-    return batch_norm.d_params(params, shares), batch_norm.d_input(params, res, d_output, sums, count)
+    dx = batch_norm.d_input(params, res, d_output, deviation, sums, count)  # (6), (7)
+    return batch_norm.d_params(params, shares), dx
 
 
 def _of_all(m: means.Mean, v: Float[Array, "C"], axis: Axis) -> tuple[means.Mean, Float[Array, "C"]]:

@@ -64,8 +64,8 @@ def _convnet(draw: Draw, blocks: tuple[tuple[int, ...], ...], batch: int, steps:
     losses = {
         "jax.grad": jax_ref.models.convnet.loss,
         "jax.checkpoint": jax.checkpoint(jax_ref.models.convnet.loss),
+        "variance in one pass, maxima of pairs": _convnet_other_loss,
     }
-    losses["variance in one pass, maxima of pairs"] = _convnet_other_loss
     size = f"{'/'.join('-'.join(map(str, block)) for block in blocks)} on {places}x{places} batch {batch}"
     engines = {name: jax.value_and_grad(loss, has_aux=True) for name, loss in losses.items()}
     by_hand, run, alone = models.convnet.value_and_grad, step, None

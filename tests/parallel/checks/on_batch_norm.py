@@ -31,13 +31,13 @@ def drawn(each, *, bias=True, dtype: Any = np.float64, offset=0.0):
     return params, jnp.asarray(x + offset, dtype), (dy, one_device.Statistics(dm, dv))
 
 
-def over(axis, params, x, d_output, *, check_vma=True, op=batch_norm, **static):
+def over(axis, params, x, d_output, *, check_vma=True, **static):
     """A program for the outputs and the cotangents."""
     of_outputs = P(axis), P()
 
     def local(params, x, d_output):
-        output, res = op.fwd(params, x, axis=axis, **static)
-        d_params, dx = op.bwd(params, res, d_output, axis=axis, **static)
+        output, res = batch_norm.fwd(params, x, axis=axis, **static)
+        d_params, dx = batch_norm.bwd(params, res, d_output, axis=axis, **static)
         return output, data.all_reduce(d_params, axis=axis), dx
 
     specs, out_specs = (P(), P(axis), of_outputs), (of_outputs, P(), P(axis))

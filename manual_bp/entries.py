@@ -1,4 +1,4 @@
-"""The entries of an array that each entry k of a kernel meets, one slice for each k."""
+"""The entries of an array that each entry k of a window meets, one slice for each k."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -9,14 +9,13 @@ from jaxtyping import Array
 from manual_bp.windows import Axis
 
 
-def padded(x: Array, axes: tuple[Axis, ...]) -> Array:
-    """`x` (B, *S, I) with zeros around, as far as the kernel reaches, and no further."""
-    edges = [(a.lo, a.reach + a.span + 1 - a.size - a.lo, 0) for a in axes]
-    return lax.pad(x, x.dtype.type(0), [(0, 0, 0), *edges, (0, 0, 0)])
+def padded(x: Array, axes: tuple[Axis, ...], fill: float = 0) -> Array:
+    """`x` (B, *S, I) with `fill` around, as far as the windows reach."""
+    return lax.pad(x, x.dtype.type(fill), [(0, 0, 0), *((*a.ends, 0) for a in axes), (0, 0, 0)])
 
 
 def numbers(axes: tuple[Axis, ...]) -> Iterator[tuple[int, ...]]:
-    """Each k of the kernel, the last axis fastest."""
+    """Each k of the window, the last axis fastest."""
     return itertools.product(*(range(a.window) for a in axes))
 
 
