@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key
 
 from manual_bp import checks, initializers
@@ -186,10 +187,9 @@ def product(x: Float[Array, "*B I"], w: Float[Array, "I A"]) -> Float[Array, "*B
     return jnp.matmul(x, w, preferred_element_type=accumulator(x.dtype))
 
 
-def transposed_product(da: Float[Array, "*B A"], w: Float[Array, "I A"]) -> Float[Array, "*B I"]:
-    """`da @ w.T` in at least float32, for which XLA need not transpose w again at each step of a scan."""
-    axes = (((da.ndim - 1,), (1,)), ((), ()))
-    return jax.lax.dot_general(da, w, axes, preferred_element_type=accumulator(da.dtype))
+def turned(w: Float[Array, "I A"]) -> Float[Array, "A I"]:
+    """`w.T` as an array of its own: the steps of a scan take it faster than they turn `w`, each anew."""
+    return lax.optimization_barrier(w.T)
 
 
 def input_cotangent(
@@ -199,8 +199,9 @@ def input_cotangent(
     keeps: Bool[Array, "T B 1"] | None,
 ) -> Float[Array, "B T I"]:
     """The cotangent of `x`."""
-    dx = counted(transposed_product(da, w_x.astype(da.dtype)), keeps)  # (4)
-    return time_first(dx).astype(x.dtype)
+    axes = (((da.ndim - 1,), (1,)), ((), ()))
+    dx = lax.dot_general(da, w_x.astype(da.dtype), axes, preferred_element_type=accumulator(da.dtype))  # (4)
+    return time_first(counted(dx, keeps)).astype(x.dtype)
 
 
 def weight_cotangent(

@@ -34,7 +34,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int, Key
 
-from manual_bp import checks, recurrence
+from manual_bp import checks, in_place, recurrence
 from manual_bp.precision import wide
 
 GATES = "rzn"
@@ -56,7 +56,7 @@ class Residuals(NamedTuple):
     x: Float[Array, "B T I"]
     lengths: Int[Array, "B"] | None
     before: Float[Array, "T B H"]
-    gates: tuple[Array, Array, Array]
+    gates: Float[Array, "T B A"]
     u_n: Float[Array, "T B H"] | None
 
 
@@ -98,16 +98,15 @@ def fwd(
     ax = recurrence.preactivations(recurrence.time_first(x), params.w_x)
     gates_of = (_reset_after if reset_after else _reset_before)(params, x.dtype)
 
-    def step(h: Array, inputs: tuple[Array, Array | None]) -> tuple[Array, tuple]:
-        a, keep = inputs
+    def step(h: Array, a: Array, keep: Array | None) -> tuple[Array, Array, tuple]:
         (r, z, n), u_n = gates_of(recurrence.biased(a, params.b_x), h)
         h_new = recurrence.kept(keep, (1 - z) * n + z * h, h)  # (3)
-        return h_new, (*recurrence.cast((h, (r, z, n)), x.dtype), u_n)
+        return h_new, jnp.concatenate([r, z, n], axis=-1), (h.astype(x.dtype), u_n)
 
-    final, (before, *gates) = jax.lax.scan(step, wide(state), (ax, keeps), reverse=reverse)
-    final = final.astype(x.dtype)
+    final, gates, (before, u_n) = in_place.scan(step, wide(state), ax, keeps, reverse=reverse)
+    final, gates = recurrence.cast((final, gates), x.dtype)
     ys = recurrence.outputs(recurrence.after(before, final, reverse), keeps, lengths)
-    return (ys, recurrence.seen(final, lengths, steps)), Residuals(x, lengths, before, *gates)
+    return (ys, recurrence.seen(final, lengths, steps)), Residuals(x, lengths, before, gates, u_n)
 
 
 def bwd(
@@ -127,27 +126,26 @@ def bwd(
     keeps = recurrence.within(lengths, steps)
     through = (_through_reset_after if reset_after else _through_reset_before)(params, x.dtype)
 
-    def step(dh: Array, inputs: tuple) -> tuple[Array, Array]:
-        dy, h, (r, z, n), u_n, keep = recurrence.widened(inputs)
+    def step(dh: Array, gates: Array, inputs: tuple) -> tuple[Array, Array, Array]:
+        gates, (dy, h, u_n, keep) = recurrence.widened((gates, inputs))
+        r, z, n = _parts(gates)
         dh_all = dh + dy
         da_n = dh_all * (1 - z) * (1 - n) * (1 + n)  # (4)
         da_z = dh_all * (h - n) * z * (1 - z)  # (5)
-        da_r, dh_before = through(da_n, da_z, r, h, u_n)
+        da_r, dh_before, beside = through(da_n, da_z, r, h, u_n)
         da = jnp.concatenate([da_r, da_z, da_n], axis=-1)
-        da = recurrence.kept(keep, da, jnp.zeros_like(da)).astype(x.dtype)
-        return recurrence.kept(keep, dh_all * z + dh_before, dh), da
+        da, beside = (recurrence.kept(keep, d, jnp.zeros_like(d)).astype(x.dtype) for d in (da, beside))
+        return recurrence.kept(keep, dh_all * z + dh_before, dh), da, beside
 
     last = wide(recurrence.unseen(d_final, lengths, steps))
     dys = recurrence.output_cotangents(dys, keeps)
-    d_state, da = jax.lax.scan(step, last, (dys, before, gates, u_n, keeps), reverse=not reverse)
-    r = recurrence.counted(gates[0], keeps)
+    d_state, da, beside = in_place.scan(step, last, gates, (dys, before, u_n, keeps), reverse=not reverse)
+    dw_h, db_h = (_of_state_after if reset_after else _of_state_before)(params, before, da, beside)
     d_params = Params(
         recurrence.weight_cotangent(recurrence.counted(recurrence.time_first(x), keeps), da, params.w_x),
-        _state_weights_after(params, before, r, da)
-        if reset_after
-        else _state_weights_before(params, before, r, da),
+        dw_h,
         recurrence.bias_cotangent(da, params.b_x),
-        recurrence.bias_cotangent(_times_reset(da, r) if reset_after else da, params.b_h),
+        db_h,
     )  # (9)
     d_params = recurrence.laid_as_params(d_params, given)
     return d_params, recurrence.input_cotangent(da, params.w_x, x, keeps), d_state.astype(x.dtype)
@@ -166,14 +164,15 @@ def _reset_after(params: Params, dtype: DTypeLike) -> Callable[..., tuple]:
     return gates
 
 
-def _through_reset_after(params: Params, dtype: DTypeLike) -> Callable[..., tuple[Array, Array]]:
-    """`through(da_n, da_z, r, h, u_n) -> (da_r, what comes to the state before by w_h)`."""
-    w_h, _ = _weights(params, dtype)
+def _through_reset_after(params: Params, dtype: DTypeLike) -> Callable[..., tuple[Array, Array, Array]]:
+    """`through(da_n, da_z, r, h, u_n) -> (da_r, what comes to the state before by w_h, du^n)`."""
+    w_h_t = recurrence.turned(_weights(params, dtype)[0])
 
-    def through(da_n: Array, da_z: Array, r: Array, h: Array, u_n: Array) -> tuple[Array, Array]:
+    def through(da_n: Array, da_z: Array, r: Array, h: Array, u_n: Array) -> tuple[Array, Array, Array]:
         da_r = da_n * u_n * r * (1 - r)  # (6)
-        du = jnp.concatenate([da_r, da_z, da_n * r], axis=-1)
-        return da_r, recurrence.transposed_product(du.astype(dtype), w_h)  # (7)
+        du_n = da_n * r
+        du = jnp.concatenate([da_r, da_z, du_n], axis=-1)
+        return da_r, recurrence.product(du.astype(dtype), w_h_t), du_n  # (7)
 
     return through
 
@@ -195,33 +194,31 @@ def _reset_before(params: Params, dtype: DTypeLike) -> Callable[..., tuple]:
     return gates
 
 
-def _through_reset_before(params: Params, dtype: DTypeLike) -> Callable[..., tuple[Array, Array]]:
-    """`through(da_n, da_z, r, h, None) -> (da_r, what comes to the state before by w_h)`."""
-    w_own, w_n = _apart(_weights(params, dtype)[0])
+def _through_reset_before(params: Params, dtype: DTypeLike) -> Callable[..., tuple[Array, Array, Array]]:
+    """`through(da_n, da_z, r, h, None) -> (da_r, what comes to the state before by w_h, r h)`."""
+    w_own_t, w_n_t = map(recurrence.turned, _apart(_weights(params, dtype)[0]))
 
-    def through(da_n: Array, da_z: Array, r: Array, h: Array, _: None) -> tuple[Array, Array]:
-        d_reset = recurrence.transposed_product(da_n.astype(dtype), w_n)
+    def through(da_n: Array, da_z: Array, r: Array, h: Array, _: None) -> tuple[Array, Array, Array]:
+        d_reset = recurrence.product(da_n.astype(dtype), w_n_t)
         da_r = d_reset * h * r * (1 - r)  # (6)
         own = jnp.concatenate([da_r, da_z], axis=-1)
-        return da_r, recurrence.transposed_product(own.astype(dtype), w_own) + d_reset * r  # (8)
+        return da_r, recurrence.product(own.astype(dtype), w_own_t) + d_reset * r, r * h  # (8)
 
     return through
 
 
-def _state_weights_after(params: Params, before: Array, r: Array, da: Array) -> Array:
-    return recurrence.weight_cotangent(before, _times_reset(da, r), params.w_h)
+def _of_state_after(params: Params, before: Array, da: Array, du_n: Array) -> tuple[Array, Array | None]:
+    """The cotangents of `w_h` and of `b_h`."""
+    du = jnp.concatenate([_apart(da)[0], du_n], axis=-1)
+    return recurrence.weight_cotangent(before, du, params.w_h), recurrence.bias_cotangent(du, params.b_h)
 
 
-def _state_weights_before(params: Params, before: Array, r: Array, da: Array) -> Array:
-    (w_own, w_n), (d_own, da_n) = _apart(params.w_h), _apart(da)
-    own = recurrence.weight_cotangent(before, d_own, w_own)
-    return jnp.concatenate([own, recurrence.weight_cotangent(r * before, da_n, w_n)], axis=-1)
-
-
-def _times_reset(da: Array, r: Array) -> Array:
-    """du: da with the candidate's part times r."""
-    d_own, da_n = _apart(da)
-    return jnp.concatenate([d_own, da_n * r], axis=-1)
+def _of_state_before(params: Params, before: Array, da: Array, reset: Array) -> tuple[Array, Array | None]:
+    """The cotangents of `w_h` and of `b_h`, with `reset` r h of each step."""
+    (w_own, w_n), (da_own, da_n) = _apart(params.w_h), _apart(da)
+    own = recurrence.weight_cotangent(before, da_own, w_own)
+    dw_h = jnp.concatenate([own, recurrence.weight_cotangent(reset, da_n, w_n)], axis=-1)
+    return dw_h, recurrence.bias_cotangent(da, params.b_h)
 
 
 def _weights(params: Params, dtype: DTypeLike) -> tuple[Array, Array | None]:

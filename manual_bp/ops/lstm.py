@@ -32,7 +32,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int, Key
 
-from manual_bp import checks, recurrence
+from manual_bp import checks, in_place, recurrence
 from manual_bp.precision import wide
 
 GATES = "ifgo"
@@ -60,7 +60,7 @@ class Residuals(NamedTuple):
     x: Float[Array, "B T I"]
     lengths: Int[Array, "B"] | None
     before: State
-    gates: tuple[Array, Array, Array, Array]
+    gates: Float[Array, "T B A"]
 
 
 def init(
@@ -101,18 +101,17 @@ def fwd(
     zx = recurrence.preactivations(recurrence.time_first(x), params.w_x)
     w_h = params.w_h.astype(x.dtype)
 
-    def step(state: State, inputs: tuple[Array, Array | None]) -> tuple[State, tuple]:
-        (h, c), (zx, keep) = state, inputs
-        z = recurrence.biased(zx + recurrence.product(h.astype(x.dtype), w_h), params.b)
-        i, f, g, o = _gates(z)
+    def step(state: State, zx: Array, keep: Array | None) -> tuple[State, Array, State]:
+        h, c = state
+        i, f, g, o = _gates(recurrence.biased(zx + recurrence.product(h.astype(x.dtype), w_h), params.b))
         c_new = f * c + i * g  # (2)
         h_new = o * jnp.tanh(c_new)  # (3)
         new = State(recurrence.kept(keep, h_new, h), recurrence.kept(keep, c_new, c))
-        return new, recurrence.cast((state, (i, f, g, o)), x.dtype)
+        return new, jnp.concatenate([i, f, g, o], axis=-1), recurrence.cast(state, x.dtype)
 
     start = State(wide(state.h), wide(state.c))
-    final, (before, gates) = jax.lax.scan(step, start, (zx, keeps), reverse=reverse)
-    final = recurrence.cast(final, x.dtype)
+    final, gates, before = in_place.scan(step, start, zx, keeps, reverse=reverse)
+    final, gates = recurrence.cast((final, gates), x.dtype)
     ys = recurrence.outputs(recurrence.after(before.h, final.h, reverse), keeps, lengths)
     final = State(*(recurrence.seen(s, lengths, steps) for s in final))
     return (ys, final), Residuals(x, lengths, before, gates)
@@ -132,10 +131,11 @@ def bwd(
     _, dys, d_final = recurrence.by_example(x, dys, d_final)
     given, params = params, recurrence.whole_params(params)
     keeps = recurrence.within(lengths, steps)
-    w_h = params.w_h.astype(x.dtype)
+    w_h_t = recurrence.turned(params.w_h.astype(x.dtype))
 
-    def step(d_state: State, inputs: tuple) -> tuple[State, Array]:
-        (dh, dc), (dy, c, (i, f, g, o), keep) = d_state, recurrence.widened(inputs)
+    def step(d_state: State, gates: Array, inputs: tuple) -> tuple[State, Array, None]:
+        (dh, dc), (gates, (dy, c, keep)) = d_state, recurrence.widened((gates, inputs))
+        i, f, g, o = jnp.split(gates, len(GATES), axis=-1)
         dh_all = dh + dy
         tanh_c = jnp.tanh(f * c + i * g)  # (2)
         dc_all = dc + dh_all * o * (1 - tanh_c) * (1 + tanh_c)  # (4)
@@ -149,12 +149,12 @@ def bwd(
             axis=-1,
         )  # (5)
         dz = recurrence.kept(keep, dz, jnp.zeros_like(dz)).astype(x.dtype)
-        dh_before = recurrence.kept(keep, recurrence.transposed_product(dz, w_h), dh)  # (7)
-        return State(dh_before, recurrence.kept(keep, dc_all * f, dc)), dz  # (6)
+        dh_before = recurrence.kept(keep, recurrence.product(dz, w_h_t), dh)  # (7)
+        return State(dh_before, recurrence.kept(keep, dc_all * f, dc)), dz, None  # (6)
 
     last = State(*(wide(recurrence.unseen(d, lengths, steps)) for d in d_final))
     dys = recurrence.output_cotangents(dys, keeps)
-    d_state, dz = jax.lax.scan(step, last, (dys, before.c, gates, keeps), reverse=not reverse)
+    d_state, dz, _ = in_place.scan(step, last, gates, (dys, before.c, keeps), reverse=not reverse)
     d_params = Params(
         recurrence.weight_cotangent(recurrence.counted(recurrence.time_first(x), keeps), dz, params.w_x),
         recurrence.weight_cotangent(before.h, dz, params.w_h),

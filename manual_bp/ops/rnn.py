@@ -20,11 +20,10 @@ doi:10.1109/5.58337.
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int, Key
 
-from manual_bp import checks, recurrence
+from manual_bp import checks, in_place, recurrence
 from manual_bp.ops import activations
 from manual_bp.precision import wide
 
@@ -87,15 +86,14 @@ def fwd(
     zx = recurrence.preactivations(recurrence.time_first(x), params.w_x)
     w_h = params.w_h.astype(x.dtype)
 
-    def step(h: Array, inputs: tuple[Array, Array | None]) -> tuple[Array, Array]:
-        zx, keep = inputs
+    def step(h: Array, zx: Array, keep: Array | None) -> tuple[Array, Array, None]:
         z = recurrence.biased(zx + recurrence.product(h.astype(x.dtype), w_h), params.b)
         h_new, _ = f.fwd(z)  # (1)
         h_new = recurrence.kept(keep, h_new, h)
-        return h_new, h_new.astype(x.dtype)
+        return h_new, h_new, None
 
-    final, hs = jax.lax.scan(step, wide(state), (zx, keeps), reverse=reverse)
-    final = recurrence.seen(final, lengths, steps).astype(x.dtype)
+    final, hs, _ = in_place.scan(step, wide(state), zx, keeps, reverse=reverse)
+    final, hs = recurrence.cast((recurrence.seen(final, lengths, steps), hs), x.dtype)
     return (recurrence.outputs(hs, keeps, lengths), final), Residuals(x, state, lengths, hs)
 
 
@@ -115,17 +113,17 @@ def bwd(
     given, params = params, recurrence.whole_params(params)
     f = activations.MEMBERS[activation]
     keeps = recurrence.within(lengths, steps)
-    w_h = params.w_h.astype(x.dtype)
+    w_h_t = recurrence.turned(params.w_h.astype(x.dtype))
 
-    def step(dh: Array, inputs: tuple) -> tuple[Array, Array]:
-        dy, h, keep = inputs
+    def step(dh: Array, dy: Array, inputs: tuple[Array, Array | None]) -> tuple[Array, Array, None]:
+        h, keep = inputs
         dz = f.bwd(wide(h), dh + wide(dy))  # (2)
         dz = recurrence.kept(keep, dz, jnp.zeros_like(dz)).astype(x.dtype)
-        return recurrence.kept(keep, recurrence.transposed_product(dz, w_h), dh), dz  # (3)
+        return recurrence.kept(keep, recurrence.product(dz, w_h_t), dh), dz, None  # (3)
 
     last = wide(recurrence.unseen(d_final, lengths, steps))
     dys = recurrence.output_cotangents(dys, keeps)
-    d_state, dz = jax.lax.scan(step, last, (dys, hs, keeps), reverse=not reverse)
+    d_state, dz, _ = in_place.scan(step, last, dys, (hs, keeps), reverse=not reverse)
     d_params = Params(
         recurrence.weight_cotangent(recurrence.counted(recurrence.time_first(x), keeps), dz, params.w_x),
         recurrence.weight_cotangent(recurrence.before(state, hs, reverse), dz, params.w_h),
