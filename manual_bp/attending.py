@@ -5,10 +5,11 @@ dimension. Query t stands at position t + `query_offset`, key s at position s.
 """
 
 from math import inf, sqrt
+from numbers import Integral
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import checks
 from manual_bp.soft_cap import check as check_soft_cap
@@ -16,11 +17,16 @@ from manual_bp.soft_cap import check as check_soft_cap
 
 def scale_of(q: Float[Array, "B T H D"], scale: float | None) -> float:
     """The factor of the products: 1/sqrt(D) unless it is given."""
-    return 1 / sqrt(q.shape[-1]) if scale is None else scale
+    return 1 / sqrt(q.shape[-1]) if scale is None else float(scale)
 
 
 def is_causal_within(
-    queries: Int[Array, "T"], keys: Int[Array, "S"], *, causal: bool, window: int | None, query_offset: int
+    queries: Integer[Array, "T"],
+    keys: Integer[Array, "S"],
+    *,
+    causal: bool,
+    window: int | None,
+    query_offset: int,
 ) -> Bool[Array, "T S"]:
     """Whether a key is at the query's position or before it, if `causal`, and within its window.
 
@@ -29,10 +35,11 @@ def is_causal_within(
     shape = (queries.shape[0], keys.shape[0])
     ahead = jnp.broadcast_to(keys[None], shape) - jnp.broadcast_to(queries[:, None], shape)
     near = jnp.ones(shape, bool)
+    offset = int(query_offset)
     if causal:
-        near &= ahead <= query_offset
+        near &= ahead <= offset
     if window is not None:
-        near &= ahead > max(query_offset - window, -(2**31))
+        near &= ahead > max(offset - int(window), -(2**31))
     return near
 
 
@@ -83,7 +90,7 @@ def check(
         _broadcasts(op, "mask", mask, full)
     if segments is not None:
         _check_segments(op, segments, q, k)
-    checks.option(op, "causal", causal, isinstance(causal, bool), "True or False")
+    checks.flag(op, "causal", causal)
     if window is not None:
         _integer(op, "window", window, lambda w: 1 <= w < 2**31, "None or an integer from 1 to 2^31 - 1")
     _integer(op, "query_offset", query_offset, lambda o: abs(o) < 2**31, "an integer between -2^31 and 2^31")
@@ -93,7 +100,7 @@ def check(
 
 
 def _integer(op: str, name: str, value: Any, holds: Any, expected: str) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
     checks.option(op, name, value, whole and holds(value), expected)
 
 

@@ -64,7 +64,8 @@ class _Differentiable:
     def __init__(self, op: Op):
         functools.update_wrapper(self, op.fwd)
         self._op, self._signature = op, inspect.signature(op.fwd)
-        self._call = _custom_vjp(op)
+        self._takes_params = _takes_params(op.bwd)
+        self._call = _custom_vjp(op, self._takes_params)
         self.__name__ = self.__qualname__ = name = _name(op)
         self.__doc__ = _doc(op, name, self._signature)
         self.__signature__ = _without_residuals(self._signature)
@@ -83,7 +84,12 @@ class _Differentiable:
             _check_argument(name, argument, value)
         arrays = _arrays(bound.args)
         arrays = _spread_over_mesh(arrays)
-        return self._call(static, tuple(map(_layout, arrays)), *arrays)
+        return self._call(static, self._layouts(arrays), *arrays)
+
+    def _layouts(self, arrays: tuple[Any, ...]) -> Layouts:
+        """An empty one for params without leaves, of which `bwd` may return the empty cotangent."""
+        first, *others = map(_layout, arrays)
+        return (() if self._takes_params and not jax.tree.leaves(arrays[0]) else first, *others)
 
     def __repr__(self) -> str:
         return f"differentiable({self.__name__})"
@@ -98,9 +104,8 @@ def _of_module(name: str) -> Callable[..., Any]:
     return differentiable(importlib.import_module(name))  # pyright: ignore[reportArgumentType]
 
 
-def _custom_vjp(op: Op) -> Callable[..., Any]:
+def _custom_vjp(op: Op, takes_params: bool) -> Callable[..., Any]:
     """`call(static, layouts, *args)`, whose cotangents are those of `op.bwd`."""
-    takes_params = _takes_params(op.bwd)
 
     @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
     def call(static: Static, layouts: Layouts, *args: Any) -> Any:
@@ -244,6 +249,8 @@ def _check_argument(op: str, argument: str, value: Any) -> None:
 def _one_per_argument(op: str, cotangents: Any, layouts: Layouts) -> tuple[Any, ...]:
     """One entry per argument: its cotangent, laid out as it is, or None, JAX's zero, where it has none."""
     count = sum(layout is not None for layout in layouts)
+    if layouts[:1] == ((),) and not (isinstance(cotangents, tuple) and len(cotangents) == count):
+        layouts, count = (None, *layouts[1:]), count - 1
     given = cotangents if count != 1 else (cotangents,)
     if not isinstance(given, tuple) or len(given) != count:
         found = len(given) if isinstance(given, tuple) else 1

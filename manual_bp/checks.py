@@ -2,10 +2,11 @@
 
 import difflib
 import numbers
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 
 def floating(op: str, **arrays: Any) -> None:
@@ -78,6 +79,24 @@ def number(op: str, name: str, value: Any, holds: Callable[[Any], bool], expecte
 def is_count(value: object) -> bool:
     """Whether `value` is a positive integer of Python's or NumPy's."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) > 0
+
+
+def are_counts(values: Any) -> bool:
+    """Whether `values` is a sequence of positive integers."""
+    return isinstance(values, Sequence) and not isinstance(values, str) and all(map(is_count, values))
+
+
+def flag(op: str, name: str, value: Any) -> None:
+    """Raise `ValueError` unless `value` is True or False."""
+    option(op, name, value, isinstance(value, bool | np.bool_), "True or False")
+
+
+def together(op: str, name: str, value: Any, *parts: str) -> tuple[Any, ...]:
+    """The parts of a tuple; raise `TypeError` unless there are as many as their names `parts`."""
+    if not isinstance(value, tuple | list) or len(value) != len(parts):
+        count = f" of {len(value)}" if isinstance(value, tuple | list) else ""
+        raise TypeError(f"{op}: {name} is a {type(value).__name__}{count}; expected ({', '.join(parts)})")
+    return tuple(value)
 
 
 def counts(op: str, **values: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float, Int, Key
+from jaxtyping import Array, DTypeLike, Float, Integer, Key
 
 from manual_bp import checks
 from manual_bp.models import gpt
@@ -27,7 +27,7 @@ class Cache(NamedTuple):
 
     k: Float[Array, "L B S K D"]
     v: Float[Array, "L B S K D"]
-    taken: Int[Array, ""]
+    taken: Integer[Array, ""]
 
 
 def empty(
@@ -48,7 +48,7 @@ def empty(
 def extend(
     params: gpt.Params,
     cache: Cache,
-    ids: Int[Array, "B T"],
+    ids: Integer[Array, "B T"],
     *,
     heads: int,
     activation: str | None = None,
@@ -95,7 +95,7 @@ def extend(
 def sample(
     params: gpt.Params,
     key: Key[Array, ""],
-    prompt: Int[Array, "B T"],
+    prompt: Integer[Array, "B T"],
     length: int,
     *,
     capacity: int,
@@ -104,7 +104,7 @@ def sample(
     dtype: DTypeLike | None = None,
     heads: int,
     **static: Any,
-) -> Int[Array, "B N"]:
+) -> Integer[Array, "B N"]:
     """So many tokens after a prompt, drawn one after the other; `static` are options of `extend`.
 
     Where the cache is full it begins anew with the later half of what it has, as the tokens that it has lost
@@ -160,10 +160,12 @@ def _put(
     return jax.lax.dynamic_update_slice(old, new[None].astype(old.dtype), (layer, none, at, none, none))
 
 
-def _drawn(key: Array, logits: Float[Array, "B V"], temperature: float, top_k: int | None) -> Int[Array, "B"]:
+def _drawn(
+    key: Array, logits: Float[Array, "B V"], temperature: float, top_k: int | None
+) -> Integer[Array, "B"]:
     """(3)."""
-    z = wide(logits) / temperature
+    z = wide(logits) / float(temperature)
     if top_k is not None:
-        least = jax.lax.top_k(z, top_k)[0][:, -1:]
+        least = jax.lax.top_k(z, int(top_k))[0][:, -1:]
         z = jnp.where(z < least, -jnp.inf, z)
     return jax.random.categorical(key, z)

@@ -58,6 +58,7 @@ def _batch_bwd(
 ) -> tuple[batch_norm.Params, Float[Array, "*B C"], Statistics]:
     dy, d_after = d_output
     d_wide = jax.tree.map(lambda d: d.astype(res.r.dtype), d_after)
+    momentum = float(momentum)
     d_new = jax.tree.map(lambda d: (1 - momentum) * d, d_wide)  # (3)
     d_before = _cast(jax.tree.map(lambda d: momentum * d, d_wide), d_after)
     op, static = _over(axis)

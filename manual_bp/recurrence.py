@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key
+from jaxtyping import Array, Bool, DTypeLike, Float, Integer, Key
 
 from manual_bp import checks, initializers
 from manual_bp.precision import accumulator, wide
@@ -48,7 +48,10 @@ def init(
 
 def check(op: str, params: Any, gates: int, x: Array, lengths: Array | None) -> None:
     """Raise unless the weights fit `x` (B, T, I) and each other, and `lengths` (B,) are integers."""
-    arrays = {f"params.{name}": value for name, value in params._asdict().items() if value is not None}
+    weights = {"params.w_x": params.w_x, "params.w_h": params.w_h}
+    given = {f"params.{name}": b for name, b in params._asdict().items() if name.startswith("b")}
+    biases = {name: b for name, b in given.items() if b is not None}
+    arrays = weights | biases
     checks.floating(op, x=x, **arrays)
     w_x, w_h = params.w_x, params.w_h
     if w_h.ndim != 2 or w_h.shape[1] != gates * w_h.shape[0]:
@@ -61,8 +64,8 @@ def check(op: str, params: Any, gates: int, x: Array, lengths: Array | None) -> 
     checks.no_wider(op, "x", x, "params.w_x", w_x)
     for name, value in arrays.items():
         checks.dtype(op, name, value, w_x.dtype)
-        if value.ndim == 1:
-            checks.shape(op, name, value, width, f", as params.w_h has shape {w_h.shape}")
+    for name, value in biases.items():
+        checks.shape(op, name, value, width, f", as params.w_h has shape {w_h.shape}")
     if lengths is not None:
         checks.integers(op, lengths=lengths)
         checks.shape(op, "lengths", lengths, x.shape[:1], ", one for each example")
@@ -107,7 +110,7 @@ def time_first(x: Float[Array, "B T I"]) -> Float[Array, "T B I"]:
     return jnp.swapaxes(x, 0, 1)
 
 
-def within(lengths: Int[Array, "B"] | None, steps: int) -> Bool[Array, "T B 1"] | None:
+def within(lengths: Integer[Array, "B"] | None, steps: int) -> Bool[Array, "T B 1"] | None:
     """Which steps are within an example's length: none of an example whose length cannot be."""
     if lengths is None:
         return None
@@ -115,18 +118,20 @@ def within(lengths: Int[Array, "B"] | None, steps: int) -> Bool[Array, "T B 1"] 
     return (jnp.arange(steps, dtype=jnp.int32)[:, None] < counted[None])[..., None]
 
 
-def possible(lengths: Int[Array, "B"], steps: int) -> Bool[Array, "B"]:
+def possible(lengths: Integer[Array, "B"], steps: int) -> Bool[Array, "B"]:
     """Which lengths are in 0..T."""
     largest = min(steps, int(jnp.iinfo(lengths.dtype).max))
     return (lengths >= 0) & (lengths <= largest)
 
 
-def seen(value: Float[Array, "B *H"], lengths: Int[Array, "B"] | None, steps: int) -> Float[Array, "B *H"]:
+def seen(
+    value: Float[Array, "B *H"], lengths: Integer[Array, "B"] | None, steps: int
+) -> Float[Array, "B *H"]:
     """`value`, NaN for an example whose length cannot be: it must not go on unseen."""
     return value if lengths is None else jnp.where(_rows(lengths, steps, value), value, jnp.nan)
 
 
-def unseen(d: Float[Array, "B *H"], lengths: Int[Array, "B"] | None, steps: int) -> Float[Array, "B *H"]:
+def unseen(d: Float[Array, "B *H"], lengths: Integer[Array, "B"] | None, steps: int) -> Float[Array, "B *H"]:
     """The cotangent of what `seen` was given."""
     return d if lengths is None else jnp.where(_rows(lengths, steps, d), d, 0)
 
@@ -137,7 +142,7 @@ def _rows(lengths: Array, steps: int, value: Array) -> Array:
 
 
 def outputs(
-    hs: Float[Array, "T B H"], keeps: Bool[Array, "T B 1"] | None, lengths: Int[Array, "B"] | None
+    hs: Float[Array, "T B H"], keeps: Bool[Array, "T B 1"] | None, lengths: Integer[Array, "B"] | None
 ) -> Float[Array, "B T H"]:
     """The outputs: the state after each step, and zeros beyond an example's length."""
     if keeps is not None:

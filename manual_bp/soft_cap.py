@@ -21,8 +21,9 @@ def capped(
     """u and its slope du/ds; `s` and None without a cap."""
     if soft_cap is None:
         return s, None
-    t = jnp.tanh(s / soft_cap)
-    return soft_cap * t, (1 - t) * (1 + t)  # (1), (2)
+    cap = float(soft_cap)
+    t = jnp.tanh(s / cap)
+    return cap * t, (1 - t) * (1 + t)  # (1), (2)
 
 
 def check(op: str, soft_cap: Any) -> None:

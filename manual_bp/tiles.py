@@ -42,9 +42,8 @@ def size(block: int | tuple[int, int] | None, queries: int, keys: int, heads: in
     if block is None:
         rows = max(SMALLEST, 2 ** (int(log2(SCORES / heads)) // 2))
         block = (rows, 2 * rows if 2 * rows * rows * heads <= SCORES else rows)
-    elif isinstance(block, int):
-        block = (block, block)
-    return max(1, min(block[0], queries)), max(1, min(block[1], keys))
+    rows, columns = block if isinstance(block, tuple) else (block, block)
+    return max(1, min(int(rows), queries)), max(1, min(int(columns), keys))
 
 
 def tiles(

@@ -6,9 +6,9 @@ entries of padding at its ends; its entry k at place p is entry  p stride + k di
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import NamedTuple
 
-import numpy as np
 from jaxtyping import Array
 
 from manual_bp import checks
@@ -41,6 +41,12 @@ class Axis(NamedTuple):
     def ends(self) -> tuple[int, int]:
         """The padding as far as a window reaches, and no further: where negative, entries are cut off."""
         return self.lo, self.reach + self.span + 1 - self.size - self.lo
+
+    def inside(self, k: int) -> range:
+        """The places whose entry k is one of the axis, and none of its padding."""
+        first = max(0, -((self.dilation * k - self.lo) // self.stride))
+        end = min(self.places, (self.size - 1 + self.lo - self.dilation * k) // self.stride + 1)
+        return range(first, max(first, end))
 
     @property
     def span(self) -> int:
@@ -78,7 +84,7 @@ def axes(
 def per_axis(op: str, name: str, value: PerAxis, count: int) -> tuple[int, ...]:
     """An option for each of `count` spatial axes: one positive integer for all, or a tuple of them."""
     expected = f"a positive integer, or {count} of them, one for each spatial axis"
-    values = (value,) * count if isinstance(value, int) else value
+    values = (value,) * count if isinstance(value, Integral) else value
     fits = isinstance(values, tuple | list) and len(values) == count and all(map(checks.is_count, values))
     checks.option(op, name, value, fits, expected)
     return tuple(map(int, values))  # pyright: ignore[reportArgumentType]
@@ -117,5 +123,5 @@ def _pair(value: object) -> bool:
     return (
         isinstance(value, tuple | list)
         and len(value) == 2
-        and all(isinstance(end, int | np.integer) and not isinstance(end, bool) and end >= 0 for end in value)
+        and all(isinstance(end, Integral) and not isinstance(end, bool) and int(end) >= 0 for end in value)
     )

@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from jax_ref.models import mlp
 from jax_ref.ops import activations, batch_norm, conv, frozen_batch_norm, pool
@@ -69,7 +69,7 @@ def apply(
 def loss(
     params: Params,
     state: State,
-    batch: tuple[Float[Array, "*B H W C"], Int[Array, "*B"]],
+    batch: tuple[Float[Array, "*B H W C"], Integer[Array, "*B"]],
     *,
     activation: str = "relu",
     norm: str = "batch_norm",

@@ -4,7 +4,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float, Int, Key
+from jaxtyping import Array, DTypeLike, Float, Integer, Key
 
 from jax_ref.ops import activations, attention, dense, embedding, gated_mlp, layer_norm, rms_norm, rope
 from jax_ref.ops import dropout as drop
@@ -45,7 +45,7 @@ class Params(Protocol):
 
 def apply(
     params: Params,
-    ids: Int[Array, "B T"],
+    ids: Integer[Array, "B T"],
     key: Key[Array, ""] | None = None,
     *,
     heads: int,

@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from jax_ref.ops import dense, embedding, gru, lstm, rnn
 
@@ -33,7 +33,7 @@ class Params(Protocol):
 
 
 def apply(
-    params: Params, state: tuple[Any, ...], ids: Int[Array, "B T"], *, cell: str = "lstm"
+    params: Params, state: tuple[Any, ...], ids: Integer[Array, "B T"], *, cell: str = "lstm"
 ) -> tuple[Float[Array, "B T V"], tuple[Any, ...]]:
     """The logits of the character after each, and the state of each layer after the last."""
     h = embedding.apply(params.embedding, ids).astype(jax.tree.leaves(state)[0].dtype)
@@ -47,7 +47,7 @@ def apply(
 def loss(
     params: Params,
     state: tuple[Any, ...],
-    batch: tuple[Int[Array, "B T"], Int[Array, "B T"]],
+    batch: tuple[Integer[Array, "B T"], Integer[Array, "B T"]],
     *,
     cell: str = "lstm",
 ) -> tuple[Float[Array, ""], tuple[Any, ...]]:

@@ -1,7 +1,7 @@
 """Attention of queries to keys, by head."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
 
 from jax_ref.precision import at_least_float32
 
@@ -12,7 +12,7 @@ def apply(
     v: Float[Array, "B S K D"],
     bias: Float[Array, "..."] | None = None,
     mask: Bool[Array, "..."] | None = None,
-    segments: tuple[Int[Array, "B T"], Int[Array, "B S"]] | None = None,
+    segments: tuple[Integer[Array, "B T"], Integer[Array, "B S"]] | None = None,
     *,
     causal: bool = False,
     window: int | None = None,

@@ -3,7 +3,7 @@
 from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 
 @runtime_checkable
@@ -16,9 +16,10 @@ class Params(Protocol):
         ...
 
 
-def apply(params: Params, ids: Int[Array, "*B"]) -> Float[Array, "*B D"]:
+def apply(params: Params, ids: Integer[Array, "*B"]) -> Float[Array, "*B D"]:
     """`table[ids]`, and NaN for an id outside of the table."""
     table = params.table
-    rows = jnp.take(table, jnp.clip(ids.astype(jnp.int32), 0, table.shape[0] - 1), axis=0)
-    inside = (ids >= 0) & (ids.astype(jnp.int32) < table.shape[0])
+    ids = ids if ids.dtype.itemsize > 4 else ids.astype(jnp.int32)  # that hold the number of rows
+    inside = (ids >= 0) & (ids < table.shape[0])
+    rows = jnp.take(table, jnp.where(inside, ids, 0), axis=0)
     return jnp.where(inside[..., None], rows, jnp.nan)

@@ -4,7 +4,7 @@ from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from jax_ref.ops.rnn import over_time
 
@@ -38,7 +38,7 @@ def apply(
     params: Params,
     x: Float[Array, "B T I"],
     state: Float[Array, "B H"],
-    lengths: Int[Array, "B"] | None = None,
+    lengths: Integer[Array, "B"] | None = None,
     *,
     reset_after: bool = True,
     reverse: bool = False,

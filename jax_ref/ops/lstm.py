@@ -4,7 +4,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from jax_ref.ops.rnn import over_time
 
@@ -33,7 +33,7 @@ def apply(
     params: Params,
     x: Float[Array, "B T I"],
     state: Any,
-    lengths: Int[Array, "B"] | None = None,
+    lengths: Integer[Array, "B"] | None = None,
     *,
     reverse: bool = False,
 ) -> tuple[Float[Array, "B T H"], Any]:

@@ -1,6 +1,6 @@
 """Attention of queries to keys, by head: the function that `attention` is."""
 
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
 
 from jax_ref.ops import attention
 
@@ -11,7 +11,7 @@ def apply(
     v: Float[Array, "B S K D"],
     bias: Float[Array, "..."] | None = None,
     mask: Bool[Array, "..."] | None = None,
-    segments: tuple[Int[Array, "B T"], Int[Array, "B S"]] | None = None,
+    segments: tuple[Integer[Array, "B T"], Integer[Array, "B S"]] | None = None,
     *,
     causal: bool = False,
     window: int | None = None,

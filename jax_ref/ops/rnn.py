@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 
 @runtime_checkable
@@ -32,7 +32,7 @@ def apply(
     params: Params,
     x: Float[Array, "B T I"],
     state: Float[Array, "B H"],
-    lengths: Int[Array, "B"] | None = None,
+    lengths: Integer[Array, "B"] | None = None,
     *,
     activation: str = "tanh",
     reverse: bool = False,
@@ -53,7 +53,7 @@ def over_time(
     cell: Callable[[Any, Array], tuple[Any, Array]],
     x: Float[Array, "B T I"],
     state: Any,
-    lengths: Int[Array, "B"] | None,
+    lengths: Integer[Array, "B"] | None,
     reverse: bool,
 ) -> tuple[Float[Array, "B T H"], Any]:
     """`cell` over the steps of `x`; beyond an example's length the state stays and the output is zero.

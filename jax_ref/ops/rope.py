@@ -2,14 +2,14 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from jax_ref.precision import at_least_float32
 
 
 def apply(
     x: Float[Array, "B T H D"],
-    positions: Int[Array, "..."] | None = None,
+    positions: Integer[Array, "..."] | None = None,
     *,
     base: float = 10000.0,
     interleaved: bool = False,

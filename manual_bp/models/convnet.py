@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float, Int, Key
+from jaxtyping import Array, DTypeLike, Float, Integer, Key
 
 from manual_bp import checks, losses
 from manual_bp.models import mlp
@@ -98,7 +98,9 @@ def init(
     """
     op = _norm("convnet.init", norm).op
     places = _places(image, blocks)
-    checks.option("convnet.init", "widths", widths, len(widths) > 0, "the number of outputs, at least")
+    checks.option("convnet.init", "window", window, _is_window(window), "its height and width")
+    fits = checks.are_counts(widths) and len(widths) > 0
+    checks.option("convnet.init", "widths", widths, fits, "those of the dense layers, the outputs last")
     first, *keys = jax.random.split(key, 1 + sum(map(len, blocks)))
     bias, options = op is None, {"initializer": initializer, "dtype": dtype}
     made, features, rest = [], image[-1], iter(keys)
@@ -137,6 +139,7 @@ def fwd(
 ) -> tuple[tuple[Float[Array, "*B O"], State], Residuals]:
     """The outputs with the state after this batch, and the residuals of all layers."""
     f, normalize = _activation(activation), _norm("convnet", norm)
+    checks.number("convnet", "momentum", momentum, lambda m: 0 <= m <= 1, "a number in 0..1")
     _check(params, state, x)
     _check_statistics(state, norm)
     after, saved, res_pool = [], [], []
@@ -174,7 +177,7 @@ def bwd(
     """
     f, normalize = _activation(activation), _norm("convnet", norm)
     static: dict[str, Any] = {"momentum": momentum, "axis": axis, "tap": tap}
-    dy, d_after = d_output
+    dy, d_after = checks.together("convnet", "d_output", d_output, "dy", "d_state")
     dhead, drow = mlp.bwd(params.head, res.head, dy, activation=activation, tap=tap)  # (7)
     dx = reshaped(drow, res.pool[-1].first.shape)
     dblocks, d_state = [], []
@@ -198,7 +201,7 @@ def bwd(
 def value_and_grad(
     params: Params,
     state: State,
-    batch: tuple[Float[Array, "*B H W C"], Int[Array, "*B"]],
+    batch: tuple[Float[Array, "*B H W C"], Integer[Array, "*B"]],
     *,
     activation: str = "relu",
     norm: str = "batch_norm",
@@ -210,7 +213,7 @@ def value_and_grad(
 
     `dcost` is the cotangent of the mean, 1 for the gradient: see `losses.mean`.
     """
-    x, labels = batch
+    x, labels = checks.together("convnet", "batch", batch, "x", "labels")
     checks.option("convnet", "batch", jnp.shape(x), math.prod(jnp.shape(x)[:-3]) > 0, "at least one image")
     static: dict[str, Any] = {"activation": activation, "norm": norm, "momentum": momentum, "axis": axis}
     (y, after), res = fwd(params, state, x, **static)
@@ -230,12 +233,16 @@ def _norm(asker: str, name: str) -> Norm:
     return NORMS[name]
 
 
+def _is_window(window: Any) -> bool:
+    return isinstance(window, tuple) and checks.are_counts(window) and len(window) == len(POOLED)
+
+
 def _places(image: Sequence[int], blocks: Sequence[Sequence[int]]) -> int:
     """The places of an image behind all blocks; raise for an image or blocks of another form."""
-    fits = len(image) == 3 and all(map(checks.is_count, image))
+    fits = checks.are_counts(image) and len(image) == 3
     checks.option("convnet.init", "image", image, fits, "its height, width and channels")
-    nested = len(blocks) > 0 and all(isinstance(block, Sequence) and len(block) > 0 for block in blocks)
-    fits = nested and all(all(map(checks.is_count, block)) for block in blocks)
+    nested = isinstance(blocks, Sequence) and len(blocks) > 0
+    fits = nested and all(checks.are_counts(block) and len(block) > 0 for block in blocks)
     checks.option("convnet.init", "blocks", blocks, fits, "the channels of each block's convolutions")
     least = 2 ** len(blocks)
     height, width, _ = image

@@ -54,7 +54,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float, Int, Key
+from jaxtyping import Array, DTypeLike, Float, Integer, Key
 
 from manual_bp import checks
 from manual_bp.ops import (
@@ -231,7 +231,7 @@ def init(
 
 def fwd(
     params: Params,
-    ids: Int[Array, "B T"],
+    ids: Integer[Array, "B T"],
     key: Key[Array, ""] | None = None,
     *,
     heads: int,
@@ -298,7 +298,8 @@ def value_and_grad(
     logits of `chunk` tokens are there at once, None a choice by V. `dcost` is the cotangent of the mean, 1
     for the gradient.
     """
-    ids, targets, *key = batch
+    names = ("ids", "targets", "key")[: 3 if isinstance(batch, tuple | list) and len(batch) == 3 else 2]
+    ids, targets, *key = checks.together("gpt", "batch", batch, *names)
     checks.option("gpt", "batch", jnp.shape(ids), jnp.size(ids) > 0, "a token or more")
     options = Options(heads, activation, eps, rope_base, dropout, keep, is_rotary(params))
     h, res = _trunk_fwd(params, ids, key[0] if key else None, options, dtype)
@@ -412,7 +413,7 @@ def block_bwd(
 
 
 def queries_keys_values(
-    params: Block, n: X, times: Int[Array, "T"] | None, options: Options
+    params: Block, n: X, times: Integer[Array, "T"] | None, options: Options
 ) -> tuple[Float[Array, "B T H D"], Float[Array, "B T K D"], Float[Array, "B T K D"]]:
     """Those of a layer by head, at positions 0, 1, ... unless `times` are others."""
     q, _ = dense.fwd(params.q, n)  # (3)
@@ -505,7 +506,7 @@ def head_of(params: Params) -> dense.Params:
     return dense.Params(params.embedding.table.T, None) if params.head is None else params.head
 
 
-def _times(ids: Int[Array, "B T"]) -> Int[Array, "B T"]:
+def _times(ids: Integer[Array, "B T"]) -> Integer[Array, "B T"]:
     """The position of each token, laid out as the tokens are."""
     return jnp.zeros_like(ids, jnp.int32) + jnp.arange(ids.shape[1], dtype=jnp.int32)[None]
 

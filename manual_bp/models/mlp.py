@@ -127,7 +127,7 @@ def value_and_grad(
     `dcost` is the cotangent of the mean loss, with which the backward begins: 1 for the gradient. In float16
     a large one keeps small cotangents from vanishing.
     """
-    x, targets = batch
+    x, targets = checks.together("mlp", "batch", batch, "x", "targets")
     checks.choice("mlp", "loss", loss, losses.LOSSES)
     checks.option("mlp", "batch", jnp.shape(x), math.prod(jnp.shape(x)[:-1]) > 0, "at least one example")
     static: dict[str, Any] = {"activation": activation, "output_activation": output_activation}

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float, Int, Key
+from jaxtyping import Array, DTypeLike, Float, Integer, Key
 
 from manual_bp import checks, losses
 from manual_bp.ops import dense, embedding, gru, lstm, rnn
@@ -75,7 +75,7 @@ def init(
     """
     op = _op("recurrent.init", cell)
     _check_widths("recurrent.init", widths)
-    checks.option("recurrent.init", "vocabulary", vocabulary, vocabulary > 0, "a positive number")
+    checks.counts("recurrent.init", vocabulary=vocabulary)
     first, last, *keys = jax.random.split(key, len(widths) + 1)
     layers = [
         op.init(k, i, o, initializer=initializer, dtype=dtype)
@@ -94,6 +94,8 @@ def zero_state(
     """The state before the first character, for the `widths` of `init`."""
     _op("recurrent.zero_state", cell)
     _check_widths("recurrent.zero_state", widths)
+    fits = checks.is_count(batch) or batch == 0
+    checks.option("recurrent.zero_state", "batch", batch, fits, "an integer of at least 0")
 
     def zeros(width: int) -> Any:
         h = jnp.zeros((batch, width), dtype)
@@ -103,7 +105,7 @@ def zero_state(
 
 
 def fwd(
-    params: Params, state: State, ids: Int[Array, "B T"], *, cell: str = "lstm"
+    params: Params, state: State, ids: Integer[Array, "B T"], *, cell: str = "lstm"
 ) -> tuple[tuple[Float[Array, "B T V"], State], Residuals]:
     """The logits of the character after each of `ids`, with the state after the last, and the residuals."""
     op = _check(params, state, ids, cell)
@@ -129,7 +131,7 @@ def bwd(
 ) -> tuple[Params, State]:
     """The cotangents of the params and of the state; what another `tap` returns is in place of the ops'."""
     op = _op("recurrent", cell)
-    dlogits, d_after = d_output
+    dlogits, d_after = checks.together("recurrent", "d_output", d_output, "dlogits", "d_state")
     dhead, dh = tap(dense, params.head, res.head, dlogits)  # (6)
     dlayers, d_before = [], []
     for k in reversed(range(len(params.layers))):
@@ -144,7 +146,7 @@ def bwd(
 def value_and_grad(
     params: Params,
     state: State,
-    batch: tuple[Int[Array, "B T"], Int[Array, "B T"]],
+    batch: tuple[Integer[Array, "B T"], Integer[Array, "B T"]],
     *,
     cell: str = "lstm",
     dcost: Float[Array, ""] | float = 1.0,
@@ -154,7 +156,7 @@ def value_and_grad(
     `next` are the characters after those of `ids`; pass the state on with the window that begins there.
     `dcost` is the cotangent of the mean, 1 for the gradient: see `losses.mean`.
     """
-    ids, following = batch
+    ids, following = checks.together("recurrent", "batch", batch, "ids", "next")
     checks.option("recurrent", "batch", jnp.shape(ids), math.prod(jnp.shape(ids)) > 0, "a character or more")
     (logits, after), res = fwd(params, state, ids, cell=cell)
     cost, dlogits = losses.mean("softmax_cross_entropy", logits, following, dcost)  # (4), (5)
@@ -169,7 +171,8 @@ def _op(name: str, cell: str) -> Any:
 
 
 def _check_widths(name: str, widths: Sequence[int]) -> None:
-    checks.option(name, "widths", widths, len(widths) >= 2, "the width of a character and of a layer or more")
+    fits = checks.are_counts(widths) and len(widths) >= 2
+    checks.option(name, "widths", widths, fits, "the width of a character and of a layer or more")
 
 
 def _check(params: Params, state: State, ids: Array, cell: str) -> Any:

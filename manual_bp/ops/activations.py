@@ -179,7 +179,7 @@ def _leaky_relu_fwd(z: Z, *, slope: float = 0.01) -> tuple[Z, Masked]:
     """A line with another `slope` below zero; saves the mask z >= 0, as the sign of a may underflow."""
     checks.floating("leaky_relu", z=z)
     checks.number("leaky_relu", "slope", slope, isfinite, "a finite number")
-    a, mask = _leaky_relu(z, slope=slope)
+    a, mask = _leaky_relu(z, slope=float(slope))
     return a, Masked(mask, _form(z))
 
 
@@ -187,7 +187,7 @@ def _leaky_relu_bwd(res: Masked, da: Z, *, slope: float = 0.01) -> Z:
     """The cotangent of z from the mask."""
     _check_cotangent("leaky_relu", da, res.form)
     checks.number("leaky_relu", "slope", slope, isfinite, "a finite number")
-    return _leaky_relu_dz(res.mask, da, slope=slope)
+    return _leaky_relu_dz(res.mask, da, slope=float(slope))
 
 
 @partial(jax.jit, static_argnames="slope")
@@ -208,14 +208,14 @@ def _elu_fwd(z: Z, *, alpha: float = 1.0) -> tuple[Z, Z]:
     """An exponential below zero that ends at -`alpha`; saves z, as a + alpha has no digits near there."""
     checks.floating("elu", z=z)
     checks.number("elu", "alpha", alpha, isfinite, "a finite number")
-    return _elu(z, alpha=alpha), z
+    return _elu(z, alpha=float(alpha)), z
 
 
 def _elu_bwd(z: Z, da: Z, *, alpha: float = 1.0) -> Z:
     """The cotangent of z."""
     checks.cotangent("elu", "da", da, z)
     checks.number("elu", "alpha", alpha, isfinite, "a finite number")
-    return _elu_dz(z, da, alpha=alpha)
+    return _elu_dz(z, da, alpha=float(alpha))
 
 
 @partial(jax.jit, static_argnames="alpha")

@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import attending, checks
 from manual_bp.precision import accumulator, wide
@@ -44,7 +44,7 @@ from manual_bp.sharding import by_rows, laid_together, merge_axes, split_axis, v
 from manual_bp.soft_cap import capped
 from manual_bp.tiles import Tiles, size, tiles
 
-Segments = tuple[Int[Array, "B T"], Int[Array, "B S"]]
+Segments = tuple[Integer[Array, "B T"], Integer[Array, "B S"]]
 
 
 class Inputs(NamedTuple):
@@ -256,8 +256,8 @@ def _over_tiles(of_tile: Any, add: Any, state: tuple[Array, ...], tiling: Tiles)
 
 def _scores(
     x: Inputs,
-    i: Int[Array, ""] | int,
-    j: Int[Array, ""] | int,
+    i: Integer[Array, ""] | int,
+    j: Integer[Array, ""] | int,
     *,
     scale: float,
     soft_cap: float | None,
@@ -296,7 +296,7 @@ def _scores(
 def _tiling(x: Inputs, block: int | tuple[int, int] | None, **positions: Any) -> Tiles:
     """The tiles of a call, or an error that names what is wrong with `block`."""
     pair = block if isinstance(block, tuple) else (block, block)
-    good = block is None or (len(pair) == 2 and all(type(n) is int and n >= 1 for n in pair))
+    good = block is None or (len(pair) == 2 and all(map(checks.is_count, pair)))
     expected = "None, a positive integer, or two: queries and keys"
     checks.option("attention", "block", block, good, expected)
     (batch, queries, heads, _), keys = x.q.shape, x.k.shape[1]

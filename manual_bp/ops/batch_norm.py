@@ -16,7 +16,7 @@ model keeps a running mean of them, by `running`, and evaluates with it, by `fro
 Saved: x, m in two parts (`manual_bp.means`), r.  Ioffe & Szegedy 2015, arXiv:1502.03167.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +60,7 @@ def fwd(
     """The output `y` (*B, C) with the statistics of the batch, and what the backward pass needs."""
     checks.normalized("batch_norm", params, Params, x, eps)
     m, v = statistics(x)
-    r = jax.lax.rsqrt(v + eps)
+    r = jax.lax.rsqrt(v + float(eps))
     return (output(params, x, m, r), Statistics(m.rounded.reshape(v.shape), v)), Residuals(x, m, r)
 
 
@@ -72,7 +72,7 @@ def bwd(
     eps: float = 1e-5,
 ) -> tuple[Params, Float[Array, "*B C"]]:
     """The cotangents of the params and of `x`, from those of the output and of the statistics."""
-    check_cotangents("batch_norm", res, d_output)
+    d_output = check_cotangents("batch_norm", res, d_output)
     deviation = means.deviation(wide(res.x), res.mean)
     sums = d_sums(deviation, res.r, d_output[0])
     count = res.x.size // res.x.shape[-1]
@@ -140,12 +140,14 @@ def d_input(
     return dx.astype(x.dtype)
 
 
-def check_cotangents(op: str, res: Residuals, d_output: tuple[Float[Array, "*B C"], Statistics]) -> None:
-    """Raise unless the cotangents are like the outputs of `op`."""
-    dy, (dm, dv) = d_output
+def check_cotangents(op: str, res: Residuals, d_output: Any) -> tuple[Float[Array, "*B C"], Statistics]:
+    """The cotangents; raise unless they are like the outputs of `op`."""
+    dy, d_statistics = checks.together(op, "d_output", d_output, "dy", "d_statistics")
+    dm, dv = checks.together(op, "d_statistics", d_statistics, *Statistics._fields)
     checks.cotangent(op, "dy", dy, res.x)
     checks.cotangent(op, "d_statistics.mean", dm, res.r)
     checks.cotangent(op, "d_statistics.var", dv, res.r)
+    return dy, Statistics(dm, dv)
 
 
 def running(old: Statistics, new: Statistics, *, momentum: float = 0.9) -> Statistics:
@@ -154,5 +156,13 @@ def running(old: Statistics, new: Statistics, *, momentum: float = 0.9) -> Stati
     As Flax has it; PyTorch's `momentum` is the weight of the new ones (1 - this one), and it takes the
     unbiased variance, N / (N - 1) times the new one.
     """
-    checks.number("batch_norm.running", "momentum", momentum, lambda m: 0 <= m <= 1, "a number in 0..1")
-    return jax.tree.map(lambda a, b: momentum * a + (1 - momentum) * b, old, new)
+    op = "batch_norm.running"
+    checks.number(op, "momentum", momentum, lambda m: 0 <= m <= 1, "a number in 0..1")
+    for name, statistics in {"old": old, "new": new}.items():
+        checks.params(op, statistics, Statistics, name)
+    for field in Statistics._fields:
+        before, found = getattr(old, field), getattr(new, field)
+        checks.floating(op, **{f"old.{field}": before, f"new.{field}": found})
+        checks.same_as(op, f"new.{field}", found, f"old.{field}", before)
+    weight = float(momentum)
+    return jax.tree.map(lambda a, b: weight * a + (1 - weight) * b, old, new)

@@ -23,6 +23,7 @@ Saved: x.  LeCun et al. 1989, doi:10.1162/neco.1989.1.4.541; Dumoulin & Visin 20
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Key
 
@@ -96,8 +97,7 @@ def bwd(
 ) -> tuple[Params, Float[Array, "*BS I"]]:
     """The cotangents of the params and of `x`."""
     axes = _axes(params, x, strides, padding, dilation)
-    checks.shape("conv", "dy", dy, _output(params, x, axes), ", the shape of the output")
-    checks.dtype("conv", "dy", dy, x.dtype)
+    checks.cotangent("conv", "dy", dy, jax.ShapeDtypeStruct(_output(params, x, axes), x.dtype))
     w, b = params
     wide = accumulator(x.dtype)
     db = None if b is None else jnp.sum(dy, range(dy.ndim - 1), dtype=wide).astype(b.dtype)  # (2)
@@ -144,5 +144,6 @@ def _check(params: Params, x: Array, groups: int) -> None:
     checks.option("conv", "groups", groups, holds, f"a divisor of the {w.shape[-1]} features out")
     checks.no_wider("conv", "x", x, "params.w", w)
     if b is not None:
+        checks.floating("conv", **{"params.b": b})
         checks.shape("conv", "params.b", b, w.shape[-1:], f", as params.w has shape {w.shape}")
         checks.dtype("conv", "params.b", b, w.dtype)

@@ -10,6 +10,8 @@ x; with rate 1 nothing is kept, and y and dx are zero. At evaluation leave the o
 Saved: the key.  Srivastava et al. 2014, jmlr.org/papers/v15/srivastava14a.html.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
@@ -23,16 +25,15 @@ def fwd(
 ) -> tuple[Float[Array, "*B"], Key[Array, ""]]:
     """The output `y` (*B), and the key. `rate` is the fraction of entries that become zero."""
     checks.floating("dropout", x=x)
-    is_key = hasattr(key, "dtype") and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()
-    checks.option("dropout", "key", key, is_key, "one key of jax.random.key")
-    checks.number("dropout", "rate", rate, lambda r: 0 <= r <= 1, "a number in 0..1")
-    return _kept(x, key, rate), key  # (1)
+    _check(key, rate)
+    return _kept(x, key, float(rate)), key  # (1)
 
 
 def bwd(key: Key[Array, ""], dy: Float[Array, "*B"], *, rate: float) -> Float[Array, "*B"]:
     """The cotangent of `x`."""
     checks.floating("dropout", dy=dy)
-    return _kept(dy, key, rate)  # (2)
+    _check(key, rate)
+    return _kept(dy, key, float(rate))  # (2)
 
 
 def _kept(x: Array, key: Array, rate: float) -> Array:
@@ -41,3 +42,9 @@ def _kept(x: Array, key: Array, rate: float) -> Array:
         return jnp.zeros_like(x)
     kept = jax.random.bernoulli(key, 1 - rate, x.shape)
     return jnp.where(kept, (wide(x) / (1 - rate)).astype(x.dtype), 0)
+
+
+def _check(key: Any, rate: Any) -> None:
+    is_key = hasattr(key, "dtype") and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()
+    checks.option("dropout", "key", key, is_key, "one key of jax.random.key")
+    checks.number("dropout", "rate", rate, lambda r: 0 <= r <= 1, "a number in 0..1")

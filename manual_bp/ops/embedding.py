@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float, Int, Key
+from jaxtyping import Array, DTypeLike, Float, Integer, Key
 
 from manual_bp import checks
 from manual_bp.precision import accumulator
@@ -33,26 +33,36 @@ def init(key: Key[Array, ""], rows: int, features: int, *, dtype: DTypeLike = jn
     return Params(0.02 * jax.random.normal(key, (rows, features), dtype))
 
 
-def fwd(params: Params, ids: Int[Array, "*B"]) -> tuple[Float[Array, "*B D"], Int[Array, "*B"]]:
+def fwd(params: Params, ids: Integer[Array, "*B"]) -> tuple[Float[Array, "*B D"], Integer[Array, "*B"]]:
     """The rows `y` (*B, D) of `ids`, and the ids."""
     checks.params("embedding", params, Params)
     checks.floating("embedding", **{"params.table": params.table})
     if params.table.ndim != 2:
         raise ValueError(f"embedding: params.table has shape {params.table.shape}; expected two axes (V, D)")
     checks.integers("embedding", ids=ids)
-    y = params.table.at[ids].get(
+    table = jnp.asarray(params.table)
+    if not len(table):
+        return jnp.full((*ids.shape, table.shape[1]), jnp.nan, table.dtype), ids
+    y = table.at[_within_int32(ids, len(table))].get(
         mode="fill", fill_value=jnp.nan, wrap_negative_indices=False, out_sharding=rows_like(ids)
     )  # (1)
     return y, ids
 
 
-def bwd(params: Params, ids: Int[Array, "*B"], dy: Float[Array, "*B D"]) -> Params:
+def bwd(params: Params, ids: Integer[Array, "*B"], dy: Float[Array, "*B D"]) -> Params:
     """The cotangent of the params."""
     table = params.table
     checks.cotangent("embedding", "dy", dy, jax.ShapeDtypeStruct((*ids.shape, table.shape[1]), table.dtype))
     wide = accumulator(table.dtype)
     zeros = jnp.zeros(table.shape, wide)
-    dt = zeros.at[ids].add(
+    dt = zeros.at[_within_int32(ids, len(table))].add(
         dy.astype(wide), mode="drop", wrap_negative_indices=False, out_sharding=like(table)
     )  # (2)
     return Params(dt.astype(table.dtype))
+
+
+def _within_int32(ids: Integer[Array, "*B"], rows: int) -> Integer[Array, "*B"]:
+    """Ids that are no row still none of them: JAX looks ids up without the bits beyond 32."""
+    if ids.dtype.itemsize <= 4:
+        return ids
+    return jnp.where((ids >= 0) & (ids < rows), ids, rows).astype(jnp.int32)

@@ -72,4 +72,4 @@ def _parts(x: Array, statistics: Statistics, eps: float) -> tuple[Array, Array]:
     """x - m and r."""
     x_ = wide(x)
     m, v = (s.astype(x_.dtype) for s in statistics)
-    return x_ - jnp.broadcast_to(m, x.shape), jax.lax.rsqrt(v + eps)
+    return x_ - jnp.broadcast_to(m, x.shape), jax.lax.rsqrt(v + float(eps))

@@ -61,7 +61,7 @@ def fwd(
     z = _grouped(wide(x), groups)
     m = means.mean(z, 1, 3)
     deviation = means.deviation(z, m)
-    r = jax.lax.rsqrt(means.plain_mean(jnp.square(deviation), 1, 3) + eps)
+    r = jax.lax.rsqrt(means.plain_mean(jnp.square(deviation), 1, 3) + float(eps))
     y = deviation * r * _spread(params.g, z)  # (1)
     if params.b is not None:
         y += _spread(params.b, z)

@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float, Int, Key
+from jaxtyping import Array, DTypeLike, Float, Integer, Key
 
 from manual_bp import checks, in_place, recurrence
 from manual_bp.precision import wide
@@ -54,7 +54,7 @@ class Residuals(NamedTuple):
     """Input and lengths; of each step the state before it, the gates, and u^n with `reset_after`."""
 
     x: Float[Array, "B T I"]
-    lengths: Int[Array, "B"] | None
+    lengths: Integer[Array, "B"] | None
     before: Float[Array, "T B H"]
     gates: Float[Array, "T B A"]
     u_n: Float[Array, "T B H"] | None
@@ -79,7 +79,7 @@ def fwd(
     params: Params,
     x: Float[Array, "B T I"],
     state: Float[Array, "B H"],
-    lengths: Int[Array, "B"] | None = None,
+    lengths: Integer[Array, "B"] | None = None,
     *,
     reset_after: bool = True,
     reverse: bool = False,
@@ -91,6 +91,8 @@ def fwd(
     checks.params("gru", params, Params)
     recurrence.check("gru", params, len(GATES), x, lengths)
     recurrence.check_state("gru", "state", state, x, params.w_h)
+    checks.flag("gru", "reverse", reverse)
+    checks.flag("gru", "reset_after", reset_after)
     params = recurrence.whole_params(params)
     x, state, lengths = recurrence.by_example(x, state, lengths)
     steps = x.shape[1]
@@ -118,7 +120,9 @@ def bwd(
     reverse: bool = False,
 ) -> tuple[Params, Float[Array, "B T I"], Float[Array, "B H"]]:
     """The cotangents of the params, of `x` and of the first state."""
-    (dys, d_final), (x, lengths, before, gates, u_n) = d_output, res
+    checks.params("gru", params, Params)
+    dys, d_final = checks.together("gru", "d_output", d_output, "dys", "d_final")
+    x, lengths, before, gates, u_n = res
     recurrence.check_cotangents("gru", dys, before, d_final=d_final)
     _, dys, d_final = recurrence.by_example(x, dys, d_final)
     given, params = params, recurrence.whole_params(params)

@@ -29,7 +29,7 @@ def fwd(
     checks.features("huber", y=y)
     checks.same_as("huber", "t", t, "y", y)
     checks.number("huber", "delta", delta, lambda k: k > 0, "a positive number")
-    e = y - t
+    e, delta = y - t, float(delta)
     a = wide(jnp.abs(e))
     loss = jnp.sum(jnp.where(a <= delta, a * a / 2, delta * (a - delta / 2)), -1)  # (1)
     return loss.astype(y.dtype), e
@@ -41,5 +41,6 @@ def bwd(
     """The cotangents of `y` and of `t`."""
     checks.per_example("huber", "dloss", dloss, e)
     dl = jnp.broadcast_to(dloss[..., None], e.shape)
+    delta = float(delta)
     dy = times(dl, jnp.where(jnp.abs(e) <= delta, e, delta * jnp.sign(e)))  # (2)
     return dy, -dy  # (3)

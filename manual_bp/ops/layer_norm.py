@@ -56,7 +56,7 @@ def fwd(
     x_ = wide(x)
     m = means.mean(x_, -1)
     d = means.deviation(x_, m)
-    r = jax.lax.rsqrt(jnp.mean(d * d, -1, keepdims=True) + eps)  # (1)
+    r = jax.lax.rsqrt(jnp.mean(d * d, -1, keepdims=True) + float(eps))  # (1)
     y = _row(params.g, x_) * (d * r)
     if params.b is not None:
         y += _row(params.b, x_)  # (2)

@@ -276,5 +276,5 @@ def _check(
         checks.shape(op, "weights", weights, x.shape[:-1], ", one weight per token")
     softmax_cross_entropy.check_options(op, **options)
     check_soft_cap(op, soft_cap)
-    good = chunk is None or (type(chunk) is int and chunk >= 1)
+    good = chunk is None or checks.is_count(chunk)
     checks.option(op, "chunk", chunk, good, "None or a positive integer")

@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float, Int, Key
+from jaxtyping import Array, DTypeLike, Float, Integer, Key
 
 from manual_bp import checks, in_place, recurrence
 from manual_bp.precision import wide
@@ -58,7 +58,7 @@ class Residuals(NamedTuple):
     """Input and lengths; of each step the state before it, (T, B, H), and the gates."""
 
     x: Float[Array, "B T I"]
-    lengths: Int[Array, "B"] | None
+    lengths: Integer[Array, "B"] | None
     before: State
     gates: Float[Array, "T B A"]
 
@@ -85,7 +85,7 @@ def fwd(
     params: Params,
     x: Float[Array, "B T I"],
     state: State,
-    lengths: Int[Array, "B"] | None = None,
+    lengths: Integer[Array, "B"] | None = None,
     *,
     reverse: bool = False,
 ) -> tuple[tuple[Float[Array, "B T H"], State], Residuals]:
@@ -94,6 +94,7 @@ def fwd(
     With `reverse` the steps are taken from the last to the first, and `ys` stays in the order of `x`.
     """
     _check(params, x, state, lengths)
+    checks.flag("lstm", "reverse", reverse)
     params = recurrence.whole_params(params)
     x, state, lengths = recurrence.by_example(x, state, lengths)
     steps = x.shape[1]
@@ -125,7 +126,10 @@ def bwd(
     reverse: bool = False,
 ) -> tuple[Params, Float[Array, "B T I"], State]:
     """The cotangents of the params, of `x` and of the first state."""
-    (dys, d_final), (x, lengths, before, gates) = d_output, res
+    checks.params("lstm", params, Params)
+    dys, d_final = checks.together("lstm", "d_output", d_output, "dys", "d_final")
+    checks.together("lstm", "d_final", d_final, *State._fields)
+    x, lengths, before, gates = res
     steps = x.shape[1]
     recurrence.check_cotangents("lstm", dys, before.h, d_final_h=d_final[0], d_final_c=d_final[1])
     _, dys, d_final = recurrence.by_example(x, dys, d_final)

@@ -29,14 +29,14 @@ et al. 2023, arXiv:2305.13245 (grouped heads).
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import attending, checks
 from manual_bp.precision import accumulator, times, wide
 from manual_bp.sharding import laid_together
 from manual_bp.soft_cap import capped
 
-Segments = tuple[Int[Array, "B T"], Int[Array, "B S"]]
+Segments = tuple[Integer[Array, "B T"], Integer[Array, "B S"]]
 
 
 class Residuals(NamedTuple):

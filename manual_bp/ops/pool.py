@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, DTypeLike, Float, Int
+from jaxtyping import Array, DTypeLike, Float, Integer
 
 from manual_bp import checks, entries, windows
 from manual_bp.precision import wide
@@ -53,7 +53,7 @@ Form = Float[Array, "*BS 0"]
 class Residuals(NamedTuple):
     """Of the maximum: which entry of the window it is first, and the form of x."""
 
-    first: Int[Array, "*BP"]
+    first: Integer[Array, "*BP"]
     form: Form
 
 
@@ -112,6 +112,7 @@ def _average_fwd(
     With `count_include_pad` padding counts as zeros; otherwise the mean is of the entries that are there,
     and NaN where there are none.
     """
+    checks.flag("pool.average", "count_include_pad", count_include_pad)
     axes = _axes("pool.average", x, window, strides, padding)
     batch = wide(windows.one_batch(x, len(axes)))
     if _tile(axes):

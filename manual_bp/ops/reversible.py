@@ -116,7 +116,9 @@ def narrowed(outputs: tuple[Stream, Stream], dtype: DTypeLike) -> tuple[tuple[St
 
 def check_cotangents(name: str, d_output: tuple[Stream, Stream], res: Residuals) -> DTypeLike:
     """The dtype of the outputs; raise unless the cotangents have it, and their shapes."""
-    for letter, d, y in zip(("dy1", "dy2"), d_output, res[:2], strict=True):
+    letters = ("dy1", "dy2")
+    given = checks.together(name, "d_output", d_output, *letters)
+    for letter, d, y in zip(letters, given, res[:2], strict=True):
         checks.cotangent(name, letter, d, jax.ShapeDtypeStruct(y.shape, res.form.dtype))
     return res.form.dtype
 

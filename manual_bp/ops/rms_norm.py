@@ -47,8 +47,9 @@ def fwd(
 ) -> tuple[Float[Array, "*B I"], Residuals]:
     """The output `y` (*B, I), and what the backward pass needs."""
     checks.normalized("rms_norm", params, Params, x, eps)
+    checks.flag("rms_norm", "unit_offset", unit_offset)
     x_ = wide(x)
-    r = jax.lax.rsqrt(jnp.mean(jnp.square(x_), -1) + eps)
+    r = jax.lax.rsqrt(jnp.mean(jnp.square(x_), -1) + float(eps))
     w = _weight(params, x_.dtype, unit_offset)
     y = x_ * r[..., None] * jnp.broadcast_to(w, x.shape)  # (1)
     return y.astype(x.dtype), Residuals(x, r)

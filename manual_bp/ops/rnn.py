@@ -21,7 +21,7 @@ doi:10.1109/5.58337.
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float, Int, Key
+from jaxtyping import Array, DTypeLike, Float, Integer, Key
 
 from manual_bp import checks, in_place, recurrence
 from manual_bp.ops import activations
@@ -43,7 +43,7 @@ class Residuals(NamedTuple):
 
     x: Float[Array, "B T I"]
     state: Float[Array, "B H"]
-    lengths: Int[Array, "B"] | None
+    lengths: Integer[Array, "B"] | None
     hs: Float[Array, "T B H"]
 
 
@@ -65,7 +65,7 @@ def fwd(
     params: Params,
     x: Float[Array, "B T I"],
     state: Float[Array, "B H"],
-    lengths: Int[Array, "B"] | None = None,
+    lengths: Integer[Array, "B"] | None = None,
     *,
     activation: str = "tanh",
     reverse: bool = False,
@@ -77,6 +77,7 @@ def fwd(
     checks.params("rnn", params, Params)
     recurrence.check("rnn", params, 1, x, lengths)
     recurrence.check_state("rnn", "state", state, x, params.w_h)
+    checks.flag("rnn", "reverse", reverse)
     checks.choice("rnn", "activation", activation, ACTIVATIONS)
     f = activations.MEMBERS[activation]
     params = recurrence.whole_params(params)
@@ -106,7 +107,9 @@ def bwd(
     reverse: bool = False,
 ) -> tuple[Params, Float[Array, "B T I"], Float[Array, "B H"]]:
     """The cotangents of the params, of `x` and of the first state."""
-    (dys, d_final), (x, state, lengths, hs) = d_output, res
+    checks.params("rnn", params, Params)
+    dys, d_final = checks.together("rnn", "d_output", d_output, "dys", "d_final")
+    x, state, lengths, hs = res
     steps = x.shape[1]
     recurrence.check_cotangents("rnn", dys, hs, d_final=d_final)
     _, dys, d_final = recurrence.by_example(x, dys, d_final)

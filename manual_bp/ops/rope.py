@@ -21,7 +21,7 @@ Saved: the positions.  Su et al. 2021, arXiv:2104.09864.
 from math import inf
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from manual_bp import checks
 from manual_bp.precision import accumulator
@@ -29,11 +29,11 @@ from manual_bp.precision import accumulator
 
 def fwd(
     x: Float[Array, "B T H D"],
-    positions: Int[Array, "..."] | None = None,
+    positions: Integer[Array, "..."] | None = None,
     *,
     base: float = 10000.0,
     interleaved: bool = False,
-) -> tuple[Float[Array, "B T H D"], Int[Array, "..."]]:
+) -> tuple[Float[Array, "B T H D"], Integer[Array, "..."]]:
     """`x` turned by its positions, (T,) or (B, T) integers: 0, 1, ... if there are none."""
     _check("x", x, positions, base, interleaved)
     if positions is None:
@@ -42,7 +42,7 @@ def fwd(
 
 
 def bwd(
-    positions: Int[Array, "..."],
+    positions: Integer[Array, "..."],
     dy: Float[Array, "B T H D"],
     *,
     base: float = 10000.0,
@@ -82,4 +82,4 @@ def _check(name: str, x: Array, positions: Array | None, base: float, interleave
             expected = f"{x.shape[1:2]} or {x.shape[:2]}, as {name} has shape {x.shape}"
             raise ValueError(f"rope: positions has shape {positions.shape}; expected {expected}")
     checks.number("rope", "base", base, lambda b: 0 < b < inf, "a positive number")
-    checks.option("rope", "interleaved", interleaved, isinstance(interleaved, bool), "True or False")
+    checks.flag("rope", "interleaved", interleaved)

@@ -18,6 +18,8 @@ the sum itself it makes three: up to the sum, the reciprocal of the sum, the pro
 Saved: p.  Bridle 1990, doi:10.1007/978-3-642-76153-9_28.
 """
 
+from numbers import Integral
+
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -72,7 +74,7 @@ def check(op: str, x: Array, mask: Array | None, axis: int) -> None:
     """Raise unless `axis` is one of `x` and `mask` a boolean array that broadcasts to it."""
     checks.floating(op, x=x)
     checks.features(op, x=x)
-    in_range = isinstance(axis, int) and -x.ndim <= axis < x.ndim
+    in_range = isinstance(axis, Integral) and not isinstance(axis, bool) and -x.ndim <= axis < x.ndim
     checks.option(op, "axis", axis, in_range, f"an axis of x, whose shape is {x.shape}")
     if mask is not None:
         checks.array(op, "booleans", mask=mask)

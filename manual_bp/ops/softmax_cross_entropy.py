@@ -58,6 +58,7 @@ def fwd(
 ) -> tuple[Float[Array, "*B"], Residuals]:
     """The loss of each example."""
     _check(logits, targets, weights, label_smoothing, z_loss, ignore_label)
+    label_smoothing, z_loss = float(label_smoothing), float(z_loss)
     dtype = _accumulator(logits, targets, weights)
     x = logits.astype(dtype)
     m = jnp.max(x, -1, keepdims=True)
@@ -89,6 +90,7 @@ def bwd(
     """The cotangents of the logits, of floating point targets and of the weights where given."""
     logits, targets, weights, m, total, loss = res
     checks.per_example("softmax_cross_entropy", "dloss", dloss, logits)
+    label_smoothing, z_loss = float(label_smoothing), float(z_loss)
     dtype = _accumulator(logits, targets, weights)
     x = logits.astype(dtype)
     dl = dloss.astype(dtype)
@@ -173,7 +175,7 @@ def _label_masks(labels: Array, classes: int, ignore_label: int | None) -> tuple
     if ignore_label is None:
         ignored: Bool[Array, "*B"] = jnp.zeros(labels.shape, bool)
     else:
-        ignored = labels == ignore_label
+        ignored = labels == int(ignore_label)
     return ignored, (labels >= 0) & (labels < classes) & ~ignored
 
 

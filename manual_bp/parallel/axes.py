@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 from jax import lax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Integer
 
 from manual_bp import checks
 from manual_bp.sharding import made_to_vary, varying
@@ -46,7 +46,7 @@ def size(axis: Axis) -> int:
     return found
 
 
-def index(axis: str | None) -> Int[Array, ""] | int:
+def index(axis: str | None) -> Integer[Array, ""] | int:
     """The number s of this device along an axis: 0 for None."""
     return 0 if axis is None else lax.axis_index(axis)
 

@@ -47,7 +47,7 @@ def fwd(
     axes.check(OP, axis)
     checks.normalized(OP, params, Params, x, eps)
     m, v = _of_all(*batch_norm.statistics(x), axis)
-    r = lax.rsqrt(v + eps)
+    r = lax.rsqrt(v + float(eps))
     return (batch_norm.output(params, x, m, r), Statistics(m.rounded.reshape(v.shape), v)), Residuals(x, m, r)
 
 
@@ -60,7 +60,7 @@ def bwd(
     eps: float = 1e-5,
 ) -> tuple[Params, Float[Array, "*B C"]]:
     """The shares of the cotangents of the params, and the cotangent of this device's `x`."""
-    batch_norm.check_cotangents(OP, res, d_output)
+    d_output = batch_norm.check_cotangents(OP, res, d_output)
     deviation = means.deviation(wide(res.x), res.mean)
     shares = axes.vary(batch_norm.d_sums(deviation, res.r, d_output[0]), axis)  # (4)
     sums = Sums(*collectives.all_reduce.fwd(jnp.stack(shares), axis=axis)[0])  # (5)

@@ -45,7 +45,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, DTypeLike, Float, Int
+from jaxtyping import Array, DTypeLike, Float, Integer
 
 from manual_bp import checks
 from manual_bp.models.gpt import MLP, Block, Params, activation_of, head_of, norm_of
@@ -181,7 +181,7 @@ def bwd(
 
 def value_and_grad(
     params: Params,
-    batch: tuple[Int[Array, "B T"], Int[Array, "B T"]],
+    batch: tuple[Integer[Array, "B T"], Integer[Array, "B T"]],
     *,
     heads: int,
     activation: str | None = None,
@@ -207,7 +207,7 @@ def value_and_grad(
     name has for params in parts over `data`. `dtype` is that of the activations, None for the params';
     `dcost` the cotangent of the mean.
     """
-    ids, targets = batch
+    ids, targets = checks.together("parallel.gpt", "batch", batch, "ids", "targets")
     _check_model(data, model, split_norms, split_vocabulary, layout)
     rows = model if split_vocabulary else None
     is_rotary = params.positions is None
@@ -423,7 +423,7 @@ def _all_whole(params: Params) -> Params:
     return jax.tree.map(lambda _: None, params)
 
 
-def _times(count: int, o: _Options) -> Int[Array, "T"]:
+def _times(count: int, o: _Options) -> Integer[Array, "T"]:
     """The times of the stream that this device has."""
     times = sequence.times(count, axis=o.sequence, order=o.order)
     return _own_times(times[None], o)[0]

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import checks
 from manual_bp.bridge import Op
@@ -178,13 +178,13 @@ class _Ticks(NamedTuple):
             ),
         )
 
-    def forward(self, state: _State, t: Int[Array, ""]) -> tuple[_State, None]:
+    def forward(self, state: _State, t: Integer[Array, ""]) -> tuple[_State, None]:
         """A tick of forwards alone."""
         y, slots = self._forward(state, t)
         x, _ = collectives.shift.fwd(y, axis=self.axis)
         return state._replace(x=x, slots=slots), None
 
-    def both(self, carry: tuple[_State, _Sums], t: Int[Array, ""]) -> tuple[tuple[_State, _Sums], None]:
+    def both(self, carry: tuple[_State, _Sums], t: Integer[Array, ""]) -> tuple[tuple[_State, _Sums], None]:
         """A tick of a forward and a backward."""
         state, sums = carry
         y, slots = self._forward(state, t)
@@ -196,13 +196,15 @@ class _Ticks(NamedTuple):
         x, dx = lax.optimization_barrier((x, dx))  # what does not wait may be sent in another order elsewhere
         return (_State(x, collectives.shift.bwd(None, dx, axis=self.axis), slots), sums), None
 
-    def backward(self, carry: tuple[_State, _Sums], t: Int[Array, ""]) -> tuple[tuple[_State, _Sums], None]:
+    def backward(
+        self, carry: tuple[_State, _Sums], t: Integer[Array, ""]
+    ) -> tuple[tuple[_State, _Sums], None]:
         """A tick of backwards alone."""
         state, sums = carry
         dx, sums = self._backward(state, sums, t)
         return (state._replace(dy=collectives.shift.bwd(None, dx, axis=self.axis)), sums), None
 
-    def _forward(self, state: _State, t: Int[Array, ""]) -> tuple[Array, Any]:
+    def _forward(self, state: _State, t: Integer[Array, ""]) -> tuple[Array, Any]:
         s = axes.index(self.axis)
         m = t - s  # (5)
         x = jnp.where(s == 0, self._at(self.xs, m), state.x)
@@ -214,7 +216,7 @@ class _Ticks(NamedTuple):
 
         return y, jax.tree.map(kept, state.slots, x if self.recompute else res)
 
-    def _backward(self, state: _State, sums: _Sums, t: Int[Array, ""]) -> tuple[Array, _Sums]:
+    def _backward(self, state: _State, sums: _Sums, t: Integer[Array, ""]) -> tuple[Array, _Sums]:
         s = axes.index(self.axis)
         m = t - 2 * (self.stages - 1) + s  # (6)
         slot, is_there = self._slot(m)
@@ -227,7 +229,7 @@ class _Ticks(NamedTuple):
         return dx, sums._replace(params=_added(sums.params, d_params, is_there), xs=dxs)
 
     def _of_loss(
-        self, y: Array, sums: _Sums, m: Int[Array, ""], is_last: Bool[Array, ""]
+        self, y: Array, sums: _Sums, m: Integer[Array, ""], is_last: Bool[Array, ""]
     ) -> tuple[Array, _Sums]:
         """dx^S of the last stage, and the sums with its loss."""
         targets = jax.tree.map(lambda x: self._at(x, m), self.targets)
@@ -242,10 +244,10 @@ class _Ticks(NamedTuple):
         cost = jnp.sum(losses, dtype=sums.cost.dtype) / count  # (2)
         return found[len(head)], sums._replace(cost=sums.cost + jnp.where(is_last, cost, 0))
 
-    def _at(self, xs: Array, m: Int[Array, ""]) -> Array:
+    def _at(self, xs: Array, m: Integer[Array, ""]) -> Array:
         return xs[jnp.clip(m, 0, self.microbatches - 1)]
 
-    def _slot(self, m: Int[Array, ""]) -> tuple[Int[Array, ""], Bool[Array, ""]]:
+    def _slot(self, m: Integer[Array, ""]) -> tuple[Integer[Array, ""], Bool[Array, ""]]:
         """The slot of a microbatch, and whether there is such a one."""
         return m % min(self.microbatches, 2 * self.stages - 1), (m >= 0) & (m < self.microbatches)
 

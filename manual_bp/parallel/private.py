@@ -64,7 +64,8 @@ def value_and_grad(
     """
     axes.check(OP, axis)
     _check(key, axis, loss, max_norm, noise_multiplier)
-    x, targets = batch
+    max_norm, noise_multiplier = float(max_norm), float(noise_multiplier)
+    x, targets = checks.together(OP, "batch", batch, "x", "targets")
     y, res = model.fwd(params, x, **static)
     losses, saved = LOSSES[loss].fwd(y, targets)
     checks.option(OP, "batch", x.shape, losses.size > 0, "at least one example")

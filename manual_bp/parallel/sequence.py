@@ -39,7 +39,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import checks
 from manual_bp.ops import attention
@@ -99,7 +99,7 @@ def _ring_attention_fwd(
     own, res = attention.fwd(q, k, v, causal=causal, **options)
     state = (wide(own), res.maximum, res.total)
 
-    def stop(carry: Any, step: Int[Array, ""]) -> tuple[Any, None]:
+    def stop(carry: Any, step: Integer[Array, ""]) -> tuple[Any, None]:
         kv, state = carry
         kv, _ = collectives.shift.fwd(kv, axis=axis)
 
@@ -152,7 +152,7 @@ def _ring_attention_bwd(
         dq, dk, dv = map(wide, found)
         return dq, jnp.stack([dk, dv])
 
-    def stop(carry: Any, step: Int[Array, ""]) -> tuple[Any, None]:
+    def stop(carry: Any, step: Integer[Array, ""]) -> tuple[Any, None]:
         visitors, dq, d_kv = carry
         visitors = _to_the_next(visitors, axis)  # those of device s - step
         queries_, kv_ = (queries, visitors) if keys_travel else (visitors, kv)
@@ -196,7 +196,7 @@ def in_time(x: Array, devices: int, *, dim: int = 1) -> Array:
     return jnp.take(x, np.argsort(_balanced(x.shape[dim], devices)), dim)
 
 
-def times(count: int, *, axis: str | None, order: str = "contiguous") -> Int[Array, "T"]:
+def times(count: int, *, axis: str | None, order: str = "contiguous") -> Integer[Array, "T"]:
     """The times of this device, of which there are `count`, in the order in which it has them."""
     checks.choice("sequence.times", "order", order, ORDERS)
     s, n = axes.index(axis), axes.size(axis)

@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, Int, Integer
+from jaxtyping import Array, Float, Integer
 
 from manual_bp import checks
 from manual_bp.ops import dense
@@ -98,8 +98,8 @@ def _row_bwd(
 
 
 def _embedding_fwd(
-    params: table.Params, ids: Int[Array, "*B"], *, axis: str | None
-) -> tuple[Float[Array, "*B D"], Int[Array, "*B"]]:
+    params: table.Params, ids: Integer[Array, "*B"], *, axis: str | None
+) -> tuple[Float[Array, "*B D"], Integer[Array, "*B"]]:
     """The rows of `ids`, and this device's own of them: numbered from its first row."""
     axes.check("tensor.embedding", axis)
     if axis is None:
@@ -116,7 +116,7 @@ def _embedding_fwd(
 
 
 def _embedding_bwd(
-    params: table.Params, own: Int[Array, "*B"], dy: Float[Array, "*B D"], *, axis: str | None
+    params: table.Params, own: Integer[Array, "*B"], dy: Float[Array, "*B D"], *, axis: str | None
 ) -> table.Params:
     """The cotangent of this device's rows."""
     return table.bwd(params, own, collectives.all_reduce.bwd(None, dy, axis=axis))  # (8)

@@ -79,6 +79,9 @@ RNN = rnn.Params(jnp.ones((5, 2)), jnp.ones((2, 2)), jnp.ones(2))
 LSTM = lstm.Params(jnp.ones((5, 8)), jnp.ones((2, 8)), jnp.ones(8))
 GRU = gru.Params(jnp.ones((5, 6)), jnp.ones((2, 6)), jnp.ones(6), jnp.ones(6))
 STATE = lstm.State(HIDDEN, HIDDEN)
+CELLS: Any = {rnn: RNN, lstm: LSTM, gru: GRU}
+STATES: Any = {rnn: HIDDEN, lstm: STATE, gru: HIDDEN}
+BAD_WINDOWS: Any = ((3,), (3, 3, 3), 3, (3, 0))
 KEY = jax.random.key(0)
 TANH = {"f": activations.tanh, "g": activations.tanh}
 A_FUNCTION: Any = "tanh"
@@ -227,7 +230,71 @@ BAD = [
     (lambda: recurrent.init(jax.random.key(0), 5, [2]), ValueError,
      "recurrent.init: widths was [2]; expected the width of a character and of a layer or more"),
     (lambda: recurrent.init(jax.random.key(0), 0, [2, 3]), ValueError,
-     "recurrent.init: vocabulary was 0; expected a positive number"),
+     "recurrent.init: vocabulary was 0; expected a positive integer"),
+    (lambda: recurrent.init(jax.random.key(0), 2.5, [2, 3]), ValueError,  # pyright: ignore[reportArgumentType]
+     "recurrent.init: vocabulary was 2.5; expected a positive integer"),
+    (lambda: recurrent.init(jax.random.key(0), 5, NOTHING), ValueError,
+     "recurrent.init: widths was None; expected the width of a character and of a layer or more"),
+    (lambda: recurrent.zero_state(-1, [2, 3]), ValueError,
+     "recurrent.zero_state: batch was -1; expected an integer of at least 0"),
+    (lambda: recurrent.zero_state(2, [3, 0]), ValueError,
+     "recurrent.zero_state: widths was [3, 0]; expected the width of a character and of a layer or more"),
+    (lambda: recurrent.value_and_grad(TEXT_NET, EMPTY, NOTHING), TypeError,
+     "recurrent: batch is a NoneType; expected (ids, next)"),
+    (lambda: convnet.value_and_grad(IMAGE_NET, UNSEEN, IMAGES), TypeError,  # pyright: ignore[reportArgumentType]
+     "convnet: batch is a ArrayImpl; expected (x, labels)"),
+    (lambda: gpt.value_and_grad(DECODER, (IDS,), heads=6), TypeError,
+     "gpt: batch is a tuple of 1; expected (ids, targets)"),
+    (lambda: mlp.value_and_grad(NET, NOTHING), TypeError, "mlp: batch is a NoneType; expected (x, targets)"),
+    *(
+        (lambda w=window: convnet.init(jax.random.key(0), (5, 4, 2), ((3,),), (3,), window=w), ValueError,
+         f"convnet.init: window was {window!r}; expected its height and width")
+        for window in BAD_WINDOWS
+    ),
+    *(
+        (lambda given={name: value}: convnet.init(
+            jax.random.key(0), **({"image": (5, 4, 2), "blocks": ((3,),), "widths": (3,)} | given)
+        ), ValueError, f"convnet.init: {name} was {value!r}; expected")
+        for name in ("image", "blocks", "widths") for value in (NOTHING, FIVE)
+    ),
+    (lambda: convnet.value_and_grad(IMAGE_NET, UNSEEN, (IMAGES, LABELS), momentum=1.5), ValueError,
+     "convnet: momentum was 1.5; expected a number in 0..1"),
+    *(
+        (lambda op=op, p=p, b=b: op.fwd(p._replace(**{p._fields[-1]: b}), STEPS, STATES[op]), ValueError,
+         f"params.{p._fields[-1]} has shape {b.shape}; expected {p[-1].shape}")
+        for op, p in CELLS.items() for b in (p[-1][None], p[-1][0])
+    ),
+    *(
+        (lambda op=op, p=p, name=name: op.fwd(p._replace(**{name: None}), STEPS, STATES[op]), TypeError,
+         f"params.{name} is a NoneType; expected a floating point array")
+        for op, p in CELLS.items() for name in ("w_x", "w_h")
+    ),
+    *(
+        (lambda op=op, p=p: op.bwd(p, op.fwd(p, STEPS, STATES[op])[1], STEPS), TypeError,
+         f"{op.__name__.rpartition('.')[2]}: d_output is a ArrayImpl; expected (dys, d_final)")
+        for op, p in CELLS.items()
+    ),
+    (lambda: rnn.fwd(RNN, STEPS, HIDDEN, reverse=A_TEXT), ValueError,
+     "rnn: reverse was '0.1'; expected True or False"),
+    (lambda: gru.fwd(GRU, STEPS, HIDDEN, reset_after=A_TEXT), ValueError,
+     "gru: reset_after was '0.1'; expected True or False"),
+    (lambda: rms_norm.fwd(rms_norm.Params(jnp.ones(5)), X, unit_offset=A_TEXT), ValueError,
+     "rms_norm: unit_offset was '0.1'; expected True or False"),
+    (lambda: pool.average.fwd(IMAGE, window=2, count_include_pad=A_TEXT), ValueError,
+     "pool.average: count_include_pad was '0.1'; expected True or False"),
+    (lambda: batch_norm.bwd(CHANNELS, batch_norm.fwd(CHANNELS, IMAGE)[1], IMAGE), TypeError,  # pyright: ignore[reportArgumentType]
+     "batch_norm: d_output is a ArrayImpl; expected (dy, d_statistics)"),
+    (lambda: batch_norm.bwd(CHANNELS, batch_norm.fwd(CHANNELS, IMAGE)[1], (IMAGE, NOTHING)), TypeError,
+     "batch_norm: d_statistics is a NoneType; expected (mean, var)"),
+    (lambda: batch_norm.running(STATISTICS, batch_norm.Statistics(jnp.ones(1), jnp.ones(1))), ValueError,
+     "batch_norm.running: new.mean has shape (1,); expected (4,), the shape of old.mean"),
+    (lambda: batch_norm.running(NOTHING, STATISTICS), TypeError,
+     "batch_norm.running: old is a NoneType; expected batch_norm.Statistics(mean, var)"),
+    (lambda: dropout.bwd(KEY, X, rate=1.5), ValueError, "dropout: rate was 1.5; expected a number in 0..1"),
+    (lambda: conv.fwd(KERNEL._replace(b=A_LIST), IMAGE, groups=2), TypeError,
+     "conv: params.b is a list; expected a floating point array"),
+    (lambda: conv.bwd(KERNEL, IMAGE, A_LIST, groups=2), TypeError,
+     "conv: dy is a list; expected a floating point array"),
     (lambda: recurrent.init(jax.random.key(0), 5, [2, 3], cell="lsmt"), ValueError,
      "recurrent.init: cell was 'lsmt'; did you mean 'lstm'? Known: gru, lstm, rnn"),
     (lambda: recurrent.fwd(A_TUPLE, EMPTY, IDS), TypeError,
@@ -261,7 +328,7 @@ BAD = [
     (lambda: convnet.init(jax.random.key(0), (5, 4, 2), A_LIST, (3,)), ValueError,
      "convnet.init: blocks was [1.0, 1.0, 1.0, 1.0, 1.0]; expected the channels of each block's"),
     (lambda: convnet.init(jax.random.key(0), (5, 4, 2), ((3,),), ()), ValueError,
-     "convnet.init: widths was (); expected the number of outputs, at least"),
+     "convnet.init: widths was (); expected those of the dense layers, the outputs last"),
     (lambda: convnet.init(jax.random.key(0), (5, 4, 2), ((3,),), (3,), norm="batchnorm"), ValueError,
      "convnet.init: norm was 'batchnorm'; did you mean 'batch_norm'? Known: batch_norm, frozen_batch_norm"),
     (lambda: convnet.init_state(IMAGE_NET, norm="batch"), ValueError, "convnet.init_state: norm was 'batch'"),
@@ -282,7 +349,7 @@ BAD = [
     (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES, activation="rleu"), ValueError,
      "convnet: activation was 'rleu'; did you mean 'relu'?"),
     (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES, momentum=2.0), ValueError,
-     "batch_norm.running: momentum was 2.0; expected a number in 0..1"),
+     "convnet: momentum was 2.0; expected a number in 0..1"),
     (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES[0, 0]), ValueError,
      "convnet: x has shape (4, 2); expected height, width and channels behind *B"),
     (lambda: convnet.fwd(IMAGE_NET, UNSEEN, IMAGES.astype(int)), TypeError,

@@ -7,15 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jax_ref.ops.attention
+import jax_ref
 from jax_ref.verify import oracle
 from jax_ref.verify.subject import of_op
+from manual_bp import differentiable
 from manual_bp.ops import (
+    activations,
     attention,
+    conv,
+    embedding,
     huber,
     layer_norm,
     log_softmax,
     plain_attention,
+    reversible,
     sigmoid_cross_entropy,
     softmax,
     softmax_cross_entropy,
@@ -154,3 +159,61 @@ def test_they_hold_in_narrow_dtypes(dtype):
     loss, residuals = sigmoid_cross_entropy.fwd(jnp.asarray(x), jnp.asarray(t))
     assert loss == 0
     assert loss.dtype == sigmoid_cross_entropy.bwd(residuals, jnp.ones(1, dtype))[0].dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [jnp.int8, jnp.uint8, jnp.int32, jnp.uint32, jnp.int64, jnp.uint64])
+def test_an_id_that_is_no_row_is_none_whatever_its_bits(dtype):
+    ends = jnp.iinfo(dtype)
+    others = [n for n in (ends.min, ends.max, -1, 4, 2**32 + 1, -(2**32), 2**63) if ends.min <= n <= ends.max]
+    ids = jnp.array([n for n in others if not 0 <= n < 4] + [1], dtype)
+    table = embedding.Params(jnp.arange(12.0).reshape(4, 3))
+    y, saved = embedding.fwd(table, ids)
+    gradient = embedding.bwd(table, saved, jnp.ones_like(y))
+    assert np.isnan(y[:-1]).all()
+    assert np.array_equal(y[-1], table.table[1])
+    assert np.array_equal(gradient.table[:, 0], [0, 1, 0, 0])
+
+
+def test_a_table_without_rows_has_none():
+    table = embedding.Params(jnp.ones((0, 3)))
+    y, saved = embedding.fwd(table, jnp.array([0, 1]))
+    assert np.isnan(y).all()
+    assert y.shape == (2, 3)
+    assert embedding.bwd(table, saved, y).table.shape == (0, 3)
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("at", ["w", "dy"])
+def test_padding_meets_no_infinity(strides, at):
+    """Depthwise: what lies between or beside the entries that a window meets is no factor."""
+    x, w = jnp.ones((1, 5, 4, 2)), jnp.ones((3, 3, 1, 2))
+    infinite = {"w": w.at[0, 0, 0, 0].set(jnp.inf)}.get(at, w)
+    options = {"strides": strides, "groups": 2}
+
+    def one_by_one(p, x):
+        """Each channel by itself: in groups JAX multiplies the others by zeros."""
+        channels = [(conv.Params(p.w[..., c : c + 1], None), x[..., c : c + 1]) for c in range(2)]
+        return jnp.concatenate([jax_ref.ops.conv.apply(*c, strides=strides) for c in channels], -1)
+
+    y, vjp = jax.vjp(jax.jit(one_by_one), conv.Params(infinite, None), x)
+    dy = jnp.ones_like(y).at[0, 0, 0, 0].set(jnp.inf) if at == "dy" else jnp.ones_like(y)
+    found, saved = conv.fwd(conv.Params(infinite, None), x, **options)
+    for ours, theirs in zip(
+        jax.tree.leaves((found, conv.bwd(conv.Params(infinite, None), saved, dy, **options))),
+        jax.tree.leaves((y, vjp(dy))),
+        strict=True,
+    ):
+        assert np.array_equal(ours, theirs)
+
+
+def test_a_pair_without_params_is_coupled_by_none():
+    x1, x2 = jnp.ones((3, 5)), jnp.ones((3, 5)) / 2
+    options = {"f": activations.tanh, "g": activations.sigmoid}
+
+    def both(function):
+        return jax.grad(lambda x1, x2: sum(map(jnp.sum, function((None, None), x1, x2, **options))), (0, 1))(
+            x1, x2
+        )
+
+    ours, theirs = both(differentiable(reversible)), both(jax_ref.ops.reversible.apply)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-13)

@@ -12,7 +12,7 @@ Labels are integers and need no gradient.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from manual_bp.textbook.exercises.exercise import normal
 
@@ -21,7 +21,7 @@ RETURNS = ("dz",)
 HINT = """-log p_label = log(sum_w e^(z_w)) - z_label. The derivative of the first term is p, that
 of the second one a row with a single entry; then every row is multiplied by its own dloss_b."""
 
-Residuals = tuple[Float[Array, "B V"], Int[Array, " B"]]
+Residuals = tuple[Float[Array, "B V"], Integer[Array, " B"]]
 
 
 def example() -> tuple[Array, ...]:
@@ -29,7 +29,7 @@ def example() -> tuple[Array, ...]:
     return *normal((4, 5)), jnp.array([3, 0, 1, 3])
 
 
-def fwd(z: Float[Array, "B V"], labels: Int[Array, " B"]) -> tuple[Float[Array, " B"], Residuals]:
+def fwd(z: Float[Array, "B V"], labels: Integer[Array, " B"]) -> tuple[Float[Array, " B"], Residuals]:
     """The loss of each example."""
     log_p = jax.nn.log_softmax(z, axis=-1)
     loss = -jnp.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]  # (2)

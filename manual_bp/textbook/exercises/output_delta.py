@@ -12,7 +12,7 @@ which is dE times the delta of the output layer.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from manual_bp.textbook.exercises.exercise import normal
 
@@ -29,7 +29,7 @@ def example() -> tuple[Array, ...]:
     return *normal((5,)), jnp.array([0, 1, 1, 0, 1])
 
 
-def fwd(z: Float[Array, " O"], y: Int[Array, " O"]) -> tuple[Float[Array, ""], Residuals]:
+def fwd(z: Float[Array, " O"], y: Integer[Array, " O"]) -> tuple[Float[Array, ""], Residuals]:
     """E, and what is kept for the way back."""
     a, y = jax.nn.sigmoid(z), y.astype(z.dtype)  # (1)
     return jnp.sum((a - y) ** 2) / 2, (a, y)  # (2)

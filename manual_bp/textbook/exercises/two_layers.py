@@ -13,7 +13,7 @@ it belongs to.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from manual_bp.textbook.exercises.exercise import normal
 
@@ -29,7 +29,7 @@ Residuals = tuple[
     Float[Array, "B H"],
     Float[Array, "H V"],
     Float[Array, "B V"],
-    Int[Array, " B"],
+    Integer[Array, " B"],
 ]
 
 
@@ -44,7 +44,7 @@ def fwd(
     b1: Float[Array, " H"],
     W2: Float[Array, "H V"],
     b2: Float[Array, " V"],
-    labels: Int[Array, " B"],
+    labels: Integer[Array, " B"],
 ) -> tuple[Float[Array, ""], Residuals]:
     """The cost C."""
     a = jnp.tanh(x @ W1 + b1[None])  # (1)
