@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import checks
+from manual_bp.sharding import laid_along
 from manual_bp.soft_cap import check as check_soft_cap
 
 
@@ -48,6 +49,11 @@ def in_four_axes(x: Array) -> Array:
     return jnp.reshape(x, (1,) * (4 - x.ndim) + x.shape) if x.ndim < 4 else x
 
 
+def laid_as_scores(x: Array | None, q: Float[Array, "B T H D"]) -> Array | None:
+    """A bias or a mask that broadcasts to (B, H, T, S), in parts as the queries are on an explicit mesh."""
+    return x if x is None else laid_along(x, q, (0, 2, None, None)[4 - x.ndim :])
+
+
 def check(
     op: str,
     q: Array,
@@ -77,8 +83,8 @@ def check(
         raise ValueError(
             f"{op}: k has {of_keys} heads; expected a number that divides the {heads} heads of q"
         )
-    checks.same_as(op, "v", v, "k", k)
     checks.dtype(op, "k", k, q.dtype)
+    checks.same_as(op, "v", v, "k", k)
     full = (q.shape[0], heads, q.shape[1], k.shape[1])
     if bias is not None:
         checks.floating(op, bias=bias)

@@ -17,7 +17,7 @@ from jaxtyping import Array, DTypeLike, Float, Integer, Key
 
 from manual_bp import checks
 from manual_bp.models import gpt
-from manual_bp.ops import attention, dense, embedding
+from manual_bp.ops import attention, dense, embedding, rope
 from manual_bp.precision import wide
 from manual_bp.sharding import merge_axes
 
@@ -54,12 +54,15 @@ def extend(
     activation: str | None = None,
     eps: float = 1e-5,
     rope_base: float = 10000.0,
+    rope_scaling: rope.Scaling | None = None,
 ) -> tuple[Float[Array, "B T V"], Cache]:
     """The logits of the token after each of `ids`, which come after those of the cache, and the new cache.
 
     A prompt, or a token, or some. They are NaN where the cache has not so many places left.
     """
-    options = gpt.Options(heads, activation, eps, rope_base, 0.0, "inputs", gpt.is_rotary(params))
+    options = gpt.Options(
+        heads, activation, eps, rope_base, rope_scaling, 0.0, "inputs", gpt.is_rotary(params)
+    )
     gpt.check(params, ids, None, options)
     (_, batch, places, *_), tokens = cache.k.shape, ids.shape[1]
     expected = f"{batch}, the cache's"
@@ -108,7 +111,7 @@ def sample(
     """So many tokens after a prompt, drawn one after the other; `static` are options of `extend`.
 
     Where the cache is full it begins anew with the later half of what it has, as the tokens that it has lost
-    were further back than the context goes.
+    were further back than the context goes. After a token that is none, all are -1.
     """
     checks.counts("generation", length=length)
     checks.number("generation", "temperature", temperature, lambda t: t > 0, "a positive number")
@@ -116,6 +119,9 @@ def sample(
     if top_k is not None:
         expected = f"1 to {vocabulary}, or None"
         checks.number("generation", "top_k", top_k, lambda k: 1 <= k <= vocabulary, expected)
+    checks.integers("generation", prompt=prompt)
+    if prompt.ndim != 2:
+        raise ValueError(f"generation: prompt has shape {prompt.shape}; expected two axes (batch, time)")
     seen = prompt.shape[1]
     expected = f"a token or more, and fewer than the {capacity} of capacity"
     checks.option("generation", "the length of the prompt", seen, 1 <= seen < capacity, expected)
@@ -163,9 +169,9 @@ def _put(
 def _drawn(
     key: Array, logits: Float[Array, "B V"], temperature: float, top_k: int | None
 ) -> Integer[Array, "B"]:
-    """(3)."""
+    """(3), and -1, which is no token, where the logits are no numbers."""
     z = wide(logits) / float(temperature)
     if top_k is not None:
         least = jax.lax.top_k(z, int(top_k))[0][:, -1:]
         z = jnp.where(z < least, -jnp.inf, z)
-    return jax.random.categorical(key, z)
+    return jnp.where(jnp.isnan(z).any(-1), -1, jax.random.categorical(key, z))

@@ -54,6 +54,20 @@ def by_rows(x: Array, other: Array) -> Array:
     return jax.sharding.reshard(x, NamedSharding(layout.mesh, spec))
 
 
+def laid_along(x: Array, other: Array, axes: Sequence[int | None]) -> Array:
+    """`x` with each axis laid out as that one of `other` of the axes, whole where it is None or one entry, on
+    an explicit mesh.
+    """
+    layout = like(other)
+    if layout is None:
+        return x
+    spec = [*layout.spec, *(None,) * (other.ndim - len(layout.spec))]
+    laid = [
+        None if axis is None or size == 1 else spec[axis] for size, axis in zip(x.shape, axes, strict=True)
+    ]
+    return jax.sharding.reshard(x, NamedSharding(layout.mesh, PartitionSpec(*laid)))
+
+
 def whole(x: Array) -> Array:
     """`x` whole on each device of an explicit mesh; elsewhere `x`."""
     layout = like(x)

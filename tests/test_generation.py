@@ -92,3 +92,11 @@ def test_tokens_are_drawn_as_often_as_they_are_likely():
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call(drawn("gpt2"))
+
+
+def test_after_a_token_that_is_none_there_is_none():
+    params = gpt.init(jax.random.key(0), 5, layers=1, width=8, heads=2, dtype=jnp.float64)
+    prompt = jnp.array([[1, 2], [1, 5]])
+    found = generation.sample(params, jax.random.key(1), prompt, 3, capacity=6, heads=2)
+    assert np.array_equal(found[1], [-1, -1, -1])
+    assert np.all(found[0] >= 0)

@@ -39,8 +39,8 @@ class Config:
             raise self.wrong(name, "a positive integer")
         return value
 
-    def number(self, name: str, default: float) -> float:
-        """A positive number, the default if it is missing."""
+    def number(self, name: str, default: float | None = None) -> float:
+        """A positive number, the default if it is missing and there is one."""
         value = self.values.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e30:
             raise self.wrong(name, "a positive number")

@@ -15,7 +15,7 @@ import numpy as np
 from experiments.common.errors import UserError, choose
 from experiments.real_gpt2.config import Config
 from manual_bp.models import gpt
-from manual_bp.ops import dense, embedding, gated_mlp, layer_norm, rms_norm
+from manual_bp.ops import dense, embedding, gated_mlp, layer_norm, rms_norm, rope
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -218,7 +218,7 @@ def llama(config: Config) -> Form:
         "heads": heads,
         "activation": config.activation("hidden_act", "silu"),
         "eps": config.number("rms_norm_eps", 1e-6),
-        "rope_base": _rope_base(config),
+        **_rope(config),
     }
     tensors = dict(LLAMA)
     for part, option in (("self_attn", "attention_bias"), ("mlp", "mlp_bias")):
@@ -233,17 +233,40 @@ def llama(config: Config) -> Form:
     return Form("model.", tensors, sizes, layers, is_tied, of_llama, static, context)
 
 
-def _rope_base(config: Config) -> float:
-    """The base of the angles, which newer configs have among others of their options."""
+def _rope(config: Config) -> dict[str, Any]:
+    """The options of the rotary positions, which newer configs have in one place and older ones in two."""
+    base, scaling = config.number("rope_theta", 10000.0), None
     for name in ("rope_parameters", "rope_scaling"):
         options = config.values.get(name)
         if options is None:
             continue
-        if not isinstance(options, dict) or options.get("rope_type", "default") != "default":
-            raise config.wrong(name, "rotary positions of the default type, as gpt has them")
-        if "rope_theta" in options:
-            return Config(config.path, options).number("rope_theta", 10000.0)
-    return config.number("rope_theta", 10000.0)
+        kinds = ", ".join(SCALINGS)
+        if not isinstance(options, dict):
+            raise config.wrong(name, f"an object with a rope_type of {kinds}")
+        within = Config(config.path, options)
+        kind = options.get("rope_type", options.get("type", "default"))
+        if kind not in SCALINGS:
+            raise config.wrong(name, f"a rope_type of {kinds}")
+        base = within.number("rope_theta", base)
+        scaling = SCALINGS[kind](within)
+    return {"rope_base": base} | ({} if scaling is None else {"rope_scaling": scaling})
+
+
+def _linear(options: Config) -> rope.Scaling:
+    return rope.Scaling(options.number("factor"))
+
+
+def _llama3(options: Config) -> rope.Scaling:
+    low, high = options.number("low_freq_factor"), options.number("high_freq_factor")
+    if not low < high:
+        raise options.wrong("high_freq_factor", f"a number above low_freq_factor, {low}")
+    return rope.Scaling(
+        options.number("factor"), options.count("original_max_position_embeddings"), low, high
+    )
+
+
+SCALINGS = {"default": lambda options: None, "linear": _linear, "llama3": _llama3}
+"""The `rope.Scaling` of each `rope_type`."""
 
 
 def of_llama(a: Any) -> gpt.Params:

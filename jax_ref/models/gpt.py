@@ -52,6 +52,7 @@ def apply(
     activation: str | None = None,
     eps: float = 1e-5,
     rope_base: float = 10000.0,
+    rope_scaling: Any = None,
     dropout: float = 0.0,
     dtype: DTypeLike | None = None,
     keep: str = "matmuls",
@@ -84,7 +85,7 @@ def apply(
         n = norm(block.norm1, x)
         q, k, v = (by_head(dense.apply(p, n)) for p in (block.q, block.k, block.v))
         if params.positions is None:
-            q, k = (rope.apply(y, base=rope_base) for y in (q, k))
+            q, k = (rope.apply(y, base=rope_base, scaling=rope_scaling) for y in (q, k))
         o = attention.apply(q, k, v, causal=True)
         x = x + dropped(dense.apply(block.out, jnp.reshape(o, (*o.shape[:2], -1))), keys, 0)
         n = norm(block.norm2, x)

@@ -49,6 +49,7 @@ arXiv:1706.03762; Press & Wolf 2017, arXiv:1608.05859 (tied head); Chen et al. 2
 (`keep`).
 """
 
+from math import inf
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -166,6 +167,7 @@ class Options(NamedTuple):
     activation: str | None
     eps: float
     rope_base: float
+    rope_scaling: rope.Scaling | None
     dropout: float
     keep: str
     rotary: bool
@@ -204,6 +206,9 @@ def init(
     checks.option(asker, "heads", heads, width % heads == 0, expected)
     expected = f"a number that divides the {heads} heads"
     checks.option(asker, "key_heads", key_heads, heads % key_heads == 0, expected)
+    expected = f"a number that leaves each head of {width} features an even number, for rotary positions"
+    even = context is not None or width // heads % 2 == 0
+    checks.option(asker, "heads", heads, even, expected)
     keys = iter(jax.random.split(key, 10))
     of_branch = STANDARD_DEVIATION / (2 * layers) ** 0.5
 
@@ -238,6 +243,7 @@ def fwd(
     activation: str | None = None,
     eps: float = 1e-5,
     rope_base: float = 10000.0,
+    rope_scaling: rope.Scaling | None = None,
     dropout: float = 0.0,
     dtype: DTypeLike | None = None,
     keep: str = "matmuls",
@@ -245,10 +251,10 @@ def fwd(
     """The logits of the token after each of `ids`, and the residuals.
 
     `activation` is that of the mlp by its name in `activations`, None for `silu` of a gated one and
-    `gelu_tanh` of another; `rope_base` that of rotary positions; `dtype` that of the activations, None for
-    the params'; `key` draws the dropout.
+    `gelu_tanh` of another; `rope_base` and `rope_scaling` are those of rotary positions; `dtype` is that of
+    the activations, None for the params'; `key` draws the dropout.
     """
-    options = Options(heads, activation, eps, rope_base, dropout, keep, is_rotary(params))
+    options = Options(heads, activation, eps, rope_base, rope_scaling, dropout, keep, is_rotary(params))
     h, res = _trunk_fwd(params, ids, key, options, dtype)
     logits, res_head = dense.fwd(head_of(params), h)  # (10)
     return logits, res._replace(head=res_head)
@@ -263,6 +269,7 @@ def bwd(
     activation: str | None = None,
     eps: float = 1e-5,
     rope_base: float = 10000.0,
+    rope_scaling: rope.Scaling | None = None,
     dropout: float = 0.0,
     dtype: DTypeLike | None = None,
     keep: str = "matmuls",
@@ -272,7 +279,9 @@ def bwd(
 
     What a `tap` makes of a tied head, which is no cotangent, is in the place of the head.
     """
-    options = Options(heads, activation, eps, rope_base, dropout, keep, is_rotary(params))
+    options = Options(heads, activation, eps, rope_base, rope_scaling, dropout, keep, is_rotary(params))
+    kept = "residuals of fwd with the same dropout, which have its key"
+    checks.option("gpt", "res", res.key, not dropout or res.key is not None, kept)
     d_head, dh = tap(dense, head_of(params), res.head, dlogits)  # (13)
     return _trunk_bwd(params, res, dh, d_head, options, tap)
 
@@ -285,6 +294,7 @@ def value_and_grad(
     activation: str | None = None,
     eps: float = 1e-5,
     rope_base: float = 10000.0,
+    rope_scaling: rope.Scaling | None = None,
     dropout: float = 0.0,
     dtype: DTypeLike | None = None,
     keep: str = "matmuls",
@@ -301,7 +311,7 @@ def value_and_grad(
     names = ("ids", "targets", "key")[: 3 if isinstance(batch, tuple | list) and len(batch) == 3 else 2]
     ids, targets, *key = checks.together("gpt", "batch", batch, *names)
     checks.option("gpt", "batch", jnp.shape(ids), jnp.size(ids) > 0, "a token or more")
-    options = Options(heads, activation, eps, rope_base, dropout, keep, is_rotary(params))
+    options = Options(heads, activation, eps, rope_base, rope_scaling, dropout, keep, is_rotary(params))
     h, res = _trunk_fwd(params, ids, key[0] if key else None, options, dtype)
     head = head_of(params)
     losses, res_head = linear_cross_entropy.fwd(head, h, targets, ignore_label=ignore_label, chunk=chunk)
@@ -402,7 +412,9 @@ def block_bwd(
     dq, dk, dv = attention.bwd(res.attention, split_axis(do, 2, options.heads), causal=True)
     if options.rotary:
         times = jnp.arange(dq.shape[1], dtype=jnp.int32)
-        dq, dk = (rope.bwd(times, d, base=options.rope_base) for d in (dq, dk))  # (18)
+        dq, dk = (
+            rope.bwd(times, d, base=options.rope_base, scaling=options.rope_scaling) for d in (dq, dk)
+        )  # (18)
     d_v, dn_v = tap(dense, params.v, res.n, merge_axes(dv, 2))
     d_k, dn_k = tap(dense, params.k, res.n, merge_axes(dk, 2))
     d_q, dn_q = tap(dense, params.q, res.n, merge_axes(dq, 2))
@@ -422,7 +434,9 @@ def queries_keys_values(
     width = q.shape[2] // options.heads
     q, k, v = (split_axis(y, 2, y.shape[2] // width) for y in (q, k, v))
     if options.rotary:
-        (q, _), (k, _) = (rope.fwd(y, times, base=options.rope_base) for y in (q, k))  # (4)
+        (q, _), (k, _) = (
+            rope.fwd(y, times, base=options.rope_base, scaling=options.rope_scaling) for y in (q, k)
+        )  # (4)
     return q, k, v
 
 
@@ -566,7 +580,8 @@ def check(params: Params, ids: Array, key: Any, options: Options) -> None:
         "gpt", "activation", activation_of(params.blocks.mlp, options.activation), activations.MEMBERS
     )
     checks.number("gpt", "dropout", options.dropout, lambda r: 0 <= r <= 1, "a number in 0..1")
-    if options.dropout and key is None:
-        raise ValueError(
-            f"gpt: key was None; expected one of jax.random.key, as dropout is {options.dropout}"
-        )
+    if options.rotary:
+        checks.number("gpt", "rope_base", options.rope_base, lambda b: 0 < b < inf, "a positive number")
+    if options.dropout:
+        expected = f"one key of jax.random.key, as dropout is {options.dropout}"
+        checks.option("gpt", "key", key, dropout.is_key(key), expected)

@@ -107,6 +107,7 @@ def fwd(
     attending.check("attention", q, k, v, bias, mask, segments, **caps, **positions)
     q, k, v = laid_together(q, k, v)
     segments = segments and (by_rows(segments[0], q), by_rows(segments[1], q))
+    bias, mask = (attending.laid_as_scores(y, q) for y in (bias, mask))
     x = Inputs(q, k, v, bias, mask, segments)
     tiling, padded, score = _in_tiles(x, block, scale, soft_cap, positions)
 
@@ -246,6 +247,8 @@ def _over_tiles(of_tile: Any, add: Any, state: tuple[Array, ...], tiling: Tiles)
     """The state with each tile added; of one tile, that alone."""
     if tiling.is_one:
         return of_tile(0, 0)
+    if not len(tiling.visited):  # a scan would trace a tile, and there may be no entry to take one of
+        return state
 
     def visit(state: tuple[Array, ...], tile: Array) -> tuple[tuple[Array, ...], None]:
         i, j = tile

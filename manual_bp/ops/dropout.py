@@ -44,7 +44,11 @@ def _kept(x: Array, key: Array, rate: float) -> Array:
     return jnp.where(kept, (wide(x) / (1 - rate)).astype(x.dtype), 0)
 
 
+def is_key(value: Any) -> bool:
+    """Whether `value` is a key of `jax.random.key`."""
+    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key) and value.shape == ()
+
+
 def _check(key: Any, rate: Any) -> None:
-    is_key = hasattr(key, "dtype") and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()
-    checks.option("dropout", "key", key, is_key, "one key of jax.random.key")
+    checks.option("dropout", "key", key, is_key(key), "one key of jax.random.key")
     checks.number("dropout", "rate", rate, lambda r: 0 <= r <= 1, "a number in 0..1")

@@ -33,7 +33,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from manual_bp import attending, checks
 from manual_bp.precision import accumulator, times, wide
-from manual_bp.sharding import laid_together
+from manual_bp.sharding import laid_together, merge_axes, split_axis
 from manual_bp.soft_cap import capped
 
 Segments = tuple[Integer[Array, "B T"], Integer[Array, "B S"]]
@@ -70,6 +70,7 @@ def fwd(
         "plain_attention", q, k, v, bias, mask, segments, scale=scale, soft_cap=soft_cap, **options
     )
     q, k, v = laid_together(q, k, v)
+    bias, mask = (attending.laid_as_scores(y, q) for y in (bias, mask))
     c = attending.scale_of(q, scale)
     s = c * _by_head("bthd,bshd->bhts", q, _for_queries(k, q))  # (1)
     u, slope = capped(s, soft_cap)  # (2)
@@ -116,13 +117,14 @@ def _by_head(products: str, x: Array, y: Array) -> Array:
 
 def _for_queries(k: Float[Array, "B S K D"], q: Float[Array, "B T H D"]) -> Float[Array, "B S H D"]:
     """Keys or values for each query head."""
-    return jnp.repeat(k, q.shape[2] // k.shape[2], axis=2)
+    batch, keys, heads, width = k.shape
+    group = q.shape[2] // heads
+    return merge_axes(jnp.broadcast_to(k[:, :, :, None], (batch, keys, heads, group, width)), 2)
 
 
 def _for_keys(dk: Float[Array, "B S H D"], k: Float[Array, "B S K D"]) -> Float[Array, "B S K D"]:
     """The sum over the query heads of a key head."""
-    batch, keys, heads, width = dk.shape
-    return jnp.sum(jnp.reshape(dk, (batch, keys, k.shape[2], heads // k.shape[2], width)), 3)
+    return jnp.sum(split_axis(dk, 2, k.shape[2]), 3)
 
 
 def _broadcast(x: Array, u: Float[Array, "B H T S"]) -> Array:

@@ -9,7 +9,7 @@ import jax_ref
 from manual_bp import models
 from manual_bp.models import convnet, gpt, mlp, recurrent
 from manual_bp.norms import NORMS
-from manual_bp.ops import conv, embedding, lstm
+from manual_bp.ops import conv, embedding, lstm, rope
 from tests.cases.case import FLAT, Draw, Kind, cases
 from tests.cases.linear import affine
 from tests.cases.norms import gains, statistics
@@ -135,7 +135,13 @@ MODELS = cases(
             Kind(
                 "llama",
                 lambda d, lead: (_gpt(d, **LLAMA), d.labels((lead[0], 3), 5)),
-                {"heads": 2, "eps": 1e-6, "rope_base": 100.0, "keep": "inputs"},
+                {
+                    "heads": 2,
+                    "eps": 1e-6,
+                    "rope_base": 100.0,
+                    "rope_scaling": rope.Scaling(2.0),
+                    "keep": "inputs",
+                },
                 leads=FLAT,
             ),
             Kind(

@@ -1,6 +1,6 @@
 """What stands around attention in a transformer."""
 
-from manual_bp.ops import gated_mlp, linear_cross_entropy
+from manual_bp.ops import gated_mlp, linear_cross_entropy, rope
 from tests.cases.case import FLAT, Draw, Kind, cases
 from tests.cases.linear import affine
 
@@ -31,6 +31,18 @@ CASES = cases(
                 "interleaved",
                 lambda d, lead: (d.real(lead[0], 3, 1, 6),),
                 {"interleaved": True, "base": 100.0},
+                leads=FLAT,
+            ),
+            Kind(
+                "scaled",
+                lambda d, lead: (d.real(lead[0], 3, 1, 10),),
+                {"base": 50.0, "scaling": rope.Scaling(3.0, 40, 1.0, 4.0)},
+                leads=FLAT,
+            ),
+            Kind(
+                "slowed",
+                lambda d, lead: (d.real(lead[0], 3, 1, 4),),
+                {"scaling": rope.Scaling(4.0)},
                 leads=FLAT,
             ),
         ],

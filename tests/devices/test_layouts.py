@@ -48,3 +48,10 @@ def test_recurrent_ops_with_their_features_in_parts():
     found = found_by("recurrent_layouts")
     assert len(found) == 180
     assert not wrong(found)
+
+
+@pytest.mark.slow
+def test_attention_with_its_bias_in_other_parts_than_its_inputs():
+    found = found_by("attention_layouts")
+    assert len(found) == 81
+    assert not wrong(found)

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from experiments.common.errors import UserError
 from experiments.real_gpt2 import folder
 from manual_bp.models import gpt
-from manual_bp.ops import dense
+from manual_bp.ops import dense, rope
 
 LAYERS, VOCABULARY, HEADS = 2, 13, 3
 OF_GPT2 = {"model_type": "gpt2", "vocab_size": VOCABULARY, "n_positions": 9, "n_embd": 12, "n_layer": LAYERS,
@@ -21,6 +21,10 @@ OF_LLAMA = {"model_type": "llama", "vocab_size": VOCABULARY, "hidden_size": 12, 
             "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": 1,
             "max_position_embeddings": 9, "bos_token_id": 50256, "eos_token_id": [3, 4],
             "rope_theta": 500.0}  # fmt: skip
+
+
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 8192}  # fmt: skip
 
 
 def drawn(scale=1.0, **form):
@@ -121,6 +125,22 @@ def test_what_is_written_is_read_bit_for_bit(name, tmp_path):
     assert found[1:] == told
 
 
+ANGLES = [
+    ({}, 500.0, None),
+    ({"rope_scaling": {"type": "linear", "factor": 4.0}}, 500.0, rope.Scaling(4.0)),
+    ({"rope_scaling": LLAMA3}, 500.0, rope.Scaling(8.0, 8192, 1.0, 4.0)),
+    ({"rope_parameters": LLAMA3 | {"rope_theta": 5e5}}, 5e5, rope.Scaling(8.0, 8192, 1.0, 4.0)),
+    ({"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}}, 5e5, None),
+]
+
+
+@pytest.mark.parametrize(("config", "base", "scaling"), ANGLES)
+def test_rotary_positions_of_older_and_newer_configs(config, base, scaling, tmp_path):
+    params = drawn(**GATED, bias=False, tied=False)
+    found = folder.load(written(tmp_path, OF_LLAMA | config, tensors_of_llama(params)))
+    assert (found.static["rope_base"], found.static.get("rope_scaling")) == (base, scaling)
+
+
 def test_what_older_files_have_besides(tmp_path):
     """No prefix, masks, and a head that is the table."""
     params = drawn(context=9)
@@ -189,7 +209,12 @@ WRONG_CONFIGS = [
     (OF_GPT2 | {"scale_attn_by_inverse_layer_idx": True}, "was True; expected False, which is what gpt has"),
     (OF_LLAMA | {"num_key_value_heads": 2}, "num_key_value_heads in .* was 2; expected a number"),
     (OF_LLAMA | {"head_dim": 3}, "head_dim in .* was 3; expected an even number of features"),
-    (OF_LLAMA | {"rope_scaling": {"rope_type": "llama3"}}, "rotary positions of the default"),
+    (OF_LLAMA | {"rope_scaling": {"rope_type": "yarn"}}, "expected a rope_type of default, linear, llama3"),
+    (OF_LLAMA | {"rope_scaling": {"type": "dynamic"}}, "expected a rope_type of default, linear, llama3"),
+    (OF_LLAMA | {"rope_scaling": {"type": "linear"}}, "factor in .* was None; expected a positive number"),
+    (OF_LLAMA | {"rope_scaling": LLAMA3 | {"high_freq_factor": 1}}, "expected a number above low_freq"),
+    (OF_LLAMA | {"rope_scaling": LLAMA3 | {"original_max_position_embeddings": 0.5}}, "a positive integer"),
+    (OF_LLAMA | {"rope_scaling": 2}, "rope_scaling in .* was 2; expected an object"),
 ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jaxtyping
 import pytest
 
-from manual_bp import differentiable
+from manual_bp import differentiable, generation
 from manual_bp.models import convnet, gpt, mlp, recurrent
 from manual_bp.ops import (
     activations,
@@ -527,7 +527,28 @@ BAD = [
     (lambda: gpt.fwd(DECODER, IDS, heads=6, dropout=1.5), ValueError,
      "gpt: dropout was 1.5; expected a number in 0..1"),
     (lambda: gpt.fwd(DECODER, IDS, heads=6, dropout=0.5), ValueError,
-     "gpt: key was None; expected one of jax.random.key, as dropout is 0.5"),
+     "gpt: key was None; expected one key of jax.random.key, as dropout is 0.5"),
+    (lambda: gpt.value_and_grad(DECODER, (IDS, IDS, jax.random.PRNGKey(0)), heads=6, dropout=0.5), ValueError,
+     "expected one key of jax.random.key, as dropout is 0.5"),
+    (lambda: gpt.bwd(DECODER, gpt.fwd(DECODER, IDS, heads=6)[1], jnp.ones((7, 4, 5)), heads=6, dropout=0.5),
+     ValueError, "gpt: res was None; expected residuals of fwd with the same dropout, which have its key"),
+    (lambda: gpt.init(KEY, 5, layers=1, width=9, heads=3), ValueError,
+     "gpt.init: heads was 3; expected a number that leaves each head of 9 features an even number"),
+    (lambda: generation.sample(DECODER, KEY, IDS[0], 2, capacity=4, heads=6), ValueError,
+     "generation: prompt has shape (4,); expected two axes (batch, time)"),
+    (lambda: attention.fwd(Q, K.astype("f4"), K), TypeError,
+     "attention: k has dtype float32; expected float64"),
+    *(
+        (lambda scaling=scaling: rope.fwd(Q[..., :2], scaling=scaling), ValueError, f"rope: scaling.{said}")
+        for scaling, said in (
+            (rope.Scaling(0.0), "factor was 0.0; expected a positive number"),
+            (rope.Scaling(2.0, 0), "context was 0; expected a positive integer, or None"),
+            (rope.Scaling(2.0, 5, -1.0), "low was -1.0; expected a number of at least 0"),
+            (rope.Scaling(2.0, 5, 4.0, 4.0), "high was 4.0; expected a number above low=4.0"),
+        )
+    ),
+    (lambda: rope.fwd(Q[..., :2], scaling=FIVE), TypeError,
+     "rope: scaling is a int; expected rope.Scaling(factor, context, low, high)"),
     (lambda: gpt.fwd(DECODER, IDS, heads=6, dtype="int32"), ValueError,
      "gpt: dtype was 'int32'; expected a floating point dtype"),
     (lambda: gpt.value_and_grad(DECODER, (IDS[:, :0], IDS[:, :0]), heads=6), ValueError,

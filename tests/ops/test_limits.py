@@ -217,3 +217,14 @@ def test_a_pair_without_params_is_coupled_by_none():
 
     ours, theirs = both(differentiable(reversible)), both(jax_ref.ops.reversible.apply)
     np.testing.assert_allclose(ours, theirs, rtol=1e-13)
+
+
+@pytest.mark.parametrize("op", [attention, plain_attention])
+@pytest.mark.parametrize(("queries", "keys"), [(0, 3), (3, 0), (0, 0)])
+def test_attention_of_no_queries_or_to_no_keys(op, queries, keys):
+    q, k, bias = jnp.ones((2, queries, 4, 5)), jnp.ones((2, keys, 2, 5)), jnp.ones((4, queries, keys))
+    options = {"causal": True, "block": 2} if op is attention else {"causal": True}
+    o, saved = op.fwd(q, k, k, bias, **options)
+    assert np.array_equal(o, np.zeros(q.shape))
+    for found, like in zip(op.bwd(saved, o, **options), (q, k, k, bias), strict=True):
+        assert np.array_equal(found, np.zeros(like.shape))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from manual_bp.models import gpt
-from manual_bp.ops import dense, embedding, gated_mlp, layer_norm, rms_norm
+from manual_bp.ops import dense, embedding, gated_mlp, layer_norm, rms_norm, rope
 
 torch: Any = pytest.importorskip("torch")
 transformers: Any = pytest.importorskip("transformers")
@@ -32,14 +32,31 @@ def gpt2() -> Any:
     return transformers.GPT2LMHeadModel(config)
 
 
-def llama() -> Any:
+def llama(**more: Any) -> Any:
     """Three heads, one of the keys."""
     config = transformers.LlamaConfig(
         vocab_size=13, hidden_size=12, intermediate_size=17, num_hidden_layers=LAYERS, num_attention_heads=3,
-        num_key_value_heads=1, max_position_embeddings=9, rms_norm_eps=1e-6, tie_word_embeddings=False,
-        attn_implementation="eager",
+        num_key_value_heads=1, max_position_embeddings=64, rms_norm_eps=1e-6, tie_word_embeddings=False,
+        attn_implementation="eager", **more,
     )  # fmt: skip
     return transformers.LlamaForCausalLM(config)
+
+
+SCALING = rope.Scaling(8.0, 20, 1.0, 4.0)
+
+
+def llama3() -> Any:
+    """One pair of a head keeps its angle, or nearly; the other is slowed in part."""
+    return llama(
+        rope_scaling={
+            "rope_type": "llama3",
+            "rope_theta": 10.0,
+            "factor": SCALING.factor,
+            "original_max_position_embeddings": SCALING.context,
+            "low_freq_factor": SCALING.low,
+            "high_freq_factor": SCALING.high,
+        }
+    )
 
 
 def of_gpt2(leaves: dict[str, Any]) -> gpt.Params:
@@ -92,6 +109,7 @@ def of_llama(leaves: dict[str, Any]) -> gpt.Params:
 FORMS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "gpt2": (gpt2, of_gpt2, {"eps": 1e-5}),
     "llama": (llama, of_llama, {"eps": 1e-6}),
+    "llama3": (llama3, of_llama, {"eps": 1e-6, "rope_base": 10.0, "rope_scaling": SCALING}),
 }
 
 
@@ -101,7 +119,8 @@ def all_in_float64(monkeypatch):
     of_llama = transformers.models.llama.modeling_llama
     names = {name: getattr(torch, name) for name in dir(torch) if not name.startswith("_")}
     names |= dict.fromkeys(("float", "float32"), torch.float64)
-    monkeypatch.setattr(of_llama, "torch", SimpleNamespace(**names))
+    for module in (of_llama, transformers.modeling_rope_utils):
+        monkeypatch.setattr(module, "torch", SimpleNamespace(**names))
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
 
 
@@ -116,6 +135,9 @@ def test_logits_and_every_gradient_are_those_of_transformers(form):
             leaf.add_(0.3 * torch.randn_like(leaf))
     if form == "llama":
         theirs.model.rotary_emb.inv_freq = 10000.0 ** -(torch.arange(0, 4, 2).double() / 4)
+    if form == "llama3":
+        scaled = transformers.modeling_rope_utils.ROPE_INIT_FUNCTIONS["llama3"]
+        theirs.model.rotary_emb.inv_freq, _ = scaled(theirs.config, "cpu")
     output = theirs(input_ids=torch.tensor(IDS), labels=torch.tensor(TARGETS))
     output.loss.backward()
     params = converted({name: leaf.detach().numpy() for name, leaf in theirs.named_parameters()})
