@@ -55,6 +55,7 @@ def check_sharded(
     has a share in. So must the output. It is tried at `args` and at values drawn anew, in float64.
     """
     what = _subject(op, reference, static)
+    mesh = Mesh(mesh.devices, mesh.axis_names)  # on an explicit one arguments would have to be laid out
     specs = _Specs(mesh, _spread(in_specs, args, "in_specs", "args"), out_specs)
     names = what.names(len(args))
     rng = np.random.default_rng(seed)

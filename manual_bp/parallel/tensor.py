@@ -106,6 +106,7 @@ def _embedding_fwd(
         return table.fwd(params, ids)
     checks.params("tensor.embedding", params, table.Params)
     checks.integers("tensor.embedding", ids=ids)
+    ids = _wide(ids)
     own, rows = _own(ids, params.table.shape[0], axis)
     is_own = (own >= 0) & (own < rows)
     y, _ = table.fwd(params, jnp.where(is_own, own, 0))
@@ -146,7 +147,7 @@ def _softmax_cross_entropy_fwd(
     checks.features(op, logits=logits)
     checks.integers(op, labels=labels)
     checks.shape(op, "labels", labels, logits.shape[:-1], ", one label per example")
-    x = logits.astype(accumulator(logits.dtype))
+    x, labels = logits.astype(accumulator(logits.dtype)), _wide(labels)
     own, classes = _own(labels, x.shape[-1], axis)
     m = jnp.max(x, -1, keepdims=True)
     m = m if axis is None else lax.pmax(m, axis)
@@ -208,9 +209,13 @@ def _check_divides(op: str, name: str, x: Any, dim: int, axis: str, size: int) -
         )
 
 
+def _wide(ids: Array) -> Array:
+    """Ids in a dtype that also holds the number of all rows."""
+    return ids.astype(jnp.int64 if ids.dtype.itemsize > 4 else jnp.int32)
+
+
 def _own(ids: Array, rows: int, axis: str | None) -> tuple[Array, int]:
     """Ids numbered from this device's first row, and how many rows it has."""
-    ids = ids.astype(jnp.int64 if ids.dtype.itemsize > 4 else jnp.int32)
     if axis is None:
         return ids, rows
     return ids - jnp.asarray(axes.index(axis), ids.dtype) * rows, rows

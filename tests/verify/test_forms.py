@@ -182,3 +182,15 @@ def test_a_function_without_a_rule_is_told(name):
     report = verify.check_function(f, X, reference=reference, level="quick")
     assert report.ok, str(report)
     assert any("nothing hand-written was found" in note for note in report.notes) is plain, str(report)
+
+
+def test_a_batch_of_none_is_no_fault():
+    nothing = np.zeros((0, 3))
+    report = verify.check(
+        lambda x, g: (x * g[None], (x, g)),
+        lambda res, d: (d * res[1][None], jnp.sum(d * res[0], 0)),
+        nothing,
+        np.ones(3),
+        reference=lambda x, g: x * g[None],
+    )
+    assert report.ok

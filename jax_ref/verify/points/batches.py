@@ -88,6 +88,8 @@ def _largest(reference: Any, args: tuple[PyTree, ...], length: int, resized: Any
 
     `resized(shape, size)` is the shape of an output when the leaves have `size` rows.
     """
+    if not length:  # no row to make others of
+        return ()
     leaves, tree = jax.tree.flatten(args)
     candidates = [i for i, x in enumerate(leaves) if np.shape(x)[:1] == (length,)][:6]
     before = jax.tree.leaves(_shapes(reference, leaves, tree))

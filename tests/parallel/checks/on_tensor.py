@@ -152,3 +152,23 @@ def test_a_label_of_no_class_is_nan():
     )
     assert np.isnan(loss).all()
     assert not d.any()
+
+
+@pytest.mark.parametrize(("dtype", "classes"), [(jnp.uint8, 256), (jnp.int8, 128), (jnp.int8, 200)])
+def test_ids_and_labels_of_a_dtype_that_does_not_hold_their_number(dtype, classes):
+    labels = jnp.array([0, 7, jnp.iinfo(dtype).max], dtype)
+    logits, table = jnp.ones((3, classes)), embedding.Params(jnp.ones((classes, 2)))
+    specs = P(None, "model")
+
+    def both(logits, table):
+        loss, saved = tensor.softmax_cross_entropy.fwd(logits, labels, axis="model")
+        rows, _ = tensor.embedding.fwd(embedding.Params(table), labels, axis="model")
+        return loss, tensor.softmax_cross_entropy.bwd(saved, jnp.ones(3), axis="model"), rows
+
+    split = jax.shard_map(
+        both, mesh=mesh(model=2), in_specs=(specs, P("model")), out_specs=(P(), specs, P()), check_vma=False
+    )
+    loss, dlogits, rows = jax.jit(split)(logits, table.table)
+    np.testing.assert_allclose(loss, np.log(classes), rtol=1e-14)
+    np.testing.assert_allclose(dlogits, 1 / classes - np.eye(classes)[np.asarray(labels)], rtol=1e-12)
+    assert np.array_equal(rows, np.ones((3, 2)))

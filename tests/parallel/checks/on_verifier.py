@@ -289,3 +289,10 @@ def test_what_is_no_use():
     assert "ZeroDivisionError" in report.findings[0].text
     report = column(bwd=lambda params, res, dy, *, axis: (params, lax.all_gather(dy, "model")))
     assert [f.kind for f in report.findings][:1] == ["structure"]
+
+
+def test_on_the_mesh_that_make_mesh_makes():
+    sine = SimpleNamespace(fwd=lambda x: (jnp.sin(x), x), bwd=lambda x, d: jnp.cos(x) * d)
+    explicit = jax.make_mesh((4,), ("d",), axis_types=(jax.sharding.AxisType.Explicit,))
+    options = {"mesh": explicit, "in_specs": (P("d"),), "out_specs": P("d"), "reference": jnp.sin}
+    assert verify.check_sharded(sine, np.ones((8, 5)), **options).ok
