@@ -194,3 +194,15 @@ def test_a_batch_of_none_is_no_fault():
         reference=lambda x, g: x * g[None],
     )
     assert report.ok
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("f", [jnp.sin, lambda x: x * x, jnp.tanh])
+def test_a_cast_is_named_by_its_dtype(f, dtype):
+    x = np.random.default_rng(1).normal(size=(4, 3)).astype("float32")
+
+    def bwd(x, d):
+        return (jax.vjp(f, x)[1](d)[0].astype(dtype).astype("float32"),)
+
+    report = verify.check(lambda x: (f(x), x), bwd, x, reference=f)
+    assert [found.text for found in report.findings] == [f"it has the digits of {dtype} only"]

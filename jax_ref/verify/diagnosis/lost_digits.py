@@ -26,6 +26,10 @@ CHANGED = 0.3
 """The least relative change of the error under the perturbation, if it is rounding."""
 
 
+TYPICAL = 0.4
+"""The relative error in eps: 0.2 of a cast, about 1 of a few operations."""
+
+
 def explanations(path: str, seen: list[Seen], context: Context) -> Iterator[Explanation]:
     """The cotangent itself, wherever its error is the rounding of the same narrower dtype."""
     for dtype in _lost(seen[0], path, context):
@@ -50,7 +54,7 @@ def _lost(seen: Seen, path: str, context: Context) -> list[str]:
         if eps > own and eps / RANGE < relative < eps * RANGE and np.all(np.isfinite(error)):
             moved = tolerance.distance(_error(context.sides, _near(seen.point, eps), path), error)
             if moved > CHANGED * tolerance.size(error):
-                fitting[jnp.dtype(dtype).name] = abs(np.log(relative / eps))
+                fitting[jnp.dtype(dtype).name] = abs(np.log(relative / (TYPICAL * eps)))
     return sorted(fitting, key=lambda dtype: fitting[dtype])
 
 
